@@ -1,0 +1,353 @@
+"""What one HTTP request and its response are: the dataclass, its columns in Parquet, their version.
+
+An :class:`Exchange` is plain data.  The recorder makes it from the frames of the addon, the importers make
+it from HAR and mitmproxy flows, the mock and the replayer make it from what they sent and got.  Bodies are
+held *decoded* (content encodings undone), next to their size on the wire.
+
+Header names and values are text in which every character stands for one byte (ISO 8859-1, RFC 9110 §5.5:
+``obs-text`` is opaque), so that what was on the wire can be had back byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = 1
+"""Version of :data:`SCHEMA`.  Raised when a column changes its meaning or goes; a new column does not raise it."""
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Header(NamedTuple):
+    """One header line as it stood: duplicates and their order are kept."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A message body.
+
+    ``wire_size`` is its size in bytes as transferred (still encoded), ``size`` that of the decoded content
+    before any cap; None where unknown.  ``content`` is the decoded content, None where it is not kept;
+    ``not_stored`` then says why (``empty`` never needs a reason).  ``truncated`` means that ``content`` is the
+    beginning of a longer body.  ``digest`` is a keyed digest (hex) of the decoded, unredacted content: equal
+    for equal bodies under one key, None where the body is unknown.
+    """
+
+    wire_size: int | None = None
+    size: int | None = None
+    content: bytes | None = None
+    truncated: bool = False
+    not_stored: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """The one instruction to wait that a response carries, read strictly.
+
+    ``source``: ``retry-after``, ``retry-after-ms``, ``x-ms-retry-after-ms``, ``pollAfter`` or ``pollDelay``.
+    ``raw``: as it stood, several lines joined by ``, ``.  ``klass``: the class of the instruction parser.
+    ``asked_s``: seconds to wait from receipt, None where the value is unusable.  ``clock``: ``server`` or, for a
+    date without a valid Date header, ``recorder``.  ``tolerance``: ``delay`` or ``date``, which tolerance holds.
+    """
+
+    source: str
+    raw: str
+    klass: str
+    asked_s: float | None
+    clock: str = "server"
+    tolerance: str = "delay"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What ONE exchange shows to one protocol, read without any state.
+
+    ``role`` is a candidate: ``write`` (a request that may open an operation), ``read`` (a request that asks
+    for the state), ``opening-read`` (a read that may itself open one), ``resubmit``, ``cancel``.
+    ``keys``: what the request addresses, each ``protocol|authority|…``.  ``issued``: keys that the answer
+    gives out, by which later requests ask.  ``state``: what the answer shows: ``pending``, ``completed``,
+    ``failed``, ``rejected``, ``action_required``, ``released``, or None for nothing.  ``opens``: this answer
+    opens an operation where none is open.  ``truncates``: seen without its submit, it is a truncated
+    operation.  ``address``: a poll address was given explicitly (header or body link).
+    ``hint_expected``: pending, and the protocol documents an instruction here.
+    """
+
+    protocol: str
+    kind: str | None
+    role: str
+    keys: tuple[str, ...] = ()
+    issued: tuple[str, ...] = ()
+    state: str | None = None
+    opens: bool = False
+    truncates: bool = False
+    address: bool = False
+    hint_expected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One HTTP request and its response, or the error that took the response's place.
+
+    The four instants are UTC with microseconds, as the recorder saw them; unknown ones are None.  The four
+    ``*_mono_ns`` are the recorder's monotonic clock in nanoseconds, read beside them, None on import.
+    """
+
+    exchange_id: str
+    method: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    request_started_at: datetime
+    query: str | None = None
+    http_version: str | None = None
+    request_ended_at: datetime | None = None
+    response_started_at: datetime | None = None
+    response_ended_at: datetime | None = None
+    request_started_mono_ns: int | None = None
+    request_ended_mono_ns: int | None = None
+    response_started_mono_ns: int | None = None
+    response_ended_mono_ns: int | None = None
+    request_headers: tuple[Header, ...] = ()
+    request_body: Body = field(default_factory=Body)
+    request_trailers: tuple[Header, ...] = ()
+    status: int | None = None
+    reason: str | None = None
+    response_headers: tuple[Header, ...] = ()
+    response_body: Body = field(default_factory=Body)
+    response_trailers: tuple[Header, ...] = ()
+    error: str | None = None
+    client: str | None = None
+    client_address: str | None = None
+    server_address: str | None = None
+    client_connection_id: str | None = None
+    server_connection_id: str | None = None
+    digest_ok: bool | None = None
+    session_id: str | None = None
+    seq: int | None = None
+    key_id: str | None = None
+    endpoint: str | None = None
+    instruction: Instruction | None = None
+    observations: tuple[Observation, ...] = ()
+
+    @property
+    def authority(self) -> str:
+        """``host`` or ``host:port`` where the port is not the scheme's default, lower case."""
+        return authority(self.scheme, self.host, self.port)
+
+    @property
+    def url(self) -> str:
+        """The absolute request URL."""
+        query = "" if self.query is None else f"?{self.query}"
+        return f"{self.scheme}://{self.authority}{self.path}{query}"
+
+    @property
+    def last_instant(self) -> datetime:
+        """The latest instant that is known of this exchange."""
+        return (
+            self.response_ended_at
+            or self.response_started_at
+            or self.request_ended_at
+            or self.request_started_at
+        )
+
+    def request_header(self, name: str) -> str | None:
+        """The first request header of that name, without case; None where there is none."""
+        return first_header(self.request_headers, name)
+
+    def response_header(self, name: str) -> str | None:
+        """The first response header of that name, without case; None where there is none."""
+        return first_header(self.response_headers, name)
+
+
+def authority(scheme: str, host: str, port: int) -> str:
+    """``host`` or ``host:port`` where the port is not the scheme's default, lower case."""
+    name = host.lower()
+    return name if port == DEFAULT_PORTS.get(scheme.lower()) else f"{name}:{port}"
+
+
+def first_header(headers: Iterable[Header], name: str) -> str | None:
+    """The first value of that name, without case; None where there is none."""
+    wanted = name.lower()
+    return next((value for key, value in headers if key.lower() == wanted), None)
+
+
+def all_headers(headers: Iterable[Header], name: str) -> list[str]:
+    """Every value of that name, without case, one a line."""
+    wanted = name.lower()
+    return [value for key, value in headers if key.lower() == wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """When one recording session was there to see.
+
+    ``started_at`` to ``ended_at`` (its stop, else its last heartbeat).  ``clean`` is false where no stop was
+    seen.  ``filter`` is the flow filter in force, None for all.  ``gaps`` counts exchanges that the sequence
+    numbers prove missing.
+    """
+
+    session_id: str
+    started_at: datetime
+    ended_at: datetime
+    clean: bool = True
+    filter: str | None = None
+    gaps: int = 0
+    source: str | None = None
+
+
+# --------------------------------------------------------------------------------------------- columns
+
+_TIMESTAMP = pa.timestamp("us", tz="UTC")
+_HEADERS = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("value", pa.string())]))
+_BODY = pa.struct(
+    [
+        pa.field("wire_size", pa.int64()),
+        pa.field("size", pa.int64()),
+        pa.field("content", pa.binary()),
+        pa.field("truncated", pa.bool_()),
+        pa.field("not_stored", pa.string()),
+        pa.field("digest", pa.string()),
+    ]
+)
+_INSTRUCTION = pa.struct(
+    [
+        pa.field("source", pa.string()),
+        pa.field("raw", pa.string()),
+        pa.field("klass", pa.string()),
+        pa.field("asked_s", pa.float64()),
+        pa.field("clock", pa.string()),
+        pa.field("tolerance", pa.string()),
+    ]
+)
+_OBSERVATIONS = pa.list_(
+    pa.struct(
+        [
+            pa.field("protocol", pa.string()),
+            pa.field("kind", pa.string()),
+            pa.field("role", pa.string()),
+            pa.field("keys", pa.list_(pa.string())),
+            pa.field("issued", pa.list_(pa.string())),
+            pa.field("state", pa.string()),
+            pa.field("opens", pa.bool_()),
+            pa.field("truncates", pa.bool_()),
+            pa.field("address", pa.bool_()),
+            pa.field("hint_expected", pa.bool_()),
+        ]
+    )
+)
+
+COLUMNS: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
+    ("exchange_id", pa.string(), "UUIDv7 given by the recorder; on import a digest of the entry"),
+    ("session_id", pa.string(), "the recording session, see the coverage kept beside the rows"),
+    ("seq", pa.int64(), "sequence number within the session; null on import"),
+    ("key_id", pa.string(), "which key made the pseudonyms of this row"),
+    ("client", pa.string(), "pseudonym of who sent the request, made before redaction"),
+    ("method", pa.string(), "request method, as sent"),
+    ("scheme", pa.string(), "http or https"),
+    ("host", pa.string(), "host that the client named, lower case, without port"),
+    ("port", pa.int32(), "port that the client named, or the scheme's default"),
+    ("path", pa.string(), "path of the request target, still percent-encoded, redacted"),
+    ("query", pa.string(), "query without its '?', redacted; null where there is none"),
+    ("http_version", pa.string(), "HTTP/1.1, HTTP/2.0, …"),
+    ("request_started_at", _TIMESTAMP, "first byte of the request"),
+    ("request_ended_at", _TIMESTAMP, "last byte of the request"),
+    ("response_started_at", _TIMESTAMP, "response headers"),
+    ("response_ended_at", _TIMESTAMP, "last byte of the response, or when the error came"),
+    ("request_started_mono_ns", pa.int64(), "recorder's monotonic clock in its hook, nanoseconds"),
+    ("request_ended_mono_ns", pa.int64(), "the same when the request had ended"),
+    ("response_started_mono_ns", pa.int64(), "the same at the response headers"),
+    ("response_ended_mono_ns", pa.int64(), "the same when the response had ended"),
+    ("request_headers", _HEADERS, "in order, duplicates kept, redacted, one character a byte"),
+    ("request_body", _BODY, "decoded and redacted content; size before redaction; keyed digest"),
+    ("request_trailers", _HEADERS, "trailers of the request"),
+    ("status", pa.int32(), "status code; null where an error took the response's place"),
+    ("reason", pa.string(), "reason phrase, where the version has one"),
+    ("response_headers", _HEADERS, "in order, duplicates kept, redacted, one character a byte"),
+    ("response_body", _BODY, "decoded and redacted content; size before redaction; keyed digest"),
+    ("response_trailers", _HEADERS, "trailers of the response"),
+    ("error", pa.string(), "what took the response's place: reset, timeout, TLS failure, unfinished"),
+    ("client_address", pa.string(), "stand-in of the client's address, of the same shape"),
+    ("server_address", pa.string(), "address and port that the proxy spoke to"),
+    ("client_connection_id", pa.string(), "connection between client and recorder"),
+    ("server_connection_id", pa.string(), "connection between recorder and server"),
+    ("digest_ok", pa.bool_(), "x-pch-digest verified before redaction; null where not judged"),
+    ("endpoint", pa.string(), "template of the path: /admin/api/{version}/checkouts/{token}.json"),
+    ("instruction", _INSTRUCTION, "the instruction to wait that the response carries, read strictly"),
+    ("observations", _OBSERVATIONS, "what the protocols read in this exchange alone"),
+)
+"""Every column: name, Arrow type, meaning.  ``docs/schema.md`` is made from this table."""
+
+SCHEMA: Final = pa.schema(
+    [pa.field(name, kind, metadata={"comment": comment}) for name, kind, comment in COLUMNS],
+    metadata={"polltape.schema": str(SCHEMA_VERSION)},
+)
+"""Arrow schema of a capture's Parquet files, one row an exchange."""
+
+
+def _headers_row(headers: tuple[Header, ...]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in headers]
+
+
+def _body_row(body: Body) -> dict[str, object]:
+    return {name: getattr(body, name) for name in Body.__slots__}
+
+
+def to_row(exchange: Exchange) -> dict[str, object]:
+    """The exchange as one row of :data:`SCHEMA` (plain Python values)."""
+    row: dict[str, object] = {name: getattr(exchange, name) for name, _, _ in COLUMNS}
+    for name in ("request_headers", "request_trailers", "response_headers", "response_trailers"):
+        row[name] = _headers_row(getattr(exchange, name))
+    row["request_body"] = _body_row(exchange.request_body)
+    row["response_body"] = _body_row(exchange.response_body)
+    if exchange.instruction is not None:
+        row["instruction"] = {n: getattr(exchange.instruction, n) for n in Instruction.__slots__}
+    row["observations"] = [{n: getattr(o, n) for n in Observation.__slots__} for o in exchange.observations]
+    return row
+
+
+def to_table(exchanges: Iterable[Exchange]) -> pa.Table:
+    """The exchanges as an Arrow table with :data:`SCHEMA`."""
+    return pa.Table.from_pylist([to_row(e) for e in exchanges], schema=SCHEMA)
+
+
+def _from_headers(rows: list[dict[str, str]] | None) -> tuple[Header, ...]:
+    return tuple(Header(row["name"], row["value"]) for row in rows or ())
+
+
+def _from_observation(row: dict[str, object]) -> Observation:
+    values = dict(row)
+    for name in ("keys", "issued"):
+        values[name] = tuple(values.get(name) or ())  # type: ignore[arg-type, call-overload]
+    return Observation(**values)  # type: ignore[arg-type]
+
+
+def from_row(row: dict[str, object]) -> Exchange:
+    """The inverse of :func:`to_row`; columns that are missing take their defaults."""
+    known = {name for name, _, _ in COLUMNS}
+    values = {name: value for name, value in row.items() if name in known}
+    for name in ("request_headers", "request_trailers", "response_headers", "response_trailers"):
+        values[name] = _from_headers(values.get(name))  # type: ignore[arg-type]
+    for name in ("request_body", "response_body"):
+        values[name] = Body(**(values.get(name) or {}))  # type: ignore[arg-type]
+    if values.get("instruction") is not None:
+        values["instruction"] = Instruction(**values["instruction"])  # type: ignore[arg-type]
+    values["observations"] = tuple(_from_observation(o) for o in values.get("observations") or ())  # type: ignore[attr-defined]
+    for name, value in values.items():
+        if isinstance(value, datetime):
+            values[name] = value.astimezone(UTC)
+    return Exchange(**values)  # type: ignore[arg-type]
+
+
+def from_table(table: pa.Table) -> list[Exchange]:
+    """Every row of the table as an :class:`Exchange`, in the table's order."""
+    return [from_row(row) for row in table.to_pylist()]
