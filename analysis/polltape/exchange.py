@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 
 SCHEMA_VERSION: Final = 1
-"""Version of :data:`SCHEMA`.  Raised when a column changes its meaning or goes; a new column does not raise it."""
+"""Version of :data:`SCHEMA`: raised when a column changes its meaning or goes, not for a new one."""
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -36,9 +36,9 @@ class Body:
 
     ``wire_size`` is its size in bytes as transferred (still encoded), ``size`` that of the decoded content
     before any cap; None where unknown.  ``content`` is the decoded content, None where it is not kept;
-    ``not_stored`` then says why (``empty`` never needs a reason).  ``truncated`` means that ``content`` is the
-    beginning of a longer body.  ``digest`` is a keyed digest (hex) of the decoded, unredacted content: equal
-    for equal bodies under one key, None where the body is unknown.
+    ``not_stored`` then says why (an empty body needs no reason).  ``truncated`` means that ``content`` is
+    the beginning of a longer body.  ``digest`` is a keyed digest (hex) of the decoded, unredacted content:
+    equal for equal bodies under one key, None where the body is unknown.
     """
 
     wire_size: int | None = None
@@ -55,8 +55,9 @@ class Instruction:
 
     ``source``: ``retry-after``, ``retry-after-ms``, ``x-ms-retry-after-ms``, ``pollAfter`` or ``pollDelay``.
     ``raw``: as it stood, several lines joined by ``, ``.  ``klass``: the class of the instruction parser.
-    ``asked_s``: seconds to wait from receipt, None where the value is unusable.  ``clock``: ``server`` or, for a
-    date without a valid Date header, ``recorder``.  ``tolerance``: ``delay`` or ``date``, which tolerance holds.
+    ``asked_s``: seconds to wait from receipt, None where the value is unusable.  ``clock``: ``server`` or,
+    for a date without a valid Date header, ``recorder``.  ``tolerance``: ``delay`` or ``date``, whichever
+    tolerance holds.
     """
 
     source: str
@@ -327,7 +328,7 @@ def _from_headers(rows: list[dict[str, str]] | None) -> tuple[Header, ...]:
 def _from_observation(row: dict[str, object]) -> Observation:
     values = dict(row)
     for name in ("keys", "issued"):
-        values[name] = tuple(values.get(name) or ())  # type: ignore[arg-type, call-overload]
+        values[name] = tuple(values.get(name) or ())  # type: ignore[arg-type]
     return Observation(**values)  # type: ignore[arg-type]
 
 

@@ -5,15 +5,16 @@ a GET of the checkout answers 202 until the checkout is completed — also when 
 checkout), so a GET outside an open operation opens nothing.  The storefront's own ``/wallets/`` and ``/api/``
 forms of the same paths are recognised too.
 
-===========================  ===========================================================================
+===========================  ==============================================================
 kind                         opened by a 202 to
-===========================  ===========================================================================
+===========================  ==============================================================
 ``checkout.create``          POST ``…/checkouts.json``
 ``checkout.update``          PUT or PATCH ``…/checkouts/{token}.json``
 ``checkout.complete``        POST ``…/checkouts/{token}/complete.json``
-``checkout.shipping_rates``  GET ``…/checkouts/{token}/shipping_rates.json``, POST or GET ``…/calculate_shipping.json``
-``checkout.payment``         POST ``…/checkouts/{token}/payments.json``, polled at ``…/payments/{id}.json``
-===========================  ===========================================================================
+``checkout.shipping_rates``  GET ``…/{token}/shipping_rates.json``, POST or GET
+                             ``…/{token}/calculate_shipping.json``
+``checkout.payment``         POST ``…/{token}/payments.json``, polled at ``…/payments/{id}.json``
+===========================  ==============================================================
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ _OPENING_READS: Final = frozenset({"shipping_rates", "calculate_shipping"})
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A recognised path.  ``what``: create, checkout, complete, shipping_rates, calculate_shipping, payments, payment."""
+    """A recognised path.
+
+    ``what``: create, checkout, complete, shipping_rates, calculate_shipping, payments or payment.
+    """
 
     what: str
     template: str
