@@ -137,6 +137,10 @@ class Exchange:
     seq: int | None = None
     key_id: str | None = None
     endpoint: str | None = None
+    request_id: str | None = None
+    api_version: str | None = None
+    redirect: str | None = None
+    queued: bool = False
     instruction: Instruction | None = None
     observations: tuple[Observation, ...] = ()
 
@@ -283,6 +287,10 @@ COLUMNS: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("server_connection_id", pa.string(), "connection between recorder and server"),
     ("digest_ok", pa.bool_(), "x-pch-digest verified before redaction; null where not judged"),
     ("endpoint", pa.string(), "template of the path: /admin/api/{version}/checkouts/{token}.json"),
+    ("request_id", pa.string(), "X-Request-Id of the response, for the support ticket"),
+    ("api_version", pa.string(), "X-Shopify-API-Version of the response"),
+    ("redirect", pa.string(), "absolute URL of the Location of a 3xx"),
+    ("queued", pa.bool_(), "the response carries X-Checkout-Queue"),
     ("instruction", _INSTRUCTION, "the instruction to wait that the response carries, read strictly"),
     ("observations", _OBSERVATIONS, "what the protocols read in this exchange alone"),
 )

@@ -10,10 +10,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
-from polltape.exchange import Body, Exchange, Observation
+from polltape.exchange import DEFAULT_PORTS, Body, Exchange, Observation, authority
 
 MAX_JSON_BYTES: Final = 64 * 1024 * 1024
 """Bodies above this are not parsed: a recording is untrusted input."""
@@ -68,6 +69,21 @@ def json_object(body: Body) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def normal_url(url: str) -> str:
+    """Scheme and host lower case, default port and fragment off, query kept (RFC 3986 §6.2.2, §6.2.3).
+
+    Raises ValueError where the URL has an impossible port.
+
+    >>> normal_url("HTTPS://Shop.example:443/a?b#c")
+    'https://shop.example/a?b'
+    """
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    port = parts.port or DEFAULT_PORTS.get(scheme, 0)
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{scheme}://{authority(scheme, parts.hostname or '', port)}{parts.path or '/'}{query}"
 
 
 _ID_SEGMENT: Final = re.compile(

@@ -1,0 +1,36 @@
+"""Until when somebody was there to see: the union of the recording sessions."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from datetime import datetime
+
+from polltape.exchange import Coverage
+
+
+class Covered:
+    """The merged intervals of all sessions.
+
+    What happened between two sessions was not seen, so an absence counts only up to the end of the interval
+    in which it begins.
+    """
+
+    def __init__(self, coverage: Iterable[Coverage]) -> None:
+        merged: list[list[int]] = []
+        for start, end in sorted((_us(c.started_at), _us(c.ended_at)) for c in coverage):
+            if merged and start <= merged[-1][1]:
+                merged[-1][1] = max(merged[-1][1], end)
+            else:
+                merged.append([start, end])
+        self._starts = [start for start, _ in merged]
+        self._ends = [end for _, end in merged]
+
+    def until(self, us: int) -> int:
+        """The end of the interval that holds the instant (microseconds since 1970); else the instant itself."""
+        index = bisect_right(self._starts, us) - 1
+        return max(us, self._ends[index]) if index >= 0 else us
+
+
+def _us(instant: datetime) -> int:
+    return round(instant.timestamp() * 1_000_000)
