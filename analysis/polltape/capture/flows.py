@@ -1,0 +1,196 @@
+"""mitmproxy's flow files (``mitmdump -w``): HTTP flows as exchanges.
+
+mitmproxy itself is loaded only when such a file is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote_from_bytes
+
+from polltape.capture.content import decode
+from polltape.capture.extension import FIELD, unseal
+from polltape.capture.keys import Key
+from polltape.capture.notes import Notes
+from polltape.errors import InputError
+from polltape.exchange import DEFAULT_PORTS, Body, Exchange, Header, all_headers
+
+if TYPE_CHECKING:
+    from mitmproxy.flow import Flow
+    from mitmproxy.http import Headers, HTTPFlow, Message
+
+UNFINISHED: Final = "unfinished"
+"""The error of a flow that has neither a response nor an error: it was saved under way."""
+
+_KEPT: Final = "".join(chr(code) for code in range(0x21, 0x7F))
+
+
+def read_flows(path: Path, notes: Notes, key: Key | None = None) -> Iterator[tuple[Exchange, bool]]:
+    """The exchanges of the HTTP flows in the file's order, each with whether it is redacted already.
+
+    Flows of other types and a torn tail are told, not counted.  Raises
+    :class:`~polltape.errors.InputError` where the file cannot be read or holds no flow.
+    """
+    from mitmproxy.http import HTTPFlow
+
+    seen: Counter[str] = Counter()
+    for index, flow in enumerate(_flows(path, notes)):
+        if not isinstance(flow, HTTPFlow):
+            notes.odd(f"of type {type(flow).__name__.removesuffix('Flow').lower()}, not HTTP: not counted", index)
+            continue
+        try:
+            exchange = from_flow(flow, flow_id(flow, seen))
+        except (ValueError, OverflowError, AttributeError):
+            notes.leave_out("it has no usable address or time", index)
+            continue
+        yield _unseal(flow, exchange, key)
+
+
+def flow_id(flow: HTTPFlow, seen: Counter[str]) -> str:
+    """Digest (hex) of what tells the flow apart, and of how many equal ones came before it.
+
+    That is mitmproxy's own id of the flow (random) and the request's start and line: the rest may be written
+    differently by another version of mitmproxy.
+    """
+    request = flow.request
+    line = [flow.id, request.timestamp_start, request.method, request.scheme, request.host, request.path]
+    digest = hashlib.sha256(json.dumps(line).encode()).hexdigest()
+    seen[digest] += 1
+    return hashlib.sha256(f"{digest}{seen[digest]}".encode()).hexdigest()[:32]
+
+
+def from_flow(flow: HTTPFlow, exchange_id: str) -> Exchange:
+    """One HTTP flow as an exchange, not redacted yet; client and monotonic clock unknown."""
+    request, response = flow.request, flow.response
+    host, port = _named_host(flow)
+    path, _, query = request.data.path.partition(b"?")
+    error = flow.error.msg if flow.error else None if response else UNFINISHED
+    ended = response.timestamp_end if response else flow.error.timestamp if flow.error else None
+    return Exchange(
+        exchange_id=exchange_id,
+        method=request.method,
+        scheme=request.scheme or "http",
+        host=host,
+        port=port,
+        path=quote_from_bytes(path, safe=_KEPT) or "/",
+        query=quote_from_bytes(query, safe=_KEPT) if b"?" in request.data.path else None,
+        http_version=request.http_version,
+        request_started_at=_instant(request.timestamp_start),
+        request_ended_at=_maybe_instant(request.timestamp_end),
+        response_started_at=_maybe_instant(response.timestamp_start if response else None),
+        response_ended_at=_maybe_instant(ended),
+        request_headers=_lines(request.headers),
+        request_body=_body(request),
+        request_trailers=_lines(request.trailers),
+        status=response.status_code if response else None,
+        reason=response.reason or None if response else None,
+        response_headers=_lines(response.headers) if response else (),
+        response_body=_body(response) if response else Body(),
+        response_trailers=_lines(response.trailers) if response else (),
+        error=error,
+        client_address=_address(flow.client_conn.peername, with_port=False),
+        server_address=_address(flow.server_conn.peername or flow.server_conn.address),
+        client_connection_id=flow.client_conn.id,
+        server_connection_id=flow.server_conn.id if flow.server_conn.address else None,
+    )
+
+
+def _named_host(flow: HTTPFlow) -> tuple[str, int]:
+    """Host and port that the client named: in reverse and transparent mode not where the request went."""
+    from mitmproxy.net.http.url import parse_authority
+
+    request = flow.request
+    host, port = request.host, request.port
+    if request.host_header:
+        try:
+            named, named_port = parse_authority(request.host_header, check=True)
+        except ValueError:
+            return host.lower(), port
+        host, port = named, named_port or DEFAULT_PORTS.get(request.scheme, port)
+    return (f"[{host}]" if ":" in host else host).lower(), port
+
+
+def _body(message: Message) -> Body:
+    raw = message.raw_content
+    if raw is None:
+        return Body(not_stored="streamed past the recorder")
+    codings = ", ".join(all_headers(_lines(message.headers), "content-encoding"))
+    decoded = decode(raw, codings)
+    if decoded.content is None:
+        return Body(wire_size=len(raw), not_stored=decoded.problem)
+    size = len(decoded.content) if decoded.complete else None
+    return Body(wire_size=len(raw), size=size, content=decoded.content, truncated=not decoded.complete)
+
+
+def _lines(headers: Headers | None) -> tuple[Header, ...]:
+    fields = headers.fields if headers is not None else ()
+    return tuple(Header(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
+
+
+def _address(address: tuple[Any, ...] | None, *, with_port: bool = True) -> str | None:
+    if not address:
+        return None
+    host = f"[{address[0]}]" if ":" in str(address[0]) and with_port else str(address[0])
+    return f"{host}:{address[1]}" if with_port else host
+
+
+def _instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _maybe_instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _instant(seconds)
+
+
+def _unseal(flow: HTTPFlow, exchange: Exchange, key: Key | None) -> tuple[Exchange, bool]:
+    """Undo what the export put into the flow's metadata (:mod:`polltape.capture.flow_export`)."""
+    extension = flow.metadata.get(FIELD)
+    return unseal({**sealed_part(exchange), FIELD: extension}, exchange, key) if extension else (exchange, False)
+
+
+def sealed_part(exchange: Exchange) -> dict[str, Any]:
+    """What of a flow the seal vouches for besides the facts: headers and contents, as they come back."""
+    return {
+        name: [
+            [(h.name, h.value) for h in getattr(exchange, f"{name}_headers")],
+            _hex(getattr(exchange, f"{name}_body")),
+        ]
+        for name in ("request", "response")
+    }
+
+
+def _hex(body: Body) -> str:
+    return (body.content or b"").hex()
+
+
+def _flows(path: Path, notes: Notes) -> Iterator[Flow]:
+    from mitmproxy.io import FlowReader
+
+    count = 0
+    try:
+        with path.open("rb") as file:
+            _check_start(path, file.peek(4)[:4])
+            for flow in FlowReader(file).stream():
+                count += 1
+                yield flow
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except Exception as error:  # a torn or damaged flow leaves mitmproxy's reader as any kind of error
+        if not count:
+            raise InputError(f"{path}: not a mitmproxy flow file", hint="name a file that mitmdump -w wrote") from error
+        notes.say(f"torn or damaged after {count} flows; what follows is not read")
+
+
+def _check_start(path: Path, start: bytes) -> None:
+    if not start:
+        raise InputError(f"{path}: empty (0 bytes), not a mitmproxy flow file", hint="record it again, or remove it")
+    if start.startswith((b"{", b"\xef\xbb\xbf{")):
+        raise InputError(f"{path}: JSON, not a mitmproxy flow file", hint="if it is a HAR, let its name end in .har")

@@ -1,0 +1,98 @@
+"""Parquet files of a capture, judged by their footers before anyone queries them.
+
+A query engine reads a file of other columns in silence, and says of a broken one many lines: here each
+fault is one line that names the file, what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from polltape.capture.parquet import coverage_of_file
+from polltape.errors import InputError
+from polltape.exchange import SCHEMA, SCHEMA_VERSION, Coverage, Exchange, from_row
+
+VERSION_KEY: Final = b"polltape.schema"
+
+_MAGIC: Final = b"PAR1"
+_REWRITTEN: Final = "name the files as polltape wrote them; another program's copy of them lacks what it needs"
+
+
+def read_footer(path: Path) -> list[Coverage]:
+    """The coverage that the footer carries, empty where it carries none; the file is sound as far as it says.
+
+    Raises :class:`~polltape.errors.InputError`: no Parquet, cut off, no capture, a newer version, columns
+    missing or of another type.
+    """
+    _check_ends(path)
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: its Parquet footer cannot be read ({_first_line(error)})") from error
+    _check_version(path, schema)
+    _check_columns(path, schema)
+    return coverage_of_file(schema.metadata)
+
+
+def read_rows(path: Path) -> Iterator[Exchange]:
+    """Every row of a file whose footer was checked.  Raises :class:`~polltape.errors.InputError`."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from map(from_row, batch.to_pylist())
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: damaged behind a sound footer ({_first_line(error)})") from error
+
+
+def _check_ends(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(4)
+            file.seek(max(0, size - 4))
+            tail = file.read(4)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if not size:
+        raise InputError(f"{path}: empty (0 bytes), not a Parquet file", hint="remove it, or recover the recording")
+    if head != _MAGIC:
+        raise InputError(f"{path}: not a Parquet file", hint="name a file that polltape wrote")
+    if size < 12 or tail != _MAGIC:
+        raise InputError(f"{path}: cut off: a Parquet file, but its end is missing", hint="copy it again, or remove it")
+
+
+def _check_version(path: Path, schema: pa.Schema) -> None:
+    text = (schema.metadata or {}).get(VERSION_KEY)
+    if text is None:
+        raise InputError(f"{path}: not a capture: its footer names no {VERSION_KEY.decode()} version", hint=_REWRITTEN)
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"{path}: not a capture: its footer names no valid {VERSION_KEY.decode()} version")
+    if int(text) > SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: written with schema {int(text)}, newer than the {SCHEMA_VERSION} that this polltape reads",
+            hint="install a newer polltape",
+        )
+
+
+def _check_columns(path: Path, schema: pa.Schema) -> None:
+    names = set(schema.names)
+    missing = [name for name in SCHEMA.names if name not in names]
+    if missing:
+        raise InputError(f"{path}: not a capture: it lacks {_listed(missing)}", hint=_REWRITTEN)
+    other = [f"{f.name} ({schema.field(f.name).type})" for f in SCHEMA if schema.field(f.name).type != f.type]
+    if other:
+        raise InputError(f"{path}: not a capture: of another type: {_listed(other)}", hint=_REWRITTEN)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more columns" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
