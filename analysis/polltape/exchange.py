@@ -57,7 +57,7 @@ class Instruction:
     ``raw``: as it stood, several lines joined by ``, ``.  ``klass``: the class of the instruction parser.
     ``asked_s``: seconds to wait from receipt, None where the value is unusable.  ``clock``: ``server`` or,
     for a date without a valid Date header, ``recorder``.  ``tolerance``: ``delay`` or ``date``, whichever
-    tolerance holds.
+    tolerance holds.  ``lines``: how many header lines there were.
     """
 
     source: str
@@ -66,6 +66,7 @@ class Instruction:
     asked_s: float | None
     clock: str = "server"
     tolerance: str = "delay"
+    lines: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,7 @@ _INSTRUCTION = pa.struct(
         pa.field("asked_s", pa.float64()),
         pa.field("clock", pa.string()),
         pa.field("tolerance", pa.string()),
+        pa.field("lines", pa.int32()),
     ]
 )
 _OBSERVATIONS = pa.list_(

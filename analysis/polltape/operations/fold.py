@@ -127,9 +127,7 @@ class Operation:
     def last_pending_us(self) -> int | None:
         """Request start of the last member that showed pending before the end's response started."""
         end = self.ended_by
-        limit = (
-            None if end is None else (end.end_us if end.response_start_us is None else end.response_start_us)
-        )
+        limit = None if end is None else (end.end_us if end.response_start_us is None else end.response_start_us)
         starts = [
             member.seen.start_us
             for member in self.members

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import ibis
 import ibis.expr.types as ir
@@ -24,6 +24,10 @@ from ibis import _
 from polltape.operations.covered import Covered
 from polltape.operations.fold import Folded, Operation, Seen, fold
 from polltape.operations.links import components
+from polltape.operations.timeline import narrow, timeline
+
+if TYPE_CHECKING:
+    from polltape.capture.reading import Capture
 
 OPERATION_COLUMNS: Final = (
     "id",
@@ -67,13 +71,11 @@ class Lives:
 
 def lives(rows: ir.Table, covered: Covered) -> Lives:
     """Every operation of the timeline, and which exchange played which role in it."""
-    observed = _observed(rows)
-    linked = components(_edges(observed))
     operations: list[Operation] = []
     at_once: list[Seen] = []
     backwards: list[tuple[str, str]] = []
     idle: list[tuple[str, str]] = []
-    for folded in _folds(observed, linked):
+    for folded in folds(rows):
         operations += folded.operations
         at_once += folded.at_once
         backwards += [(seen.exchange_id, operation.operation_id) for seen, operation in folded.backwards]
@@ -89,6 +91,25 @@ def lives(rows: ir.Table, covered: Covered) -> Lives:
         backwards=pd.DataFrame(backwards, columns=["exchange_id", "operation"]),
         idle=pd.DataFrame(idle, columns=["exchange_id", "key"]),
     )
+
+
+def operations_of(capture: Capture) -> list[Operation]:
+    """Every operation of a capture as the fold has it, by the start of its first exchange, then id."""
+    connection = ibis.duckdb.connect()
+    try:
+        found = folds(timeline(connection, narrow(connection, capture)))
+        return sorted(
+            (operation for folded in found for operation in folded.operations),
+            key=lambda operation: (operation.first.start_us, operation.operation_id),
+        )
+    finally:
+        connection.disconnect()
+
+
+def folds(rows: ir.Table) -> Iterator[Folded]:
+    """What happened on each key (or component of linked keys) of the timeline."""
+    observed = _observed(rows)
+    yield from _folds(observed, components(_edges(observed)))
 
 
 def _observed(rows: ir.Table) -> ir.Table:
@@ -135,8 +156,8 @@ def _rows(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
 def _operations_table(operations: list[Operation], covered: Covered) -> pd.DataFrame:
     rows = [_operation_row(operation, covered) for operation in operations]
     table = pd.DataFrame(rows, columns=list(OPERATION_COLUMNS))
-    whole = {name: "Int64" for name in ("submitted_us", "accepted_us", "ended_us", "closed", "first_status")}
-    measured = {name: "float64" for name in ("duration_s", "lower_s", "upper_s", "observed_s")}
+    whole = dict.fromkeys(("submitted_us", "accepted_us", "ended_us", "closed", "first_status"), "Int64")
+    measured = dict.fromkeys(("duration_s", "lower_s", "upper_s", "observed_s"), "float64")
     return table.astype(whole | measured).sort_values(["first_us", "id"], ignore_index=True)
 
 

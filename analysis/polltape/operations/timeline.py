@@ -17,11 +17,11 @@ response_start_us   response start, null where unknown
 end_us              response end, or the latest known instant
 ended               whether the response end is known
 starts, ends        ranks: one order of all starts and ends.  At one instant the ends of earlier
-                    requests come first, then the starts, then the ends of requests that took
-                    no time at all
+                    requests come first, then the requests that took no time at all, one after the
+                    other, then the starts of the others
 source, raw, klass, the instruction to wait
 asked_s, clock,
-tolerance
+tolerance, lines
 queued              whether the answer carries X-Checkout-Queue
 redirect            absolute URL that a 3xx names
 request_id          X-Request-Id of the answer
@@ -48,8 +48,8 @@ CLOCK_STEP_US: Final = 500_000
 """Wall clock and monotonic clock apart by this much more than a moment ago: the wall clock was set."""
 
 
-@ibis.udf.scalar.builtin
-def epoch_us(instant: dt.Timestamp("UTC")) -> dt.int64:  # type: ignore[valid-type, empty-body]  # noqa: F722
+@ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
+def epoch_us(instant: dt.Timestamp("UTC")) -> dt.int64:  # type: ignore[valid-type]
     """Microseconds since 1970."""
 
 
@@ -74,19 +74,17 @@ _PLAIN: Final = (
 )
 _MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")
 _INSTANTS: Final = ("start_us", "response_start_us", "end_us")
-_INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance")
+_INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance", "lines")
 
 
-def timeline(connection: Any, capture: Capture) -> ir.Table:
-    """The capture's timeline as a table of the connection; columns as in the module's text."""
-    rows = _narrow(connection, capture)
-    rows = connection.create_table("rows", rows, temp=True, overwrite=True)
+def timeline(connection: Any, rows: ir.Table) -> ir.Table:
+    """The timeline of :func:`narrow` rows as a table of the connection; columns as in the module's text."""
     rows = _ranked(_on_one_clock(rows) if clock_steps(rows) else rows).drop(*_MONOTONIC)
     return connection.create_table("timeline", rows, temp=True, overwrite=True)
 
 
-def _narrow(connection: Any, capture: Capture) -> ir.Table:
-    """Every source's rows with the columns that are measured, each exchange once."""
+def narrow(connection: Any, capture: Capture) -> ir.Table:
+    """Every source's rows as a table of the connection, only the columns that are measured, each exchange once."""
     parts = []
     if capture.files:
         # Not hive-partitioned: the folder's date is for people, the instants are in the rows.
@@ -97,14 +95,13 @@ def _narrow(connection: Any, capture: Capture) -> ir.Table:
     selected = [_select(part) for part in parts]
     rows = selected[0] if len(selected) == 1 else ibis.union(*selected)
     copy = ibis.row_number().over(group_by="exchange_id", order_by="start_us")
-    return rows.mutate(copy=copy).filter(_.copy == 0).drop("copy")
+    rows = rows.mutate(copy=copy).filter(_.copy == 0).drop("copy")
+    return connection.create_table("rows", rows, temp=True, overwrite=True)
 
 
 def _select(part: ir.Table) -> ir.Table:
     default_port = ibis.cases(*((part.scheme == s, p) for s, p in DEFAULT_PORTS.items()), else_=-1)
-    authority = (part.port == default_port).ifelse(
-        part.host, part.host.concat(":", part.port.cast("string"))
-    )
+    authority = (part.port == default_port).ifelse(part.host, part.host.concat(":", part.port.cast("string")))
     query = part.query.isnull().ifelse("", ibis.literal("?").concat(part.query.fill_null("")))
     end = ibis.coalesce(
         part.response_ended_at, part.response_started_at, part.request_ended_at, part.request_started_at
@@ -144,8 +141,11 @@ def _readings(rows: ir.Table) -> ir.Table:
     in_order = ibis.window(group_by="session_id", order_by=["mono_ns", "exchange_id"])
     pairs = pairs.mutate(change_us=_.apart_us - _.apart_us.lag().over(in_order))
     pairs = pairs.mutate(set_us=(_.change_us.abs() > CLOCK_STEP_US).ifelse(_.change_us, 0).fill_null(0))
-    return pairs.mutate(offset_us=_.set_us.sum().over(ibis.cumulative_window(
-        group_by="session_id", order_by=["mono_ns", "exchange_id"])))
+    return pairs.mutate(
+        offset_us=_.set_us.sum().over(
+            ibis.cumulative_window(group_by="session_id", order_by=["mono_ns", "exchange_id"])
+        )
+    )
 
 
 def clock_steps(rows: ir.Table) -> list[tuple[str, int, float]]:
@@ -173,16 +173,10 @@ def _on_one_clock(rows: ir.Table) -> ir.Table:
 
 def _ranked(rows: ir.Table) -> ir.Table:
     """With ``starts`` and ``ends``, the ranks of the exchange's two events among all events."""
-    start = rows.select("exchange_id", at_us="start_us", klass=ibis.literal(1), is_end=ibis.literal(False))
-    end = rows.select(
-        "exchange_id",
-        at_us="end_us",
-        klass=(rows.end_us > rows.start_us).ifelse(0, 2),
-        is_end=ibis.literal(True),
-    )
-    events = ibis.union(start, end)
-    ranked = events.mutate(rank=ibis.row_number().over(order_by=["at_us", "klass", "exchange_id"]))
-    ranks = ranked.group_by("exchange_id").agg(
-        starts=_.rank.min(where=~_.is_end), ends=_.rank.min(where=_.is_end)
-    )
+    lasts = rows.end_us > rows.start_us
+    start = rows.select("exchange_id", at_us="start_us", place=lasts.ifelse(2, 1), is_end=ibis.literal(False))
+    end = rows.select("exchange_id", at_us="end_us", place=lasts.ifelse(0, 1), is_end=ibis.literal(True))
+    order = ["at_us", "place", "exchange_id", "is_end"]
+    ranked = ibis.union(start, end).mutate(rank=ibis.row_number().over(order_by=order))
+    ranks = ranked.group_by("exchange_id").agg(starts=_.rank.min(), ends=_.rank.max())
     return rows.join(ranks, "exchange_id")

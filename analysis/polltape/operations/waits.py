@@ -18,6 +18,7 @@ that starts at or after the response's end.  A date is only as good as a second,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import ibis
@@ -29,6 +30,16 @@ from ibis import _
 from polltape.operations.covered import Covered
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
+from polltape.protocols.instruction import CLASSES
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How much too early is still in time, in seconds: for delays, and for dates (which have whole seconds)."""
+
+    delay_s: float = 0.010
+    date_s: float = 1.0
+
 
 THROTTLED: Final = (429, 503, 413)
 UNDER_WAY_US: Final = 100_000
@@ -47,16 +58,14 @@ def openers(connection: Any, rows: ir.Table, lives: Lives) -> ir.Table:
     operations = connection.create_table("closed_operations", closed, temp=True, overwrite=True)
     owned = members.group_by("exchange_id").agg(
         operation=_.operation.min(),
-        waits=(~_.state.isin(sorted(FINAL)).fill_null(False)).any(),  # noqa: FBT003
+        waits=(~_.state.isin(sorted(FINAL)).fill_null(False)).any(),
     )
     owned = owned.rename(member="exchange_id")
     joined = rows.filter(rows.ended & rows.klass.notnull()).left_join(owned, _.exchange_id == owned.member)
     joined = joined.left_join(operations, _.operation == operations.of).drop("of")
     by_status = joined.status.isin(THROTTLED) | joined.status.between(300, 399)
     joined = joined.mutate(
-        opens=by_status
-        | joined.waits.fill_null(False)  # noqa: FBT003
-        | (joined.operation.isnull() & _is_checkout_get(joined))
+        opens=by_status | joined.waits.fill_null(False) | (joined.operation.isnull() & _is_checkout_get(joined))
     )
     scope = ibis.cases(
         (joined.status.isin(THROTTLED) & ~joined.queued, "host"),
@@ -69,10 +78,110 @@ def openers(connection: Any, rows: ir.Table, lives: Lives) -> ir.Table:
 
 def _is_checkout_get(rows: ir.Table) -> ir.BooleanValue:
     """A GET of the checkout itself: the one read of shopify-checkout that belongs to no single kind."""
-    return rows.observations.filter(
-        lambda o: (o["protocol"] == "shopify-checkout") & (o["role"] == "read") & o["kind"].isnull()
-    ).length() > 0
+    return (
+        rows.observations.filter(
+            lambda o: (o["protocol"] == "shopify-checkout") & (o["role"] == "read") & o["kind"].isnull()
+        ).length()
+        > 0
+    )
 
 
-def waits(connection: Any, rows: ir.Table, lives: Lives, covered: Covered, tolerances: Tolerances) -> pd.DataFrame:
-    raise NotImplementedError
+def waits(connection: Any, rows: ir.Table, lives: Lives, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
+    """One row a wait; instants in microseconds since 1970.
+
+    Columns: those of the timeline for the response, ``operation``, ``scope``, ``next_exchange``,
+    ``next_start_us``, ``deadline_us``, ``waited_s``, ``margin_s``, ``verdict``, ``rated`` (counts in the
+    compliance rate).  Ordered by response end, then exchange.
+    """
+    usable = openers(connection, rows, lives).filter(_.asked_s.notnull())
+    usable = connection.create_table("wait_openers", usable.drop("observations"), temp=True, overwrite=True)
+    governed = _governed(connection, rows, usable)
+    starts = rows.select(next_exchange="exchange_id", next_start_us="start_us", next_starts="starts")
+    table = (
+        usable.left_join(governed, _.exchange_id == governed.opener)
+        .drop("opener")
+        .left_join(starts, _.next_rank == starts.next_starts)
+        .drop("next_starts")
+        .order_by("end_us", "exchange_id")
+        .execute()
+    )
+    return _judged(table, covered, tolerance)
+
+
+def _governed(connection: Any, rows: ir.Table, usable: ir.Table) -> ir.Table:
+    """For each wait the rank of the request that it governs: ``opener``, ``next_rank`` (null without one)."""
+    members = connection.table("members").filter(_.role.isin(["poll", "join", "resubmit"]))
+    asked = members.join(rows, "exchange_id").select("operation", "starts", "start_us")
+    in_operation = _next(usable.filter(_.scope == "operation"), asked, ["operation"])
+    here = ["client", "method", "authority", "path"]
+    same = _next(usable.filter(_.scope.isin(["request", "host"])), rows, here)
+    # A request to elsewhere within 100 ms was under way, so the search for it begins behind that.
+    later = usable.filter(_.scope == "host").mutate(end_us=_.end_us + UNDER_WAY_US)
+    elsewhere = _next(later, rows, ["client", "authority"], by_rank=False)
+    to = usable.filter((_.scope == "redirect") & _.redirect.notnull()).drop("url").rename(url="redirect")
+    redirected = _next(to, rows, ["client", "url"])
+    found = ibis.union(in_operation, same, elsewhere, redirected)
+    return found.group_by("opener").agg(next_rank=_.next_rank.min())
+
+
+def _next(openers: ir.Table, requests: ir.Table, by: list[str], *, by_rank: bool = True) -> ir.Table:
+    """The next request with equal ``by`` columns, by rank at or after the response's end.
+
+    With ``by_rank=False`` by time instead, strictly after ``end_us``.
+    """
+    starts = requests.select(
+        *by,
+        opener=ibis.null("string"),
+        at=requests.starts if by_rank else requests.start_us,
+        mark=ibis.literal(0),
+        rank=requests.starts,
+    )
+    marks = openers.select(
+        *by,
+        opener="exchange_id",
+        at=openers.ends if by_rank else openers.end_us,
+        mark=ibis.literal(1),  # behind a start at the same instant: strictly after
+        rank=ibis.null("int64"),
+    )
+    following = ibis.window(group_by=by, order_by=["at", "mark", "opener"], preceding=0, following=None)
+    both = ibis.union(starts, marks).mutate(next_rank=_.rank.min().over(following))
+    return both.filter(_.opener.notnull()).select("opener", "next_rank")
+
+
+def _judged(table: pd.DataFrame, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
+    """With waited, margin and verdict; all in whole microseconds, so that no rounding decides."""
+    asked_us = (table["asked_s"].clip(upper=LONGEST_S) * 1e6).round().astype("int64")
+    waited_us = table["next_start_us"].astype("Int64") - table["end_us"]
+    since_headers_us = table["next_start_us"].astype("Int64") - table["response_start_us"].astype("Int64")
+    slack_us = pd.Series(
+        np.where(table["tolerance"] == "date", round(tolerance.date_s * 1e6), round(tolerance.delay_s * 1e6)),
+        index=table.index,
+    )
+    until_us = pd.Series([covered.until(us) for us in table["end_us"]], index=table.index, dtype="int64")
+    deadline_us = table["end_us"] + asked_us
+    too_early = (waited_us - asked_us < -slack_us) & (since_headers_us - asked_us < -slack_us).fillna(True)
+    verdict = np.select(
+        [
+            waited_us.isna() & table["closed"].notna(),
+            waited_us.isna() & (until_us > deadline_us),
+            waited_us.isna(),
+            too_early.fillna(False).astype(bool),
+            (waited_us <= asked_us + asked_us.clip(lower=1_000_000)).fillna(False).astype(bool),
+        ],
+        ["void", "unanswered", "open", "early", "kept"],
+        default="late",
+    )
+    rated = (
+        pd.Series(verdict, index=table.index).isin(["kept", "late", "early"])
+        & (deadline_us <= until_us)
+        & (table["clock"] == "server")
+        & table["klass"].isin([name for name, klass in CLASSES.items() if klass.rated])
+    )
+    return table.assign(
+        deadline_us=deadline_us,
+        slack_us=slack_us,
+        waited_s=waited_us.astype("Float64") / 1e6,
+        margin_s=(waited_us - asked_us).astype("Float64") / 1e6,
+        verdict=verdict,
+        rated=rated,
+    ).reset_index(drop=True)

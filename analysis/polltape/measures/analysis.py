@@ -1,0 +1,187 @@
+"""All measures of a capture, in one call: :func:`analyse`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+from ibis import _
+
+from polltape.errors import InputError
+from polltape.exchange import Coverage
+from polltape.measures.durations import durations
+from polltape.measures.findings import Evidence, findings
+from polltape.measures.retry_after import compliance
+from polltape.measures.statuses import statuses
+from polltape.operations.covered import Covered
+from polltape.operations.lives import Lives, lives
+from polltape.operations.tables import run
+from polltape.operations.timeline import clock_steps, narrow, timeline
+from polltape.operations.waits import Tolerance, openers, waits
+
+if TYPE_CHECKING:
+    from polltape.capture.reading import Capture
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which part of a capture to measure; None takes all.
+
+    ``since``, ``until``: requests that start in [since, until); coverage is cut to it as well.  ``host``: that
+    host only.  ``endpoint``: part of an endpoint template.  ``token``: the pseudonym of a token.  The last two
+    select whole operations that have a matching exchange, and matching exchanges outside any operation.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    host: str | None = None
+    endpoint: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user may set: tolerances, and OP001's thresholds in seconds by protocol."""
+
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    stuck_after_s: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The measures of a capture as pandas tables; the columns are those of the JSON contract.
+
+    Instants are ``*_us`` columns, microseconds since 1970 (UTC).  ``timeline`` has one row for each exchange
+    that an operation or a finding names: exchange_id, method, endpoint, url, status, error, start_us,
+    response_start_us, end_us, role and operation.
+    """
+
+    exchanges: int
+    skipped: int
+    from_us: int | None
+    to_us: int | None
+    sources: tuple[str, ...]
+    warnings: tuple[str, ...]
+    coverage: tuple[Coverage, ...]
+    statuses: pd.DataFrame
+    operations: pd.DataFrame
+    durations: pd.DataFrame
+    waits: pd.DataFrame
+    compliance: pd.DataFrame
+    findings: pd.DataFrame
+    timeline: pd.DataFrame
+
+
+def analyse(capture: Capture, *, selection: Selection | None = None, settings: Settings | None = None) -> Analysis:
+    """Measure a capture.  Raises InputError where a file turns out to be unreadable behind its footer."""
+    import duckdb  # the errors only: Ibis has loaded it by now
+
+    connection = ibis.duckdb.connect()
+    try:
+        return _analyse(connection, capture, selection or Selection(), settings or Settings())
+    except duckdb.Error as error:
+        first_line = str(error).splitlines()[0]
+        raise InputError(
+            f"cannot read {', '.join(capture.sources)}: {first_line}",
+            hint="a file may be damaged or still being copied; leave it out, or record again",
+        ) from error
+    finally:
+        connection.disconnect()
+
+
+def _analyse(connection: Any, capture: Capture, selection: Selection, settings: Settings) -> Analysis:
+    recorded = narrow(connection, capture)
+    steps = [
+        f"the recorder's clock was set by {moved:+.3f} s at {_iso(at)} (session {session}); its monotonic clock is used"
+        for session, at, moved in clock_steps(recorded)
+    ]
+    rows = timeline(connection, recorded)
+    covered = [_cut(c, selection) for c in capture.coverage]
+    rows = _selected(connection, rows, selection, Covered(covered))
+    inside = Covered(covered)
+    found = lives(rows, inside)
+    kept = waits(connection, rows, found, inside, settings.tolerance)
+    kept = _with_operations(kept, found)
+    evidence = Evidence(
+        rows=rows,
+        lives=found,
+        waits=kept,
+        openers=openers(connection, rows, found),
+        members=connection.table("members"),
+        stuck_after_s=settings.stuck_after_s,
+    )
+    span = rows.agg(exchanges=_.count(), first=_.start_us.min(), last=_.end_us.max()).execute().iloc[0]
+    return Analysis(
+        exchanges=int(span["exchanges"]),
+        skipped=capture.skipped,
+        from_us=None if pd.isna(span["first"]) else int(span["first"]),
+        to_us=None if pd.isna(span["last"]) else int(span["last"]),
+        sources=capture.sources,
+        warnings=(*capture.warnings, *steps),
+        coverage=tuple(covered),
+        statuses=statuses(rows),
+        operations=found.operations,
+        durations=durations(found.operations, found.at_once),
+        waits=kept,
+        compliance=compliance(kept),
+        findings=findings(evidence),
+        timeline=_told(rows, connection.table("members")),
+    )
+
+
+def _with_operations(kept: pd.DataFrame, found: Lives) -> pd.DataFrame:
+    """The waits with protocol and kind of their operation, null without one."""
+    names = found.operations[["id", "protocol", "kind"]].rename(columns={"id": "operation"})
+    return kept.merge(names, on="operation", how="left")
+
+
+def _selected(connection: Any, rows: ir.Table, selection: Selection, covered: Covered) -> ir.Table:
+    """The rows that the selection takes."""
+    if selection.since is not None:
+        rows = rows.filter(_.start_us >= _us(selection.since))
+    if selection.until is not None:
+        rows = rows.filter(_.start_us < _us(selection.until))
+    if selection.host is not None:
+        rows = rows.filter(_.host == selection.host.lower())
+    if selection.endpoint is None and selection.token is None:
+        return rows
+    matching = rows
+    if selection.endpoint is not None:
+        matching = matching.filter(_.method.concat(" ", _.endpoint).contains(selection.endpoint))
+    if selection.token is not None:
+        token = selection.token
+        keys = matching.observations.map(lambda o: o["keys"].concat(o["issued"])).flatten()
+        asked = keys.filter(lambda key: key.split("|").contains(token)).length() > 0
+        matching = matching.filter(asked.fill_null(False) | matching.url.contains(token))
+    members = lives(rows, covered).members
+    named = set(matching.exchange_id.execute())
+    whole = set(members.loc[members["exchange_id"].isin(named), "operation"])
+    named |= set(members.loc[members["operation"].isin(whole), "exchange_id"])
+    wanted = ibis.memtable(pd.DataFrame({"exchange_id": sorted(named)}, dtype="string"))
+    return connection.create_table("selected", rows.semi_join(wanted, "exchange_id"), temp=True, overwrite=True)
+
+
+def _cut(coverage: Coverage, selection: Selection) -> Coverage:
+    start = max(coverage.started_at, selection.since or coverage.started_at)
+    end = min(coverage.ended_at, selection.until or coverage.ended_at)
+    return replace(coverage, started_at=start, ended_at=max(start, end))
+
+
+def _told(rows: ir.Table, members: ir.Table) -> pd.DataFrame:
+    """One row for each exchange of an operation, for pictures and timelines."""
+    columns = ("exchange_id", "method", "endpoint", "url", "status", "error", "start_us", "response_start_us", "end_us")
+    instruction = ("source", "raw", "klass", "asked_s")
+    told = rows.select(*columns, *instruction, "request_id").inner_join(members, "exchange_id")
+    return run(told.order_by("start_us", "exchange_id")).astype({"status": "Int64", "response_start_us": "Int64"})
+
+
+def _us(instant: datetime) -> int:
+    return round(instant.timestamp() * 1_000_000)
+
+
+def _iso(us: int) -> str:
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

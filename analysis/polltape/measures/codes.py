@@ -1,0 +1,48 @@
+"""Every finding there is: its stable code, whose fault it is, what one finding stands for, in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One kind of finding.  ``fault``: client, server or capture.  ``per``: what one finding stands for."""
+
+    code: str
+    fault: str
+    per: str
+    title: str
+
+
+CODES: Final[dict[str, Code]] = {
+    code.code: code
+    for code in (
+        Code("RA001", "client", "wait", "asked to wait, came back early"),
+        Code("RA002", "client", "wait", "ignored the instruction to wait"),
+        Code("RA003", "server", "response", "pending without any instruction to wait"),
+        Code("RA004", "server", "response", "instruction that a strict parser rejects"),
+        Code("RA005", "server", "response", "several instructions to wait"),
+        Code("RA006", "client", "wait", "came back late: latency given away"),
+        Code("RA007", "client", "request", "sent to a throttled host before its deadline"),
+        Code("OP001", "server", "operation", "stuck: pending for longer than it should take"),
+        Code("OP002", "client", "operation", "stopped polling before the end"),
+        Code("OP003", "client", "operation", 'took the "not yet" for the answer'),
+        Code("OP004", "client", "request", "polled on after the end"),
+        Code("OP005", "client", "request", "sent the same write again while it was pending"),
+        Code("OP006", "server", "response", "state went backwards"),
+        Code("OP007", "capture", "operation", "ambiguous 202: nothing tells whether anything is under way"),
+        Code("CQ001", "client", "wait", "polled the queue before pollAfter"),
+        Code("CQ002", "client", "request", "polled the queue with a token that was not the latest"),
+        Code("CQ003", "client", "operation", "released from the queue, but the request was never sent again"),
+        Code("CQ004", "client", "request", "sent the queued request again without its token"),
+        Code("CQ005", "server", "operation", "first estimate of the queue wrong by more than half"),
+        Code("PN001", "server", "response", "202 without x-pch-digest"),
+        Code("PN002", "server", "response", "x-pch-digest does not match"),
+        Code("PN003", "server", "host", "202 is no exception here"),
+        Code("PN004", "server", "response", "unknown status in a 2xx"),
+        Code("ST001", "server", "host, endpoint, status", "server error, or a status the API does not document"),
+        Code("ST002", "client", "host, endpoint, status", "the client's own error"),
+    )
+}

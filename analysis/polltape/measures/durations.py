@@ -1,0 +1,89 @@
+"""How long operations take: Kaplan-Meier with the unfinished ones counted, brackets beside.
+
+A poller only ever sees a bracket: the server completed somewhere in (``lower_s``, ``upper_s``].  Quantiles
+are of the time the client lived to *any* end; those on ``lower_s`` bound the server's own time from below.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from polltape.measures.statistics import SurvivalCurve, aalen_johansen, kaplan_meier
+from polltape.operations.fold import FINAL
+from polltape.protocols import protocol_named
+
+OUTCOMES: Final = ("completed", "failed", "rejected", "action_required", "superseded", "abandoned", "pending")
+QUANTILES: Final = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+GROUP: Final = ["protocol", "kind", "host"]
+
+
+def durations(operations: pd.DataFrame, at_once: pd.DataFrame) -> pd.DataFrame:
+    """One row for each protocol, kind and host; columns as in the JSON contract.
+
+    ``operations``: the table of operations.  ``at_once``: protocol, kind, host of the writes that ended in
+    their own answer.  A quantile that the data does not reach is null.
+    """
+    counts = at_once.groupby(GROUP).size()
+    rows = [
+        _row(dict(zip(GROUP, names, strict=True)), group, counts)
+        for names, group in operations.groupby(GROUP, dropna=False, sort=True)
+    ]
+    seen = {(row["protocol"], row["kind"], row["host"]) for row in rows}
+    empty = operations.iloc[:0]
+    rows += [_row(dict(zip(GROUP, n, strict=True)), empty, counts) for n in counts.index if n not in seen]
+    table = pd.DataFrame(rows)
+    return table if table.empty else table.sort_values(GROUP, ignore_index=True)
+
+
+def survival(group: pd.DataFrame) -> tuple[SurvivalCurve, SurvivalCurve]:
+    """The Kaplan-Meier curves of a group of whole operations: by ``duration_s`` and by ``lower_s``."""
+    ended = group["outcome"].isin(FINAL).to_numpy()
+    lived = np.where(ended, group["duration_s"], group["observed_s"])
+    return kaplan_meier(lived, ended), kaplan_meier(group["lower_s"].to_numpy(), ended)
+
+
+def _row(names: dict[str, Any], group: pd.DataFrame, at_once: pd.Series[int]) -> dict[str, Any]:
+    whole = group[~group["truncated"].astype(bool)]
+    protocol = protocol_named(names["protocol"])
+    counted = protocol is None or protocol.counts_at_once
+    row = names | {"operations": len(whole)}
+    row |= {outcome: int((whole["outcome"] == outcome).sum()) for outcome in OUTCOMES}
+    row["truncated"] = len(group) - len(whole)
+    row["at_once"] = int(at_once.get(tuple(names.values()), 0)) if counted else None
+    return row | _quantiles(whole) | _shares(whole)
+
+
+def _quantiles(whole: pd.DataFrame) -> dict[str, float | None]:
+    names = [f"{name}_s" for name in QUANTILES] + [f"{name}_lower_s" for name in QUANTILES]
+    if whole.empty:
+        return dict.fromkeys([*names, "p50_low_s", "p50_high_s", "bracket_s", "longest_s"])
+    lived, lower = survival(whole)
+    low, high = lived.median_interval()
+    width = (whole["upper_s"] - whole["lower_s"]).dropna()
+    found = {f"{name}_s": lived.quantile(p) for name, p in QUANTILES.items()}
+    found |= {f"{name}_lower_s": lower.quantile(p) for name, p in QUANTILES.items()}
+    return found | {
+        "p50_low_s": low,
+        "p50_high_s": high,
+        "bracket_s": float(width.median()) if len(width) else None,
+        "longest_s": float(whole["duration_s"].fillna(whole["observed_s"]).max()),
+    }
+
+
+def _shares(whole: pd.DataFrame) -> dict[str, Any]:
+    """Competing risks: the share of each end by the longest time seen, and the shares of those who left."""
+    if whole.empty:
+        return {"horizon_s": None, "shares": {}, "abandoned_share": None, "superseded_share": None}
+    ended = whole["outcome"].isin(FINAL)
+    lived = whole["duration_s"].where(ended, whole["observed_s"])
+    causes = [outcome if end else None for outcome, end in zip(whole["outcome"], ended, strict=True)]
+    horizon = float(lived.max())
+    return {
+        "horizon_s": horizon,
+        "shares": aalen_johansen(lived.to_numpy(), causes, horizon),
+        "abandoned_share": float((whole["outcome"] == "abandoned").mean()),
+        "superseded_share": float((whole["outcome"] == "superseded").mean()),
+    }

@@ -1,0 +1,264 @@
+"""Findings: each fact worth a person's attention, with its code, whose fault it is, and the proof.
+
+A rule is a function from the tables to :class:`Draft` rows; the table ``RULES`` lists them.  What a draft
+leaves open (fault, request ids, the instant) is filled in once for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+from ibis import _
+
+from polltape.measures.codes import CODES
+from polltape.measures.statuses import fault, meaning, on_checkout
+from polltape.operations.lives import Lives
+from polltape.operations.tables import records, run
+from polltape.operations.waits import UNDER_WAY_US
+from polltape.protocols import protocol_named
+from polltape.protocols.instruction import CLASSES
+
+FINDING_COLUMNS: Final = ["code", "fault", "message", "operation", "exchanges", "request_ids", "api_versions", "at_us"]
+BY_REQUEST: Final = frozenset({"RA001", "RA002", "RA006", "RA007", "CQ001", "CQ002", "CQ004", "OP004", "OP005"})
+"""Codes about a request of the client: ``at`` is its start; for the others the response end of the last exchange."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the rules read.  ``openers``: every response that could open a wait, usable or not."""
+
+    rows: ir.Table
+    lives: Lives
+    waits: pd.DataFrame
+    openers: ir.Table
+    members: ir.Table
+    stuck_after_s: dict[str, float] = field(default_factory=dict)
+
+    def stuck_after(self, protocol: str) -> float:
+        """OP001's threshold in seconds: the user's, else the protocol's own."""
+        known = protocol_named(protocol)
+        return self.stuck_after_s.get(protocol, known.stuck_after_s if known else 300.0)
+
+
+class Draft(NamedTuple):
+    """A finding before its exchanges are looked up; the last exchange named is the one that it is about."""
+
+    code: str
+    message: str
+    operation: str | None
+    exchanges: list[str]
+
+
+def findings(evidence: Evidence) -> pd.DataFrame:
+    """Every finding by instant, then code and exchange; columns :data:`FINDING_COLUMNS`."""
+    drafts = [draft for rule in RULES for draft in rule(evidence)]
+    if not drafts:
+        return pd.DataFrame(columns=FINDING_COLUMNS)
+    known = _exchanges(evidence.rows, {name for draft in drafts for name in draft.exchanges})
+    table = pd.DataFrame([_finished(draft, known) for draft in drafts], columns=FINDING_COLUMNS)
+    first = table["exchanges"].str[0]
+    return table.assign(first=first).sort_values(["at_us", "code", "first"], ignore_index=True).drop(columns="first")
+
+
+def _exchanges(rows: ir.Table, wanted: set[str]) -> dict[str, Any]:
+    names = ibis.memtable(pd.DataFrame({"exchange_id": sorted(wanted)}, dtype="string"))
+    found = rows.semi_join(names, "exchange_id").select(
+        "exchange_id", "start_us", "end_us", "request_id", "api_version"
+    )
+    return {row.exchange_id: row for row in records(run(found))}
+
+
+def _finished(draft: Draft, known: dict[str, Any]) -> tuple[Any, ...]:
+    proof = [known[name] for name in draft.exchanges]
+    at_us = proof[-1].start_us if draft.code in BY_REQUEST else proof[-1].end_us
+    requests = [row.request_id for row in proof if isinstance(row.request_id, str)]
+    versions = sorted({row.api_version for row in proof if isinstance(row.api_version, str)})
+    return (
+        draft.code,
+        CODES[draft.code].fault,
+        draft.message,
+        draft.operation,
+        draft.exchanges,
+        requests,
+        versions,
+        int(at_us),
+    )
+
+
+def _name(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def seconds(value: float) -> str:
+    """A duration for people: 0.4 s, 12 s.
+
+    >>> seconds(0.4), seconds(12.0), seconds(0.0004)
+    ('0.4 s', '12 s', '0.0004 s')
+    """
+    text = f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.6f}"
+    return f"{text.rstrip('0').rstrip('.') or '0'} s"
+
+
+# ------------------------------------------------------------------------------------- Retry-After
+
+
+def _broken_waits(evidence: Evidence) -> Iterator[Draft]:
+    """RA001, RA002 (instead of RA001), RA006."""
+    for wait in records(evidence.waits):
+        if wait.verdict not in ("early", "late"):
+            continue
+        asked, waited = float(wait.asked_s), float(wait.waited_s)
+        proof = [wait.exchange_id, wait.next_exchange]
+        text = f"asked to wait {seconds(asked)} ({wait.raw!r}), came back after {seconds(waited)}"
+        if wait.verdict == "late":
+            yield Draft("RA006", f"{text}: {seconds(waited - asked)} given away", _name(wait.operation), proof)
+        elif waited * 10 < asked:
+            yield Draft("RA002", f"{text}: the instruction was ignored", _name(wait.operation), proof)
+        else:
+            yield Draft("RA001", f"{text}: {seconds(asked - waited)} too early", _name(wait.operation), proof)
+
+
+def _no_instruction(evidence: Evidence) -> Iterator[Draft]:
+    """RA003: shown pending in an operation, where the protocol documents an instruction, and there is none."""
+    expected = evidence.rows.observations.filter(lambda o: o["hint_expected"]).length() > 0
+    silent = evidence.rows.filter(expected & _.klass.isnull() & _.ended)
+    for row in records(run(silent.join(evidence.members, "exchange_id").drop("observations"))):
+        text = f"{row.status} shows that the operation is pending, but gives no instruction to wait"
+        yield Draft("RA003", text, _name(row.operation), [row.exchange_id])
+
+
+def _odd_instructions(evidence: Evidence) -> Iterator[Draft]:
+    """RA004, RA005."""
+    codes = {name: klass.finding for name, klass in CLASSES.items() if klass.finding}
+    odd = evidence.openers.filter(_.klass.isin(sorted(codes)))
+    for row in records(run(odd.drop("observations"))):
+        code = "RA005" if row.lines > 1 else codes[row.klass]
+        several = f" in {row.lines} lines" if row.lines > 1 else ""
+        use = "no usable value" if pd.isna(row.asked_s) else f"read as {seconds(float(row.asked_s))}"
+        text = f"{row.source}: {row.raw!r} is {row.klass}{several}, {use}"
+        yield Draft(code, text, _name(row.operation), [row.exchange_id])
+
+
+def _throttled_host(evidence: Evidence) -> Iterator[Draft]:
+    """RA007: another method or path of a throttled host before the deadline, and not under way."""
+    throttled = evidence.waits[evidence.waits["scope"] == "host"]
+    if throttled.empty:
+        return
+    columns = ["exchange_id", "client", "authority", "method", "path", "end_us", "deadline_us", "slack_us", "operation"]
+    table = ibis.memtable(throttled[columns].rename(columns=lambda name: f"w_{name}"))
+    rows = evidence.rows
+    sent = rows.join(
+        table,
+        [
+            rows.client == table.w_client,
+            rows.authority == table.w_authority,
+            (rows.method != table.w_method) | (rows.path != table.w_path),
+            rows.start_us > table.w_end_us + UNDER_WAY_US,
+            rows.start_us < table.w_deadline_us - table.w_slack_us,
+        ],
+    )
+    early = sent.select(
+        "exchange_id", "method", "endpoint", "start_us", "w_exchange_id", "w_deadline_us", "w_operation"
+    )
+    found = run(early.order_by("exchange_id", ibis.desc("w_deadline_us"), "w_exchange_id"))
+    for row in records(found.drop_duplicates("exchange_id")):
+        left = (row.w_deadline_us - row.start_us) / 1e6
+        text = f"{row.method} {row.endpoint} sent to a throttled host {seconds(left)} before its deadline"
+        yield Draft("RA007", text, _name(row.w_operation), [row.w_exchange_id, row.exchange_id])
+
+
+# -------------------------------------------------------------------------------------- operations
+
+
+def _stuck(evidence: Evidence) -> Iterator[Draft]:
+    """OP001."""
+    for row in records(evidence.lives.operations):
+        if pd.isna(row.ended_us) and not row.truncated and row.last_pending:
+            limit = evidence.stuck_after(row.protocol)
+            if row.lower_s >= limit:
+                text = f"still pending after {seconds(row.lower_s)}; {seconds(limit)} is long for {row.protocol}"
+                yield Draft("OP001", text, row.id, list(row.exchanges))
+
+
+def _abandoned(evidence: Evidence) -> Iterator[Draft]:
+    """OP002, OP003, and OP007 for an operation."""
+    for row in records(evidence.lives.operations):
+        if row.outcome != "abandoned":
+            continue
+        proof = list(row.exchanges)
+        if row.polls:
+            text = (
+                f"polled {row.polls} times, then stopped {seconds(row.observed_s or 0)} after the 202, without an end"
+            )
+            yield Draft("OP002", text, row.id, proof)
+        elif row.address or row.asked:
+            text = 'the "not yet" was taken for the answer: nobody ever asked again'
+            yield Draft("OP003", text, row.id, proof)
+        else:
+            text = "a 202 without address or usable wait, and nobody asked: nothing tells whether work was under way"
+            yield Draft("OP007", text, row.id, proof)
+
+
+def _idle(evidence: Evidence) -> Iterator[Draft]:
+    """OP007 for a checkout key that has no operation anywhere: a 202 that its GET gives for ever."""
+    for _key, group in evidence.lives.idle.groupby("key"):
+        names = set(group["exchange_id"])
+        text = "GET answers 202, and no write of this checkout is in the capture: it may just be idle"
+        yield Draft("OP007", text, None, sorted(names))
+
+
+def _joined(evidence: Evidence) -> Iterator[Draft]:
+    """OP005."""
+    members = evidence.lives.members
+    submits = members[members["role"] == "submit"].set_index("operation")["exchange_id"]
+    for row in records(members[members["role"] == "join"]):
+        text = "the same write was sent again while the first was pending"
+        yield Draft("OP005", text, row.operation, [submits[row.operation], row.exchange_id])
+
+
+def _backwards(evidence: Evidence) -> Iterator[Draft]:
+    """OP006."""
+    for row in records(evidence.lives.backwards):
+        yield Draft("OP006", "shown pending again after it had ended", row.operation, [row.exchange_id])
+
+
+# ---------------------------------------------------------------------------------------- statuses
+
+
+def _statuses(evidence: Evidence) -> Iterator[Draft]:
+    """ST001, ST002: one for each host, endpoint and status."""
+    rows = evidence.rows.filter(_.status >= 0)
+    rows = rows.select(
+        "exchange_id", "host", "status", "ends", endpoint=_.method.concat(" ", _.endpoint), checkout=on_checkout(rows)
+    )
+    suspects = rows.filter((_.status >= 400) | _.checkout & ~_.status.isin([200, 201, 202, 303]))
+    by = ["host", "endpoint", "status", "checkout"]
+    named = suspects.group_by(by).agg(exchanges=_.exchange_id.collect(order_by=_.ends))
+    for row in records(run(named).sort_values(by)):
+        whose = fault(int(row.status), checkout=bool(row.checkout))
+        if whose is None:
+            continue
+        text = (
+            f"{row.endpoint} on {row.host} answered {row.status} {len(row.exchanges)} times: {meaning(int(row.status))}"
+        )
+        yield Draft("ST001" if whose == "server" else "ST002", text, None, list(row.exchanges))
+
+
+Rule = Callable[[Evidence], Iterable[Draft]]
+RULES: Final[tuple[Rule, ...]] = (
+    _broken_waits,
+    _no_instruction,
+    _odd_instructions,
+    _throttled_host,
+    _stuck,
+    _abandoned,
+    _idle,
+    _joined,
+    _backwards,
+    _statuses,
+)

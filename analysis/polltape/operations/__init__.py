@@ -1,0 +1,1 @@
+"""From observations to operations and waits: what each exchange was part of."""
