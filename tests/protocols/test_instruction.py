@@ -110,9 +110,13 @@ def test_a_date_in_another_form_is_date_invalid_with_the_instant_it_means(text: 
     assert (found.klass, found.asked_s, found.tolerance) == ("date-invalid", 30.0, "date")
 
 
-@pytest.mark.parametrize("text", ["Mon, 23 Nov 2026 08:00:30 IST", "2026-11-23"])
-def test_a_date_whose_instant_only_the_server_knows_has_no_value(text: str) -> None:
-    assert (read(text).klass, read(text).asked_s) == ("date-invalid", None)
+def test_a_date_in_a_zone_that_only_the_server_knows_has_no_value() -> None:
+    found = read("Mon, 23 Nov 2026 08:00:30 IST")
+    assert (found.klass, found.asked_s) == ("date-invalid", None)
+
+
+def test_an_iso_day_alone_is_its_midnight() -> None:
+    assert (read("2026-11-24").klass, read("2026-11-24").asked_s) == ("date-invalid", 16 * 3600.0)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ Decisions where the RFC leaves room:
   is certain without the name, and RFC 9110 §5.6.7 asks for robustness in reading timestamps.
 * ``:60`` is read as the first second of the next minute, as POSIX does.  31 Feb and year 0000 do not exist in
   the calendar: ``invalid``.  Year 0001 does (it is what an unset .NET date prints): long past, 0 s.
-* A date whose instant nobody can know (an unknown zone such as ``IST``, a day without a time) is
-  ``date-invalid`` without a value.  RFC 5322 §4.3 would read the zone as UTC, which may be hours off.
+* A date in a zone that nobody can know (``IST`` is three of them) is ``date-invalid`` without a value.  RFC
+  5322 §4.3 would read it as UTC, hours off, and a client would be blamed for it.
+* An ISO 8601 day without a time is its midnight, UTC, as ECMAScript reads it; as ``pollAfter``, which is an
+  instant, it is ``invalid``.
 * Empty members make a list too: ``1,`` is ``conflicting`` with 1 s, ``,`` is ``invalid``.
 """
 
@@ -116,9 +118,7 @@ _MONTH: Final = f"(?P<month>{'|'.join(_MONTHS)})"
 _TIME: Final = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
 
 # IMF-fixdate = day-name "," SP 2DIGIT SP month SP 4DIGIT SP time-of-day SP GMT ; case-sensitive
-_IMF_FIXDATE: Final = re.compile(
-    f"(?:{_DAY}), (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT", re.ASCII
-)
+_IMF_FIXDATE: Final = re.compile(f"(?:{_DAY}), (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT", re.ASCII)
 
 # rfc850-date = day-name-l "," SP 2DIGIT "-" month "-" 2DIGIT SP time-of-day SP GMT
 _RFC850_DATE: Final = re.compile(
@@ -201,7 +201,7 @@ def _read_date(text: str, reference: datetime) -> tuple[str, datetime | None] | 
 
 
 def _instant(parts: dict[str, str | None], reference: datetime) -> datetime | None:
-    """The instant in UTC, None where a zone or time is missing that only the server knows.
+    """The instant in UTC, None in a zone that only the server knows.
 
     Raises ValueError or OverflowError where the calendar has no such day.
     """
@@ -214,7 +214,7 @@ def _instant(parts: dict[str, str | None], reference: datetime) -> datetime | No
         year = _full_year(year, (month, day, hour, minute, second), reference)
     whole = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
     offset = _offset(parts.get("zone"))
-    if offset is None or parts.get("hour") is None:
+    if offset is None:
         return None
     micros = int(((parts.get("fraction") or "") + "000000")[:6])
     return whole + timedelta(seconds=second - min(second, 59), microseconds=micros) - offset
@@ -328,9 +328,7 @@ _READERS: Final[dict[str, Callable[[str, _Clock], _Reading]]] = {
 """The headers that carry an instruction; the first that is there is read, the others are not."""
 
 
-def _from_lines(
-    source: str, lines: list[str], read: Callable[[str, _Clock], _Reading], clock: _Clock
-) -> Instruction:
+def _from_lines(source: str, lines: list[str], read: Callable[[str, _Clock], _Reading], clock: _Clock) -> Instruction:
     values = [member for line in lines for member in _members(line.strip(_OWS), clock)]
     readings = [read(value, clock) for value in dict.fromkeys(values)]
     if len(values) == 1:
