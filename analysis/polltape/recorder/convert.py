@@ -1,0 +1,227 @@
+"""Spools become Parquet: after each rotation, at the end, and after a crash.
+
+    python -P -m polltape.recorder.convert DIR [SPOOL NEXT]
+
+is the child process that does it while traffic flows: with a spool, that one; without, everything that dead
+sessions left behind.  Done twice, it is done once: a spool gives its name to the Parquet file, which is
+renamed into place before the spool is removed.
+
+A session holds a lock on ``.spool/SESSION.lock`` as long as its helper lives; its children inherit it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from polltape.capture.coverage import Session, coverage_path, read_session, write_session
+from polltape.capture.parquet import write_exchanges
+from polltape.capture.spool import SUFFIX, read_spool
+from polltape.errors import InputError
+from polltape.exchange import Coverage, Exchange
+
+FOLDER: Final = ".spool"
+LOCK_SUFFIX: Final = ".lock"
+
+
+@dataclass
+class Converted:
+    """What a conversion did: rows written, files, rows whose protocols could not read them, sessions."""
+
+    rows: int = 0
+    files: list[Path] = field(default_factory=list)
+    unread: int = 0
+    sessions: int = 0
+    gaps: int = 0
+    torn: int = 0
+    damaged: int = 0
+
+    def add(self, other: Converted) -> None:
+        """Count the other in."""
+        self.rows += other.rows
+        self.files += other.files
+        self.unread += other.unread
+        self.sessions += other.sessions
+        self.gaps += other.gaps
+        self.torn += other.torn
+        self.damaged += other.damaged
+
+
+def spool_path(directory: Path, session_id: str, part: int) -> Path:
+    """Where a session's n-th spool is kept."""
+    return directory / FOLDER / f"{session_id}-{part:06d}{SUFFIX}"
+
+
+def lock_path(directory: Path, session_id: str) -> Path:
+    """The file that a living session holds locked."""
+    return directory / FOLDER / f"{session_id}{LOCK_SUFFIX}"
+
+
+def take_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock; None where another process does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _observed(exchanges: Iterator[Exchange], done: Converted) -> Iterator[Exchange]:
+    from polltape.protocols import observe
+
+    for exchange in exchanges:
+        done.rows += 1
+        try:
+            yield observe(exchange)
+        except Exception:  # one exchange that no protocol can digest must not keep the others off the disk
+            done.unread += 1
+            yield exchange
+
+
+def convert_spool(directory: Path, path: Path, following: Path | None, coverage: Coverage | None) -> Converted:
+    """Turn one spool into Parquet and remove it.  Raises OSError; the spool then stays.
+
+    ``following`` is the session's next spool: what is only provisional here and stands there again, is a row
+    there.
+    """
+    spool = read_spool(path)
+    carried = read_spool(following).payloads if following is not None and following.exists() else {}
+    done = Converted()
+    coverages = [] if coverage is None else [coverage]
+    done.files = write_exchanges(directory, path.stem, _observed(spool.exchanges(without=carried), done), coverages)
+    done.torn, done.damaged = int(spool.torn), spool.damaged
+    path.unlink()
+    return done
+
+
+def spools_of(directory: Path, session_id: str) -> list[Path]:
+    """The session's spools, in order."""
+    return sorted((directory / FOLDER).glob(f"{session_id}-*{SUFFIX}"))
+
+
+def convert_all(directory: Path, session_id: str, coverage: Coverage | None) -> Converted:
+    """Turn every spool of a session into Parquet, oldest first.  Raises OSError."""
+    paths = spools_of(directory, session_id)
+    total = Converted()
+    for path, following in zip(paths, [*paths[1:], None], strict=True):
+        total.add(convert_spool(directory, path, following, coverage))
+    return total
+
+
+def sessions_with_spools(directory: Path) -> list[str]:
+    """The sessions that have something in the spool folder, oldest first."""
+    folder = directory / FOLDER
+    locks = {path.name.removesuffix(LOCK_SUFFIX) for path in folder.glob(f"*{LOCK_SUFFIX}")}
+    return sorted(locks | {path.stem.rpartition("-")[0] for path in folder.glob(f"*{SUFFIX}")})
+
+
+def dead_sessions(directory: Path) -> list[str]:
+    """Those of them whose recorder is not alive any more."""
+    return [session for session in sessions_with_spools(directory) if _is_free(directory, session)]
+
+
+def _is_free(directory: Path, session: str) -> bool:
+    path = lock_path(directory, session)
+    if not path.exists():
+        return True
+    descriptor = take_lock(path)
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True
+
+
+def recover(directory: Path, say: Callable[[str], None] = lambda _: None) -> Converted:
+    """Turn what dead sessions left in the spool into Parquet.
+
+    Several recorders may share the folder: living sessions are left alone.  ``say`` gets a line about each
+    session.  Raises InputError where a spool cannot be read or written; those before it are done.
+    """
+    total = Converted()
+    for session_id in sessions_with_spools(directory):
+        path = lock_path(directory, session_id)
+        try:
+            descriptor = take_lock(path)
+            if descriptor is None:
+                continue
+            try:
+                done = _recover_session(directory, session_id)
+                path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise InputError(
+                f"{error.filename or directory}: cannot recover ({error.strerror or error})",
+                hint=f"the spool stays as it is; make room or mend the permissions, then: polltape recover {directory}",
+            ) from error
+        total.add(done)
+        say(_told(session_id, done))
+    return total
+
+
+def _told(session_id: str, done: Converted) -> str:
+    notes = [
+        f"{count} {what}"
+        for count, what in ((done.gaps, "missing"), (done.torn, "torn end"), (done.damaged, "damaged"))
+        if count
+    ]
+    return f"{session_id}: {done.rows} exchanges" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _recover_session(directory: Path, session_id: str) -> Converted:
+    paths = spools_of(directory, session_id)
+    session = read_session(coverage_path(directory, session_id))
+    total = Converted(sessions=1)
+    if session is not None:
+        total.gaps = _account(directory, session, paths)
+    total.add(convert_all(directory, session_id, session.coverage if session else None))
+    return total
+
+
+def _account(directory: Path, session: Session, paths: list[Path]) -> int:
+    """Count what is missing of a session whose helper did not come to its end; the number."""
+    if session.coverage.clean or not paths:
+        return session.coverage.gaps
+    latest = session.coverage.ended_at
+    session.torn = session.damaged = 0
+    for path in paths:
+        spool = read_spool(path)
+        session.torn += spool.torn
+        for seq in spool.seqs:
+            session.sequence.add(seq)
+        latest = max([latest, *(exchange.last_instant for exchange in spool.exchanges())])
+        session.damaged += spool.damaged
+    gaps = session.sequence.missing()
+    # It was there at least until the last thing it recorded, though its clock may have been set since.
+    session.coverage = replace(session.coverage, ended_at=min(latest, datetime.now(UTC)), gaps=gaps)
+    write_session(directory, session)
+    return gaps
+
+
+def main(argv: list[str]) -> int:
+    """The child process: nice, so that the traffic does not feel it."""
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    directory = Path(argv[0])
+    if len(argv) == 1:
+        recover(directory)
+        return 0
+    path, following = Path(argv[1]), Path(argv[2])
+    session = read_session(coverage_path(directory, path.stem.rpartition("-")[0]))
+    convert_spool(directory, path, following, session.coverage if session else None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
