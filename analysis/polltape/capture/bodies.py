@@ -1,0 +1,182 @@
+"""Redaction of bodies by their media type: JSON, forms, multipart and GraphQL; nothing else is stored.
+
+Why a body is not stored is said in ``not_stored`` by one of these words:
+
+==================  ==================================================================================
+``type``            its media type is none of those that are understood
+``no-type``         it has no Content-Type
+``unparsed``        it is not what its Content-Type claims
+``duplicate-keys``  a JSON object has one name twice: readers disagree which value counts
+``truncated``       it was cut by the recorder's cap, and what is left cannot be parsed
+``too-large``       more than 8 MiB
+``too-deep``        nested more than 128 deep
+==================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from polltape.capture.redaction_rules import Action
+from polltape.capture.scrub import Scrubber, name_parts, requote
+from polltape.capture.scrub_json import MAX_BYTES, Unreadable
+from polltape.capture.standins import DROPPED
+from polltape.exchange import Header, first_header
+
+NOT_STORED: Final = (
+    "type",
+    "no-type",
+    "unparsed",
+    "duplicate-keys",
+    "truncated",
+    "too-large",
+    "too-deep",
+)
+"""Every word that redaction puts into ``not_stored``."""
+
+_MAX_FORM: Final = 1024 * 1024
+_NOTHING: Final[Mapping[str, Action]] = {}
+_JSON: Final = re.compile(r"(?:application|text)/(?:x-)?json|[\w.+-]+/[\w.+-]+\+json")
+_PARAMETER: Final = re.compile(r';\s*([\w*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
+_FORM_BYTES: Final = re.compile(rb"[!-~\x80-\xff ]*")
+_DISPOSITION: Final = re.compile(r'(;\s*)(name|filename)(\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)', re.IGNORECASE)
+
+
+def media_type(headers: Iterable[Header]) -> tuple[str, dict[str, str]]:
+    """Type and parameters of the Content-Type (RFC 9110 §8.3.1), the type in lower case; "" without one."""
+    value = first_header(headers, "Content-Type") or ""
+    kind = value.partition(";")[0].strip().lower()
+    return kind, {m[1].lower(): m[2].strip('"') for m in _PARAMETER.finditer(value)}
+
+
+class BodyScrubber:
+    """Redacts whole bodies with the rules of a :class:`~polltape.capture.scrub.Scrubber`."""
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        self._scrubber = scrubber
+
+    def body(self, content: bytes, headers: Iterable[Header], inside: Mapping[str, Action] = _NOTHING) -> bytes:
+        """The redacted body; ``inside`` are actions for names in a JSON body's outermost object.
+
+        Raises :class:`~polltape.capture.scrub_json.Unreadable` with the reason where it must not be stored.
+        """
+        kind, parameters = media_type(headers)
+        if not kind:
+            raise Unreadable("no-type")
+        if len(content) > MAX_BYTES:
+            raise Unreadable("too-large")
+        if _JSON.fullmatch(kind):
+            return self._json(content, parameters.get("charset", "utf-8"), inside)
+        if kind == "application/x-www-form-urlencoded":
+            return self._form(content)
+        if kind == "multipart/form-data":
+            return self._multipart(content, parameters.get("boundary", ""))
+        if kind == "application/graphql":
+            return self._graphql(content)
+        raise Unreadable("type")
+
+    def _json(self, content: bytes, charset: str, inside: Mapping[str, Action]) -> bytes:
+        if charset.lower() in ("utf-8", "utf8", "us-ascii", "ascii"):
+            return self._scrubber.json.body(content, inside)
+        try:
+            text = content.decode(charset).encode()
+            return self._scrubber.json.body(text, inside).decode().encode(charset)
+        except (LookupError, UnicodeError):
+            raise Unreadable("unparsed") from None
+
+    def _form(self, content: bytes) -> bytes:
+        """Bytes beyond ASCII, which a form should have percent-encoded, are encoded first."""
+        if len(content) > _MAX_FORM:
+            raise Unreadable("too-large")
+        if _FORM_BYTES.fullmatch(content.rstrip(b"\r\n")) is None or not content.strip():
+            raise Unreadable("unparsed")
+        text = "".join(chr(byte) if byte < 128 else f"%{byte:02X}" for byte in content.rstrip(b"\r\n"))
+        return self._scrubber.query(text).encode()
+
+    def _graphql(self, content: bytes) -> bytes:
+        try:
+            made = self._scrubber.json.graphql(content.decode())
+        except UnicodeDecodeError:
+            made = None
+        if made is None or made == DROPPED:
+            raise Unreadable("unparsed")
+        return made.encode()
+
+    # ------------------------------------------------------------------------------ multipart (RFC 7578)
+
+    def _multipart(self, content: bytes, boundary: str) -> bytes:
+        """Text parts are redacted, the content of other parts (files) is replaced."""
+        if not boundary or len(boundary) > 70:
+            raise Unreadable("unparsed")
+        delimiter = b"--" + boundary.encode("latin-1", "replace")
+        pieces = (b"\r\n" + content).split(b"\r\n" + delimiter)
+        if len(pieces) < 3 or pieces[-1].strip() != b"--":
+            raise Unreadable("unparsed")
+        parts = [self._split(piece) for piece in pieces[1:-1]]
+        beside = [name_parts(name)[-1] for _, name, _ in parts]
+        made = [self._part(head, name, body, beside) for head, name, body in parts]
+        closing = pieces[-1] if pieces[-1].strip(b"\r\n") == b"--" else b"--"
+        return b"".join(delimiter + part + b"\r\n" for part in made) + delimiter + closing
+
+    def _split(self, piece: bytes) -> tuple[str, str, bytes]:
+        """A part's head, the name of its field, and its body."""
+        padding, _, rest = piece.partition(b"\r\n")
+        head, gap, body = (b"", b"\r\n\r\n", rest[2:]) if rest[:2] == b"\r\n" else rest.partition(b"\r\n\r\n")
+        if padding.strip(b" \t") or not gap:
+            raise Unreadable("unparsed")
+        text = head.decode("utf-8", "replace")
+        name = next((m[4].strip('"') for m in _DISPOSITION.finditer(text) if m[2].lower() == "name"), "")
+        return text, name, body
+
+    def _part(self, head: str, name: str, body: bytes, beside: list[str]) -> bytes:
+        lines = [Header(*_field(line)) for line in head.split("\r\n") if line]
+        clean = "".join(f"{h.name}: {self._part_header(h)}\r\n" for h in lines)
+        made = self._part_body(lines, name, body, beside)
+        return b"\r\n" + clean.encode() + b"\r\n" + made
+
+    def _part_header(self, header: Header) -> str:
+        if header.name.lower() != "content-disposition":
+            return self._scrubber.text(header.value)
+
+        def parameter(match: re.Match[str]) -> str:
+            value = match[4].strip('"')
+            named = match[2].lower() == "name"
+            made = self._scrubber.text(value) if named else self._scrubber.shape("text", value)
+            return f'{match[1]}{match[2]}{match[3]}="{made}"'
+
+        return _DISPOSITION.sub(parameter, header.value)
+
+    def _part_body(self, lines: list[Header], name: str, body: bytes, beside: list[str]) -> bytes:
+        kind = media_type(lines)[0] or "text/plain"
+        if first_header(lines, "Content-Transfer-Encoding") not in (None, "7bit", "8bit", "binary"):
+            return DROPPED.encode()
+        if kind != "text/plain":
+            try:
+                return self.body(body, lines) if kind != "multipart/form-data" else DROPPED.encode()
+            except Unreadable:
+                return DROPPED.encode()
+        if b"filename" in _joined(lines):
+            return DROPPED.encode()
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            return DROPPED.encode()
+        ruling = self._scrubber.ruling("query", name_parts(name), beside)
+        made = self._scrubber.text(text) if ruling is None else self._scrubber.named(ruling, text)
+        return made.encode()
+
+
+def _field(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon:
+        raise Unreadable("unparsed")
+    return name, value.strip()
+
+
+def _joined(lines: list[Header]) -> bytes:
+    return "\n".join(value for _, value in lines).lower().encode()
+
+
+__all__ = ["NOT_STORED", "BodyScrubber", "Unreadable", "media_type", "requote"]

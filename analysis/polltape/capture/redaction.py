@@ -1,0 +1,168 @@
+"""What may never reach the disk: an exchange as it was goes in, one that may be stored comes out.
+
+>>> from polltape.capture.keys import load_key
+>>> redactor = Redactor(load_key(ephemeral=True))
+>>> redactor.pseudonym("4207896aad57dfb159").isalnum()
+True
+
+The rules are data (``redaction.toml``, :class:`Rules`), the key is the user's
+(:func:`polltape.capture.keys.load_key`).  docs/redaction.md is the handbook page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from polltape.capture.bodies import BodyScrubber, Unreadable
+from polltape.capture.identity import client_identity, without_port
+from polltape.capture.keys import Key
+from polltape.capture.redaction_rules import DEFAULT_RULES, Action, Rules, normalise
+from polltape.capture.scrub import Scrubber
+from polltape.capture.standins import DROPPED, drop_text
+from polltape.exchange import Body, Exchange, Header
+
+__all__ = ["DEFAULT_RULES", "DROPPED", "Redactor", "Rules"]
+
+_NOTHING: Final[Mapping[str, Action]] = {}
+_VAULT: Final[Mapping[str, Action]] = {"id": "drop", "token": "drop"}
+_COOKIES: Final = frozenset({"cookie", "cookie2"})
+_SET_COOKIES: Final = frozenset({"setcookie", "setcookie2"})
+
+
+class Redactor:
+    """Redacts exchanges under one key and one set of rules; safe to keep for a whole recording.
+
+    ``keep_unparsed`` keeps bodies that cannot be read as what they claim to be, or are of another type, with
+    only what can be found in plain text taken out: secrets may then reach the disk.
+    """
+
+    def __init__(self, key: Key, rules: Rules = DEFAULT_RULES, *, keep_unparsed: bool = False) -> None:
+        self._key = key
+        self._scrubber = Scrubber(key.secret, rules)
+        self._bodies = BodyScrubber(self._scrubber)
+        self._keep_unparsed = keep_unparsed
+        self._queue_cookies = rules.names("cookies", "pseudonym")
+        self._vaults = tuple(rules.names("paths", "vaults"))
+        self._digest_key = hashlib.blake2b(key.secret, digest_size=32, person=b"body digests").digest()
+
+    def redact(self, exchange: Exchange) -> Exchange:
+        """The exchange as it may be stored, with ``client``, ``key_id`` and the bodies' digests.
+
+        What was read from the raw exchange (``endpoint``, ``observations``) is left out: it has to be read
+        from the redacted one.
+        """
+        for names in self._scrubber.names.values():
+            names.tidy()
+        inside = _VAULT if exchange.path.lower().endswith(self._vaults) else _NOTHING
+        return replace(
+            exchange,
+            client=self.client(exchange),
+            client_address=self._address(exchange.client_address),
+            key_id=self._key.key_id,
+            path=self._scrubber.path(exchange.path),
+            query=None if exchange.query is None else self._scrubber.query(exchange.query),
+            request_headers=self._headers(exchange.request_headers),
+            request_trailers=self._headers(exchange.request_trailers),
+            request_body=self._body(exchange.request_body, exchange.request_headers, inside),
+            response_headers=self._headers(exchange.response_headers),
+            response_trailers=self._headers(exchange.response_trailers),
+            response_body=self._body(exchange.response_body, exchange.response_headers, inside),
+            reason=None if exchange.reason is None else self._scrubber.text(exchange.reason),
+            error=None if exchange.error is None else self._scrubber.text(exchange.error),
+            endpoint=None,
+            observations=(),
+        )
+
+    def pseudonym(self, value: str) -> str:
+        """The pseudonym that stands in every capture under this key for a value that the rules pseudonymise.
+
+        Whatever encoding it stands in (``%3D``, a global id, base64 of one, ``Bearer …``) is kept.
+        """
+        return self._scrubber.pseudonym(value)
+
+    def client(self, exchange: Exchange) -> str:
+        """The pseudonym (16 hexadecimal digits) of who sent a raw exchange."""
+        return self._scrubber.pseudonyms.digest("client", *client_identity(exchange, self._queue_cookies))
+
+    def digest(self, content: bytes) -> str:
+        """The keyed digest (32 hexadecimal digits) of a decoded, unredacted body."""
+        return hashlib.blake2b(content, key=self._digest_key, digest_size=16).hexdigest()
+
+    # ------------------------------------------------------------------------------------- bodies
+
+    def _body(self, body: Body, headers: tuple[Header, ...], inside: Mapping[str, Action]) -> Body:
+        if body.content is None:
+            empty = self.digest(b"") if body.size == 0 else None
+            return replace(body, digest=body.digest or empty)
+        size = len(body.content) if body.size is None and not body.truncated else body.size
+        digest = body.digest if body.truncated else self.digest(body.content)
+        if not body.content:
+            return replace(body, size=size, digest=digest)
+        content, reason = self._stored(body, headers, inside)
+        return replace(body, size=size, digest=digest, content=content, not_stored=reason or body.not_stored)
+
+    def _stored(
+        self, body: Body, headers: tuple[Header, ...], inside: Mapping[str, Action]
+    ) -> tuple[bytes | None, str | None]:
+        """What may be stored of it, or why nothing."""
+        content = body.content or b""
+        try:
+            return self._bodies.body(content, headers, inside), None
+        except Unreadable as unreadable:
+            reason = str(unreadable)
+        if self._keep_unparsed and reason not in ("too-large", "too-deep"):
+            return self._scrubber.text(content.decode("latin-1")).encode("latin-1", "replace"), None
+        return None, "truncated" if body.truncated and reason == "unparsed" else reason
+
+    # ------------------------------------------------------------------------------------- headers
+
+    def _headers(self, headers: tuple[Header, ...]) -> tuple[Header, ...]:
+        return tuple([Header(name, self._header(name, value)) for name, value in headers])
+
+    def _header(self, name: str, value: str) -> str:
+        norm = normalise(name)
+        if norm in _COOKIES:
+            return ";".join(self._cookie(pair) for pair in value.split(";"))
+        if norm in _SET_COOKIES:
+            pair, semicolon, attributes = value.partition(";")
+            return f"{self._cookie(pair)}{semicolon}{self._scrubber.text(attributes)}"
+        known = self._scrubber.names["header"][name]
+        if known.plain:
+            return self._in_bytes(value, None)
+        return self._in_bytes(value, name)
+
+    def _in_bytes(self, value: str, name: str | None) -> str:
+        """A header's value is bytes as ISO 8859-1; what it says is mostly UTF-8, as in bodies."""
+        try:
+            text = value if value.isascii() else value.encode("latin-1").decode()
+        except UnicodeError:
+            text = value
+        ruling = None if name is None else self._scrubber.ruling("header", [name])
+        made = self._scrubber.text(text) if ruling is None else self._scrubber.named(ruling, text)
+        if made == text:
+            return value
+        return made if made.isascii() else made.encode().decode("latin-1")
+
+    def _cookie(self, pair: str) -> str:
+        """``name=value`` (RFC 6265 §4): the name stays; one without a value is all value."""
+        name, equals, value = pair.partition("=")
+        if not equals:
+            return drop_text(pair.strip()) and f"{pair[: len(pair) - len(pair.lstrip())]}{DROPPED}"
+        clean = f"{self._scrubber.text(name)}{equals}"
+        if normalise(name) in self._queue_cookies:
+            return clean + self._scrubber.pseudonym(value)
+        return clean + drop_text(value)
+
+    def _address(self, address: str | None) -> str | None:
+        """The stand-in of ``address`` or ``address:port``; the port stays."""
+        if not address:
+            return address
+        bare = without_port(address)
+        made = self._scrubber.shapes.text("ip", bare)
+        tail = address.rpartition("]")[2] if address.startswith("[") else ""
+        if address.startswith("["):
+            return f"[{made}]{tail}"
+        return f"{made}:{address.rpartition(':')[2]}" if address.count(":") == 1 else made

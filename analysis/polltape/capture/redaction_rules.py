@@ -1,0 +1,292 @@
+"""The rules of redaction: which names are dropped, pseudonymised or shaped, and where.
+
+The default ones are ``redaction.toml`` beside this file.  A user's file has the same sections and names under
+``add`` and ``remove``::
+
+    [add.body]
+    drop = ["loyalty_number"]
+
+    [remove.body]
+    shape = ["company"]
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Final, Literal
+
+from polltape.errors import ConfigError
+
+Action = Literal["drop", "pseudonym", "shape"]
+Place = Literal["header", "query", "body"]
+Value = dict[str, list[str]]
+
+ORDER: Final[dict[Place, tuple[str, ...]]] = {
+    "header": ("headers", "body", "urls"),
+    "query": ("urls", "body", "headers"),
+    "body": ("body", "headers", "urls"),
+}
+"""Which section speaks first for a name in that place (form and multipart fields are ``query``)."""
+
+_LISTS: Final[dict[str, tuple[tuple[str, Action], ...]]] = {
+    "headers": (("drop", "drop"), ("pseudonym", "pseudonym"), ("shape", "shape")),
+    "urls": (("query_drop", "drop"), ("query_pseudonym", "pseudonym"), ("query_shape", "shape")),
+    "body": (("drop", "drop"), ("pseudonym", "pseudonym"), ("shape", "shape")),
+}
+_VERBATIM: Final = frozenset({"path_pseudonym", "path_words", "path_forms", "vaults"})
+"""Lists of paths or their segments, which are not names: compared in lower case only."""
+
+
+@lru_cache(maxsize=8192)
+def normalise(name: str) -> str:
+    """A name as names are compared: without case, '_' and '-'.
+
+    >>> normalise("X-Shopify-Access-Token"), normalise("lastName")
+    ('xshopifyaccesstoken', 'lastname')
+    """
+    return name.strip().lower().replace("_", "").replace("-", "")
+
+
+@dataclass(frozen=True)
+class Name:
+    """What the rules say about one name in one place; ``plain`` ones say nothing at all.
+
+    ``action``: what happens to its value, None for nothing.  ``section``: where the rule stands.
+    ``card_only``: only in a card or payment.  ``word``: kept where the value is a plain word.
+    ``beside``: the action, where one of these names stands beside it.  ``inside``: actions for names directly
+    in the object that it names.  ``opens``, ``ends``: a card begins, or ends, in that object.
+    """
+
+    norm: str
+    action: Action | None = None
+    section: str = ""
+    card_only: bool = False
+    card_field: bool = False
+    word: bool = False
+    opens: bool = False
+    ends: bool = False
+    graphql: bool = False
+    beside: tuple[tuple[Action, frozenset[str]], ...] = ()
+    inside: Mapping[str, Action] = field(default_factory=dict)
+    plain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What is to happen to a named value: the action, and for shapes the kind."""
+
+    action: Action
+    kind: str = "text"
+
+
+def strictest(one: Ruling | None, other: Ruling | None) -> Ruling | None:
+    """Of two rulings for one value: drop before pseudonym before shape, else the inner (second) one.
+
+    >>> strictest(Ruling("shape"), Ruling("drop")).action
+    'drop'
+    """
+    if one is None or other is None:
+        return one or other
+    return one if _STRICTNESS[one.action] > _STRICTNESS[other.action] else other
+
+
+_STRICTNESS: Final[dict[Action, int]] = {"shape": 0, "pseudonym": 1, "drop": 2}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All rules, as sections of lists and, for tables such as ``body.drop_in``, one section a table."""
+
+    sections: Mapping[str, Value]
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Rules:
+        """The default rules; with ``path`` those that the user's file leaves of them, and adds.
+
+        Raises :class:`~polltape.errors.ConfigError` for a file that cannot be read, unknown sections or keys,
+        and a rule to remove that does not exist.
+        """
+        text = resources.files(__package__).joinpath("redaction.toml").read_text("utf-8")
+        sections = _flatten(tomllib.loads(text))
+        if path is not None:
+            sections = _merge(sections, path)
+        return cls(sections)
+
+    def names(self, section: str, key: str) -> frozenset[str]:
+        """One list, in the form in which it is compared."""
+        listed = self.sections.get(section, {}).get(key, ())
+        return frozenset(name.lower() if key in _VERBATIM else normalise(name) for name in listed)
+
+    def table(self, place: Place) -> dict[str, tuple[Action, str]]:
+        """Normalised name → (action, section) for that place."""
+        found: dict[str, tuple[Action, str]] = {}
+        for section in ORDER[place]:
+            for key, action in _LISTS[section]:
+                for name in self.names(section, key):
+                    found.setdefault(name, (action, section))
+        return found
+
+    def name(self, norm: str, place: Place) -> Name:
+        """What the rules say about a normalised name."""
+        action, section = self._tables[place].get(norm, (None, ""))
+        word = place == "body" and section != "body" and norm in self._of("words", "kept")
+        tables = [("drop", "body.drop_in"), ("pseudonym", "body.pseudonym_in")]
+        inside = {normalise(n): a for a, t in tables for n in self._nested(t, norm)}
+        beside = [("shape", "body.shape_beside"), ("drop", "body.drop_beside")]
+        near = tuple((a, s) for a, t in beside if (s := frozenset(map(normalise, self._nested(t, norm)))))
+        made = Name(
+            norm=norm,
+            action=action,
+            section=section,
+            card_only=action == "drop" and norm in self._of("card", "only"),
+            card_field=norm in self._of("card", "fields"),
+            word=word,
+            opens=norm in self._of("card", "objects"),
+            ends=norm in self._of("card", "ends"),
+            graphql=norm in {"query", "mutation", "subscription"},
+            beside=near,  # type: ignore[arg-type]
+            inside=inside,  # type: ignore[arg-type]
+        )
+        special = action or near or inside or made.opens or made.ends or made.graphql
+        return Name(**{**made.__dict__, "plain": not special})
+
+    @property
+    def _tables(self) -> dict[Place, dict[str, tuple[Action, str]]]:
+        return _tables(self)
+
+    def _of(self, section: str, key: str) -> frozenset[str]:
+        return _list(self, section, key)
+
+    def _nested(self, table: str, norm: str) -> list[str]:
+        return _nested(self, table).get(norm, [])
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@lru_cache(maxsize=16)
+def _tables(rules: Rules) -> dict[Place, dict[str, tuple[Action, str]]]:
+    return {place: rules.table(place) for place in ORDER}
+
+
+@lru_cache(maxsize=256)
+def _list(rules: Rules, section: str, key: str) -> frozenset[str]:
+    return rules.names(section, key)
+
+
+@lru_cache(maxsize=64)
+def _nested(rules: Rules, table: str) -> dict[str, list[str]]:
+    merged: dict[str, list[str]] = {}
+    for name, values in rules.sections.get(table, {}).items():
+        merged.setdefault(normalise(name), []).extend(values)
+    return merged
+
+
+# ------------------------------------------------------------------------------------ the user's file
+
+
+def _flatten(document: Mapping[str, object]) -> dict[str, Value]:
+    """``[body.drop_in]`` becomes the section ``body.drop_in`` beside ``body``."""
+    sections: dict[str, Value] = {}
+    for section, entries in document.items():
+        if not isinstance(entries, Mapping):
+            raise TypeError(section)
+        sections[section] = {}
+        for key, value in entries.items():
+            if isinstance(value, Mapping):
+                sections[f"{section}.{key}"] = {name: _strings(names, name) for name, names in value.items()}
+            else:
+                sections[section][key] = _strings(value, key)
+    return sections
+
+
+def _strings(value: object, key: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError(key)
+    return list(value)
+
+
+def _merge(defaults: dict[str, Value], path: Path) -> dict[str, Value]:
+    try:
+        text = path.read_text("utf-8")
+        document = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: the rules cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+    user = _User(path, text)
+    merged = {section: {key: list(names) for key, names in lists.items()} for section, lists in defaults.items()}
+    for verb, sections in document.items():
+        if verb not in {"add", "remove"} or not isinstance(sections, Mapping):
+            raise user.refuse(verb, ["add", "remove"])
+        try:
+            flat = _flatten(sections)
+        except TypeError as error:
+            raise user.wrong_type(str(error)) from None
+        for section, lists in flat.items():
+            _apply(merged, section, lists, verb, user)
+    return merged
+
+
+def _apply(merged: dict[str, Value], section: str, lists: Value, verb: str, user: _User) -> None:
+    if section not in merged:
+        raise user.refuse(section.rpartition(".")[2], list(merged))
+    open_table = section.startswith("body.")
+    for key, names in lists.items():
+        if key not in merged[section] and not (open_table and verb == "add"):
+            raise user.refuse(key, list(merged[section]))
+        for name in names:
+            if verb == "remove":
+                _remove(merged[section][key], name, user)
+            else:
+                _add(merged[section], section, key, name)
+
+
+def _remove(listed: list[str], name: str, user: _User) -> None:
+    same = [entry for entry in listed if normalise(entry) == normalise(name)]
+    if not same:
+        raise user.refuse(name, listed)
+    for entry in same:
+        listed.remove(entry)
+
+
+def _add(lists: Value, section: str, key: str, name: str) -> None:
+    """A name that the user gives an action loses the one that it had in the same section."""
+    actions = [other for other, _ in _LISTS.get(section, ())]
+    if key in actions:
+        for other in actions:
+            lists[other] = [entry for entry in lists.get(other, []) if normalise(entry) != normalise(name)]
+    lists.setdefault(key, []).append(name)
+
+
+@dataclass(frozen=True)
+class _User:
+    path: Path
+    text: str
+
+    def line(self, word: str) -> int | None:
+        pattern = re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])")
+        lines = enumerate(self.text.splitlines(), 1)
+        return next((n for n, line in lines if pattern.search(line.split("#")[0])), None)
+
+    def where(self, word: str) -> str:
+        line = self.line(word)
+        return f"{self.path}" if line is None else f"{self.path}, line {line}"
+
+    def refuse(self, word: str, known: list[str]) -> ConfigError:
+        near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known)[:12])}"
+        return ConfigError(f"{self.where(word)}: {word!r} is not known here", hint=hint)
+
+    def wrong_type(self, word: str) -> ConfigError:
+        return ConfigError(f"{self.where(word)}: {word!r} must be a list of names", hint='like ["loyalty_number"]')
+
+
+DEFAULT_RULES: Final = Rules.load()

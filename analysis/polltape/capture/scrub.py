@@ -1,0 +1,462 @@
+"""Redaction of single values, of free text, and of what stands in text: URLs, tokens, addresses.
+
+:class:`Scrubber` knows the rules and the key.  :mod:`polltape.capture.scrub_json` walks JSON with it,
+:mod:`polltape.capture.bodies` the other kinds of body.  Every text goes through exactly one of ``pseudonym``,
+``shape``, ``drop`` or ``text``, and what one of them made is not touched again: else equal values would not
+stay equal.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+from urllib.parse import quote, unquote
+
+from polltape.capture.pan import find_pans, has_pan, replace_pans
+from polltape.capture.pseudonyms import Pseudonyms
+from polltape.capture.redaction_rules import Action, Name, Place, Rules, Ruling, normalise, strictest
+from polltape.capture.scrub_json import JsonScrubber, Unreadable
+from polltape.capture.standins import DROPPED, KINDS, MAIL_DOMAIN, Shapes, drop_text
+
+MAX_NESTING: Final = 5
+"""How deep URLs, percent-encoding, JSON and base64 inside one another are followed; deeper text is dropped."""
+
+_SHORT: Final = 6
+_SUSPECT: Final = re.compile(
+    r"[/?@%]|\d[^A-Za-z.,:;]{11}|eyJ|shp[a-z]{2}_|Z2lk|^(?:e[wy]|W[w-z13])[\w+/-]{6}|(?i:basic|bearer|token)\s|^\s*[\[{\"]|^[^\s=&]+="
+)
+_TOKENS: Final = re.compile(
+    r"""(?P<jwt>(?<![\w-])eyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)*)
+      | (?P<gid>(?<![\w+.-])gid://[\w.-]+/(?P<type>\w+)/[^\s"'<>\\]+)
+      | (?P<gid64>(?<![\w+/-])Z2lkOi8v[\w+/-]+={0,2})
+      | (?P<auth>(?<![\w-])(?i:Basic|Bearer)[ ]+[\w.~+/-]{6,}=*)
+      | (?P<shop>(?<![A-Za-z0-9])shp[a-z]{2}_[0-9A-Za-z]{8,})
+      | (?P<url>(?<![\w+.-])[A-Za-z][\w+.-]{0,30}://[^\s"'<>\\]+
+              | (?<![^\s"'<>\\=,;()\[\]|])[^\s"'<>\\=,;()\[\]|/?]*+[/?][^\s"'<>\\]*)
+      | (?P<email>(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8})""",
+    re.VERBOSE,
+)
+_URL: Final = re.compile(r"(?:([A-Za-z][\w+.-]*:)?(//)([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+_FORM: Final = re.compile(r"[\w.\[\]%-]+=[^\s&]*(?:&[\w.\[\]%-]+(?:=[^\s&]*)?)*")
+_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_SUFFIX: Final = re.compile(r"(.+?)(\.(?:json|js|xml|html))", re.DOTALL)
+_SCHEMES: Final = re.compile(
+    r"(?i)(Basic|Bearer|Token|Digest|Negotiate|NTLM|ApiKey|Api-Key|OAuth|DPoP|JWT|Key|Hawk|Signature|SharedKey|"
+    r"AWS4-HMAC-SHA256|GoogleLogin|PrivateToken)(\s+)(\S.*)",
+    re.DOTALL,
+)
+_PARAMETER: Final = re.compile(r'([A-Za-z_][\w-]*)(\s*=\s*)("(?:[^"\\]|\\.)*"|[^\s,;"]+)')
+_PARAMETERS: Final = re.compile(r"[A-Za-z_][\w-]*\s*=\s*[\"\w]")
+_PUBLIC_PARAMETERS: Final = frozenset({"realm", "algorithm", "qop", "nc", "charset", "stale", "signedheaders"})
+_PREFIX: Final = re.compile(r"((?:[a-z]{2,6}_)(?:(?:live|test)_)?)([0-9A-Za-z]{16,})")
+_GID: Final = re.compile(r"(gid://[^/?#]+/[^/?#]+/)([^?#]+)(\?[^#]*)?(#.*)?", re.DOTALL)
+_WORD: Final = re.compile(r"[A-Za-z]+(?:[_. -][A-Za-z]+)*|-?[0-9]{1,5}")
+_INDEX: Final = re.compile(r"[\[\].]+")
+
+
+class Names(dict[str, Name]):
+    """Name as it stands → what the rules say of it in one place, worked out once."""
+
+    def __init__(self, scrubber: Scrubber, place: Place) -> None:
+        super().__init__()
+        self._scrubber = scrubber
+        self._place = place
+        self.odd: dict[str, str] = {}  # names that are no names but data, and what stands for them
+
+    def __missing__(self, name: str) -> Name:
+        made = self[name] = self._scrubber.rules.name(normalise(name), self._place)
+        clean = self._scrubber.text(name)
+        if clean != name:
+            self.odd[name] = clean
+        return made
+
+    def tidy(self) -> None:
+        """Forget all, where an API with data for names would fill the memory (never inside one body)."""
+        if len(self) > 20_000:
+            self.clear()
+            self.odd.clear()
+
+
+class _Texts(dict[str, str]):
+    """Text → redacted text; short ones come again and again."""
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        super().__init__()
+        self._scrubber = scrubber
+
+    def __missing__(self, value: str) -> str:
+        made = self._scrubber.fresh_text(value, 0)
+        if len(value) <= 200:
+            if len(self) > 20_000:
+                self.clear()
+            self[value] = made
+        return made
+
+
+class Scrubber:
+    """Redacts values by name and text by what stands in it, under one key and one set of rules."""
+
+    def __init__(self, secret: bytes, rules: Rules) -> None:
+        self.pseudonyms = Pseudonyms(secret)
+        self.shapes = Shapes(self.pseudonyms)
+        self.rules = rules
+        self.names: dict[Place, Names] = {p: Names(self, p) for p in ("header", "query", "body")}
+        self.texts = _Texts(self)
+        self.json = JsonScrubber(self)
+        self._gids = rules.names("gids", "pseudonym")
+        self._words = rules.names("urls", "path_words")
+        self._forms = rules.names("urls", "path_forms")
+        self._after = [_literals(path) for path in rules.names("urls", "path_pseudonym")]
+        self._last = frozenset(literals[-1] for literals in self._after if literals)
+
+    # ------------------------------------------------------------------------------- by name
+
+    def ruling(self, place: Place, parts: Sequence[str], beside: Sequence[str] = ()) -> Ruling | None:
+        """What the rules say of a text named by a path such as ``checkout``, ``email``; None for nothing.
+
+        ``beside`` are the names that stand beside it.
+        """
+        names = self.names[place]
+        inherited: Ruling | None = None
+        inside: dict[str, Action] = {}
+        card = False
+        name = names[""]
+        for depth, part in enumerate(parts):
+            name = names[part]
+            last = depth == len(parts) - 1
+            card = card or (name.opens and not last)
+            card = card and not (name.ends and not last)
+            action = inside.get(name.norm) or self.action(name, beside if last else (), place, card=card)
+            if action and not (name.section == "urls" and not last):
+                inherited = strictest(inherited, Ruling(action, KINDS.get(name.norm, "text")))
+            inside = dict(name.inside)
+        return inherited
+
+    def action(self, name: Name, beside: Iterable[str], place: Place, *, card: bool) -> Action | None:
+        """The action for a name among its neighbours; ``card`` is whether it stands in a card or payment."""
+        if name.card_only:
+            return "drop" if card or self._card_beside(name, beside, place) else None
+        return (self.neighbours(name, beside) if name.beside else None) or name.action
+
+    def neighbours(self, name: Name, beside: Iterable[str]) -> Action | None:
+        """The action that a name has because of those beside it."""
+        near = {normalise(other) for other in beside} if name.beside else set()
+        return next((action for action, others in name.beside if near & others), None)
+
+    def _card_beside(self, name: Name, beside: Iterable[str], place: Place) -> bool:
+        others = [self.names[place][other] for other in beside]
+        if any(other.card_field for other in others):
+            return True
+        norms = {other.norm for other in others}
+        return {"number", "month"} <= norms or (name.norm == "number" and "year" in norms)
+
+    def named(self, ruling: Ruling, value: str) -> str:
+        """A text that a rule names, after the rule's action."""
+        if ruling.action == "drop":
+            return drop_text(value)
+        if ruling.action == "shape":
+            return self.shape(ruling.kind, value)
+        return self.pseudonym(value)
+
+    def shape(self, kind: str, value: str) -> str:
+        """A stand-in of the same shape; containers in JSON text keep their structure."""
+        if has_pan(value):
+            return DROPPED
+        if value.startswith(("{", "[")):
+            try:
+                return self.json.inside(value, Ruling("shape", kind), MAX_NESTING - 1)
+            except Unreadable:
+                pass
+        return self.shapes.text(kind, value)
+
+    def is_word(self, value: str) -> bool:
+        """A plain word, as statuses and error codes are: nothing that could be a secret."""
+        return len(value) <= 48 and _WORD.fullmatch(value) is not None
+
+    # ---------------------------------------------------------------------------- pseudonyms
+
+    def pseudonym(self, value: str) -> str:
+        """The pseudonym of a value in whatever encoding it stands; schemes, prefixes and quotes stay."""
+        return self._pseudonym(value, 0)
+
+    def _pseudonym(self, value: str, level: int) -> str:
+        bare = value.strip()
+        if not bare or level > MAX_NESTING:
+            return drop_text(bare)
+        if bare != value:
+            return value.replace(bare, self._pseudonym(bare, level + 1), 1)
+        if len(bare) >= 2 and bare[0] == bare[-1] == '"':
+            return f'"{self._pseudonym(bare[1:-1], level + 1)}"'
+        if "%" in bare and _ESCAPE.search(bare):
+            return requote(self._pseudonym(unquote(bare), level + 1), bare)
+        if _only_pan(bare):
+            return DROPPED
+        if " " in bare and (scheme := _SCHEMES.fullmatch(bare)):
+            return self._credentials(scheme[1], scheme[2], scheme[3], level)
+        if bare.startswith("gid://") and (gid := _GID.fullmatch(bare)):
+            return self._gid(gid, level)
+        if bare.startswith("Z2lkOi8v"):
+            return self._decoded(bare, level) or self.pseudonyms.text(bare)
+        if prefix := _PREFIX.fullmatch(bare):
+            return prefix[1] + self.pseudonyms.text(prefix[2])
+        return self.pseudonyms.text(bare)
+
+    def _credentials(self, scheme: str, gap: str, rest: str, level: int) -> str:
+        """RFC 9110 §11.4: a scheme, then one token or a list of parameters."""
+        if scheme.lower() == "basic":
+            return f"{scheme}{gap}{self._basic(rest)}"
+        if not _PARAMETERS.match(rest) or re.fullmatch(r"[\w.~+/-]+=*", rest):
+            return f"{scheme}{gap}{self._pseudonym(rest, level + 1)}"
+
+        def parameter(match: re.Match[str]) -> str:
+            if match[1].lower() in _PUBLIC_PARAMETERS:
+                return match[0]
+            return f"{match[1]}{match[2]}{self._pseudonym(match[3], level + 1)}"
+
+        made = _PARAMETER.sub(parameter, rest)
+        left = _PARAMETER.sub("", rest).strip(" ,;\t")
+        return f"{scheme}{gap}{made}" if not left else f"{scheme}{gap}{self.pseudonyms.text(rest)}"
+
+    def _basic(self, token: str) -> str:
+        """RFC 7617: base64 of user:password, each a pseudonym of its own."""
+        decoded = decode64(token)
+        if decoded is None or ":" not in decoded:
+            return self.pseudonyms.text(token) if decoded is None else encode64(self.pseudonym(decoded), token)
+        user, _, password = decoded.partition(":")
+        return encode64(f"{self.pseudonym(user)}:{self.pseudonym(password)}", token)
+
+    def _gid(self, match: re.Match[str], level: int) -> str:
+        """Shopify's global ids: the number in one has the pseudonym of the plain number."""
+        query = "" if match[3] is None else f"?{self.query(match[3][1:], level + 1)}"
+        return f"{match[1]}{self._pseudonym(match[2], level + 1)}{query}"
+
+    def _decoded(self, token: str, level: int) -> str | None:
+        """A base64 of a global id, as the Storefront API had them, in base64 again."""
+        decoded = decode64(token)
+        gid = None if decoded is None else _GID.fullmatch(decoded)
+        return None if gid is None else encode64(self._gid(gid, level), token)
+
+    # ----------------------------------------------------------------------------- free text
+
+    def text(self, value: str, level: int = 0) -> str:
+        """Free text without what may stand nowhere; the same object where there is nothing.
+
+        Gone are card numbers, JWTs, credentials, and what the rules name inside URLs, forms, JSON and base64
+        of JSON in the text; e-mail addresses are shaped.
+        """
+        if len(value) < _SHORT:
+            return value
+        return self.texts[value] if level == 0 else self.fresh_text(value, level)
+
+    def fresh_text(self, value: str, level: int) -> str:
+        """:meth:`text` without its memory."""
+        if _SUSPECT.search(value) is None:
+            return value
+        if level > MAX_NESTING:
+            return DROPPED
+        nested = self._nested(value, level)
+        if nested is not None:
+            return nested
+        if _FORM.fullmatch(value) and "=" in value:
+            return self.query(value, level + 1)
+        made = _TOKENS.sub(lambda match: self._token(match, level), value)
+        made = replace_pans(made, DROPPED)
+        if made == value and "%" in value and _ESCAPE.search(value):
+            decoded = unquote(value)
+            clean = self.text(decoded, level + 1)
+            return value if clean == decoded else requote(clean, value)
+        return made if made != value else value
+
+    def _nested(self, value: str, level: int) -> str | None:
+        """JSON in text, and base64 of JSON, redacted inside; None where the text is neither."""
+        first = value.lstrip()[:1]
+        if first and first in '{["':
+            try:
+                return self.json.inside(value, None, level + 1)
+            except Unreadable:
+                return None
+        if value[0] in "eW":
+            decoded = decode64(value)
+            if decoded is not None and decoded.startswith(("{", "[")):
+                try:
+                    clean = self.json.inside(decoded, None, level + 1)
+                except Unreadable:
+                    return None
+                return value if clean == decoded else encode64(clean, value)
+        return None
+
+    def _token(self, match: re.Match[str], level: int) -> str:
+        kind, found = match.lastgroup, match.group()
+        if match["gid"]:
+            gid = _GID.fullmatch(found)
+            listed = normalise(match["type"]) in self._gids
+            return self._gid(gid, level) if gid and listed else self._url_like(found, level)
+        if kind == "jwt":
+            return DROPPED
+        if kind == "gid64":
+            return self._gid64(found, level)
+        if kind == "url":
+            return self._url_like(found, level)
+        if kind == "email":
+            return found if found.endswith(f"@{MAIL_DOMAIN}") else self.shapes.text("email", found)
+        if kind == "auth" and found.split()[1].isalpha() and len(found.split()[1]) < 16:
+            return found  # "basic research", "Bearer token": prose
+        return self._pseudonym(found, level)
+
+    def _gid64(self, found: str, level: int) -> str:
+        decoded = decode64(found)
+        gid = None if decoded is None else _GID.fullmatch(decoded)
+        if gid is None or normalise(gid[1].split("/")[-2]) not in self._gids:
+            return found
+        return encode64(self._gid(gid, level), found)
+
+    # ------------------------------------------------------------------------------------ URLs
+
+    def _url_like(self, found: str, level: int) -> str:
+        bare = found.rstrip(".,;)!")
+        return self.url(bare, level + 1) + found[len(bare) :]
+
+    def url(self, url: str, level: int = 0) -> str:
+        """An absolute or relative URL (RFC 3986 §4.1) after the rules; user and password go."""
+        if level > MAX_NESTING:
+            return DROPPED
+        match = _URL.fullmatch(url)
+        if match is None:
+            return drop_text(url)
+        scheme, slashes, authority, path, query, fragment = match.groups()
+        made = ""
+        if slashes is not None:
+            made = f"{scheme or ''}//{authority.rpartition('@')[2]}"
+        made += self.path(path, level)
+        if query is not None:
+            made += f"?{self.query(query, level)}"
+        if fragment is not None:
+            made += f"#{self.query(fragment, level)}"
+        return made
+
+    def path(self, path: str, level: int = 0) -> str:
+        """A path, percent-encoded: tokens after the rules' words are pseudonyms, other segments free text."""
+        segments = path.split("/")
+        words = [segment.lower() for segment in segments]
+        for place, segment in enumerate(segments):
+            if not segment:
+                continue
+            if place and words[place - 1] in self._last | self._forms and self._is_token(words, place):
+                segments[place] = self._segment(segment)
+            elif len(segment) >= _SHORT:
+                segments[place] = self._encoded(segment, level + 1)
+        return "/".join(segments)
+
+    def _is_token(self, words: list[str], place: int) -> bool:
+        if words[place - 1] in self._forms:
+            place -= 1
+        elif words[place] in self._forms and any(words[place + 1 :]):
+            return False
+        before = tuple(words[:place])
+        follows = any(before[-len(literals) :] == literals for literals in self._after if literals)
+        return follows and words[place].partition(".")[0] not in self._words
+
+    def _segment(self, segment: str) -> str:
+        match = _SUFFIX.fullmatch(segment)
+        token, suffix = (match[1], match[2]) if match else (segment, "")
+        return self.pseudonym(token) + suffix
+
+    def _encoded(self, raw: str, level: int) -> str:
+        """Free text that stands percent-encoded."""
+        if "%" not in raw:
+            return self.text(raw, level)
+        decoded = unquote(raw)
+        made = self.text(decoded, level)
+        return raw if made == decoded else requote(made, raw)
+
+    def query(self, query: str, level: int = 0) -> str:
+        """A query or a form (``a=b&c=d``): order, spelling and what no rule names stay as they are."""
+        if level > MAX_NESTING:
+            return DROPPED
+        pairs = [pair.partition("=") for pair in query.split("&")]
+        names = [self._parts(name) for name, _, _ in pairs]
+        beside = [parts[-1] for parts in names]
+        return "&".join(self._pair(pair, parts, beside, level) for pair, parts in zip(pairs, names, strict=True))
+
+    def _parts(self, raw: str) -> list[str]:
+        return name_parts(_plus(raw))
+
+    def _pair(self, pair: tuple[str, str, str], parts: list[str], beside: list[str], level: int) -> str:
+        name, equals, value = pair
+        if len(name) >= _SHORT:
+            name = self._encoded(name, level + 1)
+        if not value:
+            return f"{name}{equals}"
+        ruling = self.ruling("query", parts, beside)
+        if ruling is None:
+            return f"{name}{equals}{self._form_value(value, parts, level)}"
+        if ruling.action == "pseudonym":  # here a '+' is base64's, not a blank
+            return f"{name}{equals}{self.pseudonym(value)}"
+        decoded = _plus(value)
+        return f"{name}{equals}{requote(self.named(ruling, decoded), value, form=True)}"
+
+    def _form_value(self, value: str, parts: list[str], level: int) -> str:
+        decoded = _plus(value)
+        if parts[-1].lower() == "query":
+            made = self.json.graphql(decoded)
+            if made is not None:
+                return requote(made, value, form=True)
+        made = self.text(decoded, level + 1)
+        return value if made == decoded else requote(made, value, form=True)
+
+
+# --------------------------------------------------------------------------------------------- helpers
+
+
+def name_parts(name: str) -> list[str]:
+    """``checkout[lines][0].email`` → its names without indexes; never empty."""
+    parts = [part for part in _INDEX.split(name) if part and not part.isdigit()]
+    return parts or [name]
+
+
+def requote(made: str, raw: str, *, form: bool = False) -> str:
+    """Percent-encode what was made as ``raw`` was: what stood there plain stays plain."""
+    plain = "".join(char for char in set(raw) if char not in "%+")
+    quoted = quote(made, safe=plain + ("" if form else "+" if "+" in raw else ""))
+    return quoted.replace("%20", "+") if form and "+" in raw else quoted
+
+
+def decode64(token: str) -> str | None:
+    """The text that base64 in either alphabet stands for; None where it is none, or no text."""
+    bare = token.rstrip("=").translate(str.maketrans("-_", "+/"))
+    try:
+        decoded = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    return decoded if decoded and all(c.isprintable() or c in "\r\n\t" for c in decoded) else None
+
+
+def encode64(text: str, like: str) -> str:
+    """Base64 in the alphabet and with the padding (or none) of another."""
+    made = base64.b64encode(text.encode()).decode()
+    if "-" in like or "_" in like:
+        made = made.translate(str.maketrans("+/", "-_"))
+    unpadded = not like.endswith("=") and len(like) % 4 != 0
+    return made.rstrip("=") if unpadded else made
+
+
+def _plus(raw: str) -> str:
+    return unquote(raw.replace("+", " "))
+
+
+def _only_pan(value: str) -> bool:
+    """A card number alone or among other text; digits that chance to be one inside a longer token are none."""
+    for start, end in find_pans(value) if len(value) > 12 else ():
+        around = value[start - 1 : start] + value[end : end + 1]
+        if not any(char.isalnum() for char in around) or len(value) - (end - start) < 8:
+            return True
+    return False
+
+
+def _literals(path: str) -> tuple[str, ...]:
+    """``after /cart/c/ (tokens)`` or ``/cart/c/`` → (cart, c)."""
+    match = re.search(r"/(?:[^\s()]*/)?", path)
+    return tuple(part for part in match.group().split("/") if part) if match else ()

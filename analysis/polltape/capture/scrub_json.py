@@ -1,0 +1,253 @@
+"""Redaction of JSON: decoded once, walked once, encoded again with order, numbers and keys as they stood.
+
+Fractions and exponents keep their spelling (1.10 stays 1.10), integers of any size their value.  A document
+that is not changed stays byte for byte, another one loses only its white space between tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from polltape.capture.pan import has_pan, is_pan
+from polltape.capture.redaction_rules import Action, Name, Ruling, strictest
+from polltape.capture.scrub_graphql import redact_graphql
+from polltape.capture.standins import KINDS
+
+if TYPE_CHECKING:
+    from polltape.capture.scrub import Scrubber
+
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""Longer documents are not read."""
+
+MAX_DEPTH: Final = 128
+"""Deeper ones neither."""
+
+_SPACE: Final = b" \t\r\n"
+_NOTHING_INSIDE: Final[Mapping[str, Action]] = {}
+_DECODER: Final = msgspec.json.Decoder(float_hook=lambda spelling: msgspec.Raw(spelling.encode()))
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class Unreadable(Exception):  # noqa: N818 - not a user's error: the body is then not stored
+    """A body that cannot be redacted safely; the argument is the word kept in ``not_stored``."""
+
+
+class JsonScrubber:
+    """Walks JSON with the rules of a :class:`~polltape.capture.scrub.Scrubber`."""
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        self._scrubber = scrubber
+        self._names = scrubber.names["body"]
+
+    def body(self, content: bytes, inside: Mapping[str, Action] = _NOTHING_INSIDE) -> bytes:
+        """The redacted document; ``inside`` are actions for names in its outermost object.
+
+        Raises :class:`Unreadable` (``unparsed``, ``duplicate-keys``, ``too-deep``, ``too-large``).
+        """
+        return self._document(content, None, inside, 0)
+
+    def inside(self, text: str, ruling: Ruling | None, level: int) -> str:
+        """JSON inside text, redacted; every leaf after ``ruling`` where there is one.
+
+        Raises :class:`Unreadable` where the text is not JSON.
+        """
+        if level > 5:
+            raise Unreadable("too-deep")
+        try:
+            return self._document(text.encode(), ruling, _NOTHING_INSIDE, level).decode()
+        except UnicodeEncodeError:
+            raise Unreadable("unparsed") from None
+
+    def graphql(self, text: str) -> str | None:
+        """A GraphQL document with its literals redacted; None where the text is none."""
+        return redact_graphql(text, self._scrubber)
+
+    def _document(self, content: bytes, ruling: Ruling | None, inside: Mapping[str, Action], level: int) -> bytes:
+        tree, plain = _decode(content)
+        try:
+            if ruling is not None:
+                tree = self._leaves(tree, ruling, level, 0)
+            elif type(tree) is dict:
+                tree = self._object(tree, inside, False, level, 0)
+            else:
+                tree = self._value(tree, _NOTHING_INSIDE, False, level, 0)
+            made = _ENCODER.encode(tree)
+        except RecursionError:
+            raise Unreadable("too-deep") from None
+        return content if made == plain else made
+
+    def _object(
+        self, node: dict[str, Any], inside: Mapping[str, Action], card: bool, level: int, depth: int
+    ) -> dict[str, Any]:
+        if depth > MAX_DEPTH:
+            raise Unreadable("too-deep")
+        names, texts = self._names, self._scrubber.texts
+        for key, value in node.items():
+            name = names[key]
+            if not name.plain or name.norm in inside:
+                node[key] = self._special(node, name, value, inside, card, level, depth)
+                continue
+            kind = type(value)
+            if kind is str:
+                if len(value) > 5:
+                    node[key] = texts[value] if level == 0 else self._scrubber.text(value, level)
+            elif kind is dict:
+                node[key] = self._object(value, _NOTHING_INSIDE, card, level, depth + 1)
+            elif value is not None and kind is not bool:
+                node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
+        odd = names.odd
+        return self._renamed(node) if odd and not odd.keys().isdisjoint(node) else node
+
+    def _value(self, value: Any, inside: Mapping[str, Action], card: bool, level: int, depth: int) -> Any:
+        """A value that no rule names: of whatever type, redacted inside."""
+        kind = type(value)
+        if kind is str:
+            return self._scrubber.text(value, level)
+        if kind is dict:
+            return self._object(value, inside, card, level, depth + 1)
+        if kind is list:
+            if depth > MAX_DEPTH:
+                raise Unreadable("too-deep")
+            for place, item in enumerate(value):
+                value[place] = self._value(item, inside, card, level, depth + 1)
+            return value
+        if kind is int:
+            return 0 if (value >= 10**12 or value <= -(10**12)) and is_pan(str(abs(value))) else value
+        if kind is msgspec.Raw:
+            return msgspec.Raw(b"0.0") if _is_pan_number(_spelling(value)) else value
+        return value
+
+    def _special(
+        self,
+        node: dict[str, Any],
+        name: Name,
+        value: Any,
+        inside: Mapping[str, Action],
+        card: bool,
+        level: int,
+        depth: int,
+    ) -> Any:
+        """A value whose name the rules know."""
+        scrubber = self._scrubber
+        action = inside.get(name.norm) or scrubber.action(name, node.keys(), "body", card=card)
+        if action == "drop" and name.word and not scrubber.neighbours(name, node.keys()):
+            action = None if self._is_plain(value) else action
+        container = type(value) in (dict, list)
+        if action is None or (container and name.section == "urls"):
+            if name.graphql and type(value) is str:
+                made = self.graphql(value)
+                if made is not None:
+                    return made
+            card = (card or name.opens) and not name.ends
+            return self._value(value, name.inside, card, level, depth)
+        return self._leaves(value, Ruling(action, KINDS.get(name.norm, "text")), level, depth)
+
+    def _is_plain(self, value: Any) -> bool:
+        """A word, a small number or a container, as ``code`` and ``state`` mostly are."""
+        if type(value) is str:
+            return self._scrubber.is_word(value)
+        return type(value) is not int or abs(value) < 100_000
+
+    def _leaves(self, value: Any, ruling: Ruling, level: int, depth: int) -> Any:
+        """A value, or every leaf of a container, after a ruling; a stricter one for a name inside wins."""
+        kind = type(value)
+        if kind is str:
+            return self._scrubber.named(ruling, value)
+        if kind is dict:
+            return self._leaf_object(value, ruling, level, depth)
+        if kind is list:
+            if depth > MAX_DEPTH:
+                raise Unreadable("too-deep")
+            return [self._leaves(item, ruling, level, depth + 1) for item in value]
+        if kind is int:
+            return self._integer(value, ruling)
+        if kind is msgspec.Raw:
+            return self._fraction(value, ruling)
+        return value
+
+    def _leaf_object(self, node: dict[str, Any], ruling: Ruling, level: int, depth: int) -> dict[str, Any]:
+        if depth > MAX_DEPTH:
+            raise Unreadable("too-deep")
+        error = "code" in node and "message" in node  # what a shop answers about a field: its code may stay
+        for key, value in node.items():
+            name = self._names[key]
+            if error and ruling.action == "shape" and name.norm == "code" and self._is_plain(value):
+                continue
+            action = None if name.card_only or name.word else name.action
+            inner = None if action is None else Ruling(action, KINDS.get(name.norm, "text"))
+            node[key] = self._leaves(value, strictest(ruling, inner) or ruling, level, depth + 1)
+        return self._renamed(node)
+
+    def _integer(self, value: int, ruling: Ruling) -> int:
+        if ruling.action == "drop" or is_pan(str(abs(value))):
+            return 0
+        if ruling.action == "pseudonym":
+            return self._scrubber.pseudonyms.number(value)
+        return int(float(self._scrubber.shapes.number(ruling.kind, str(value))))
+
+    def _fraction(self, value: msgspec.Raw, ruling: Ruling) -> msgspec.Raw:
+        spelling = _spelling(value)
+        if ruling.action == "drop" or _is_pan_number(spelling):
+            return msgspec.Raw(b"0.0")
+        return msgspec.Raw(self._scrubber.shapes.number(ruling.kind, spelling).encode())
+
+    def _renamed(self, node: dict[str, Any]) -> dict[str, Any]:
+        """The object with data for names replaced; as many names as before."""
+        odd = self._names.odd
+        if not odd or odd.keys().isdisjoint(node):
+            return node
+        made: dict[str, Any] = {}
+        for key, value in node.items():
+            clean = odd.get(key, key)
+            while clean in made or (clean != key and clean in node):
+                clean += "-"
+            made[clean] = value
+        return made
+
+
+def _decode(content: bytes) -> tuple[Any, bytes]:
+    """The document as Python values (fractions as their spelling), and its own compact encoding."""
+    if len(content) > MAX_BYTES:
+        raise Unreadable("too-large")
+    bare = content.removeprefix(b"\xef\xbb\xbf")
+    try:
+        tree = _DECODER.decode(bare)
+        plain = _ENCODER.encode(tree)
+        if len(plain) != len(bare) and _lengths_differ(plain, bare):
+            json.loads(bare, object_pairs_hook=_once)
+    except RecursionError:
+        raise Unreadable("too-deep") from None
+    except Unreadable:
+        raise
+    except (ValueError, TypeError):  # both decoders' errors; their messages would quote the body
+        raise Unreadable("unparsed") from None
+    return tree, plain
+
+
+def _lengths_differ(plain: bytes, bare: bytes) -> bool:
+    """Whether more than white space is missing: escapes, or a name that stood twice in one object."""
+    return len(plain.translate(None, _SPACE)) != len(bare.translate(None, _SPACE))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Which of two equal names counts, readers disagree: one of them could carry a secret past the rules."""
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise Unreadable("duplicate-keys")
+
+
+def _spelling(value: msgspec.Raw) -> str:
+    return bytes(value).decode()
+
+
+def _is_pan_number(spelling: str) -> bool:
+    """Whether a fraction is, or holds, a card number: 4242424242424242.0, 4.242424242424242e15."""
+    if has_pan(spelling):
+        return True
+    if len(spelling) > 60 or ("e" not in spelling and "E" not in spelling):
+        return False
+    number = float(spelling)
+    return 10**12 < abs(number) < 10**19 and number.is_integer() and is_pan(str(abs(int(number))))
