@@ -15,14 +15,16 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final
 
+import msgspec
+
 from polltape.capture.keys import Key
-from polltape.exchange import Body, Exchange, from_row, to_row
+from polltape.exchange import Body, Coverage, Exchange, from_row, to_row
 
 FIELD: Final = "_polltape"
 """Name of the extension in a HAR; custom fields begin with an underscore (HAR 1.2)."""
@@ -80,10 +82,11 @@ def with_plain_facts(facts: Mapping[str, Any], exchange: Exchange) -> Exchange:
         if _is_count(facts.get(name)):
             found[name] = facts[name]
     try:
-        found |= {name: _instant(facts.get(name)) for name in _INSTANTS if name in facts}
+        found |= {name: _instant(facts[name]) if name in facts else None for name in _INSTANTS}
+        found["request_started_at"] = _instant(facts.get("request_started_at"))
         for name in ("request_body", "response_body"):
             found[name] = _plain_body(facts.get(name), getattr(exchange, name))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return exchange
     return replace(exchange, **found)
 
@@ -97,6 +100,36 @@ def _plain_body(facts: object, body: Body) -> Body:
     return replace(body, truncated=facts.get("truncated") is True, **sizes)
 
 
+def coverage_extension(coverage: Sequence[Coverage], key: Key | None) -> dict[str, Any]:
+    """When the recording sessions were there to see, for the file as a whole."""
+    extension = {"version": VERSION, "coverage": msgspec.to_builtins(list(coverage))}
+    return {**extension, "seal": seal_of(extension, key)} if key is not None else extension
+
+
+def coverage_told(extension: object, key: Key | None) -> list[Coverage]:
+    """The coverage that :func:`coverage_extension` tells of; empty where there is none or it is unsound.
+
+    Unsealed it tells sessions with UUIDs and their instants, nothing else.
+    """
+    if not isinstance(extension, Mapping) or extension.get("version") != VERSION:
+        return []
+    try:
+        found = msgspec.convert(extension.get("coverage"), list[Coverage])
+        found = [replace(c, started_at=_utc(c.started_at), ended_at=_utc(c.ended_at)) for c in found]
+    except (msgspec.ValidationError, ValueError, OverflowError):
+        return []
+    bare = {name: value for name, value in extension.items() if name != "seal"}
+    if is_sealed(bare, extension.get("seal"), key):
+        return found
+    return [replace(c, filter=None, source=None) for c in found if _UUID7.fullmatch(c.session_id)]
+
+
+def _utc(instant: datetime) -> datetime:
+    if instant.tzinfo is None:
+        raise ValueError("an instant has a zone")
+    return instant.astimezone(UTC)
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
 
@@ -104,10 +137,7 @@ def _is_count(value: object) -> bool:
 def _instant(value: object) -> datetime:
     if not isinstance(value, str):
         raise TypeError("an instant is a text")
-    instant = datetime.fromisoformat(value)
-    if instant.tzinfo is None:
-        raise ValueError("an instant has a zone")
-    return instant
+    return _utc(datetime.fromisoformat(value))
 
 
 # ----------------------------------------------------------------------------------------------- seals

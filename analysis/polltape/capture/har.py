@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from polltape.capture.extension import unseal
+from polltape.capture.extension import FIELD, coverage_told, unseal
 from polltape.capture.har_entry import has_zone, read_entry
 from polltape.capture.keys import Key
 from polltape.capture.notes import Notes, UnusableError
@@ -27,6 +27,7 @@ _HINT = "export it again as HAR 1.2, or name a capture folder, a .parquet or a .
 
 class _Log(msgspec.Struct):
     entries: list[msgspec.Raw]
+    extension: Any = msgspec.field(name=FIELD, default=None)
 
 
 class _Har(msgspec.Struct):
@@ -43,8 +44,11 @@ def read_har(path: Path, notes: Notes, key: Key | None = None) -> Iterator[tuple
     position), or has no ``log.entries``.
     """
     seen: Counter[bytes] = Counter()
-    for index, entry in enumerate(_entries(path)):
+    entries, extension = _open(path)
+    notes.coverage += coverage_told(extension, key)
+    for index, raw in enumerate(entries):
         try:
+            entry = _decode(raw)
             exchange = read_entry(entry, entry_id(entry, seen))
             yield unseal(entry, exchange, key)
         except UnusableError as error:
@@ -69,25 +73,24 @@ def entry_id(entry: object, seen: Counter[bytes]) -> str:
     return hashlib.sha256(digest + str(seen[digest]).encode()).hexdigest()[:32]
 
 
-def _entries(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> tuple[Sequence[Any], Any]:
+    """The entries, not decoded yet, and our extension of the log."""
     data = _text_bytes(path)
     try:
-        raws = msgspec.json.decode(data, type=_Har).log.entries
+        log = msgspec.json.decode(data, type=_Har).log
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # Half surrogate pairs, NaN and bytes that are no UTF-8 are not JSON, yet tools write them.
-        yield from _lenient_entries(path, data)
-        return
-    for raw in raws:
-        yield _decode(raw)
+        return _open_leniently(path, data)
+    return log.entries, log.extension
 
 
-def _decode(raw: msgspec.Raw) -> Any:
+def _decode(raw: Any) -> Any:
+    if not isinstance(raw, msgspec.Raw):
+        return raw
     try:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return json.loads(bytes(raw).decode("utf-8", "replace"))
-    except RecursionError:
-        return None
 
 
 def _text_bytes(path: Path) -> bytes:
@@ -104,7 +107,7 @@ def _text_bytes(path: Path) -> bytes:
     return data
 
 
-def _lenient_entries(path: Path, data: bytes) -> Iterator[Any]:
+def _open_leniently(path: Path, data: bytes) -> tuple[Sequence[Any], Any]:
     try:
         document = json.loads(data.decode("utf-8", "replace"))
     except json.JSONDecodeError as error:
@@ -114,6 +117,6 @@ def _lenient_entries(path: Path, data: bytes) -> Iterator[Any]:
         raise InputError(f"{path}: not a HAR file: its JSON is nested too deeply or out of range") from None
     log = document.get("log") if isinstance(document, dict) else None
     entries = log.get("entries") if isinstance(log, dict) else None
-    if not isinstance(entries, list):
+    if not isinstance(log, dict) or not isinstance(entries, list):
         raise InputError(f"{path}: not a HAR file: it is JSON without a list log.entries", hint=_HINT)
-    yield from entries
+    return entries, log.get(FIELD)

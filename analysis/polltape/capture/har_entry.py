@@ -291,7 +291,7 @@ def _content(holder: Mapping[str, Any], content_type: str | None) -> tuple[bytes
     text = holder.get("text")
     if not isinstance(text, str):
         return None, None
-    if str(holder.get("encoding") or "").lower() != "base64":
+    if str(holder.get("encoding") or holder.get("_encoding") or "").lower() != "base64":
         return encode_body(text, content_type), None
     try:
         return base64.b64decode("".join(text.split()), validate=True), None

@@ -79,7 +79,7 @@ _URL: Final = re.compile(  # RFC 3986 appendix B, with an authority that must be
     re.VERBOSE | re.DOTALL,
 )
 _AUTHORITY: Final = re.compile(  # RFC 3986 §3.2; user information is not kept
-    r"^(?:[^@]*@)*(?P<host>\[[0-9A-Fa-f:.]+(?:%25[^\]]*)?\]|[^:\[\]@]+)(?::(?P<port>\d{0,5}))?$"
+    r"^(?:[^@]*@)*(?P<host>\[[0-9A-Fa-f:.]+(?:%25[^\]]*)?\]|[^:\[\]@\s]+)(?::(?P<port>\d{0,5}))?$"
 )
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _KEPT: Final = "".join(chr(code) for code in range(0x21, 0x7F))
@@ -98,7 +98,7 @@ def split_url(url: str) -> tuple[str, str, int, str, str | None]:
         raise UnusableError("its URL is not absolute")
     scheme = _SCHEMES.get(match["scheme"].lower())
     if scheme is None:
-        raise UnusableError(f"a {match['scheme'].lower()[:20]}: URL is no HTTP exchange")
+        raise UnusableError(f"its URL is {match['scheme'].lower()[:20]}:, no HTTP exchange")
     authority = _AUTHORITY.match(match["authority"] or "")
     if authority is None:
         raise UnusableError("its URL has no usable host")

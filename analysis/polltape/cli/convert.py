@@ -1,0 +1,40 @@
+"""``polltape convert``: captures, HAR files and mitmproxy flow files into each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  polltape convert shop.har captures           HAR from a browser, redacted, into a capture folder
+  polltape convert captures shop.har           a capture for the tools that read HAR
+  polltape convert session.mitm session.parquet
+"""
+)
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace the file OUT; add to the folder OUT.")
+def convert(source: Path, out: Path, force: bool) -> None:
+    """Convert IN to OUT; the kinds are told by the endings.
+
+    A capture folder (no ending), .parquet, .har, .mitm or .flow. What is imported is always redacted.
+    """
+    from polltape.capture.converting import target_kind, write_capture
+    from polltape.capture.keys import load_key
+    from polltape.capture.reading import open_capture
+    from polltape.capture.redaction import Redactor
+    from polltape.protocols import observe
+
+    kind = target_kind(out, [str(source)], force=force)
+    key = load_key()
+    redact = Redactor(key).redact
+    capture = open_capture([source], redact=redact, observe=observe, key=key)
+    for warning in capture.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    count = write_capture(capture, out, kind, redact=redact, observe=observe, key=key)
+    left_out = f", {capture.skipped} left out" if capture.skipped else ""
+    click.echo(f"{out}: {count} exchanges written{left_out}", err=True)
