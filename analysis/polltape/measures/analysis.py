@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 import ibis
@@ -19,7 +21,7 @@ from polltape.measures.retry_after import compliance
 from polltape.measures.statuses import statuses
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
-from polltape.operations.tables import run
+from polltape.operations.tables import keep, run
 from polltape.operations.timeline import clock_steps, narrow, timeline
 from polltape.operations.waits import Tolerance, openers, waits
 
@@ -40,7 +42,7 @@ class Selection:
     until: datetime | None = None
     host: str | None = None
     endpoint: str | None = None
-    token: str | None = None
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +106,15 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     rows = _selected(connection, rows, selection, Covered(covered))
     inside = Covered(covered)
     found = lives(rows, inside)
-    kept = waits(connection, rows, found, inside, settings.tolerance)
-    kept = _with_operations(kept, found)
+    members = keep(connection, found.members.astype("string"))
+    opening = openers(connection, rows, found, members)
+    kept = _with_operations(waits(rows, opening, members, inside, settings.tolerance), found)
     evidence = Evidence(
         rows=rows,
         lives=found,
         waits=kept,
-        openers=openers(connection, rows, found),
-        members=connection.table("members"),
+        openers=opening,
+        members=members,
         stuck_after_s=settings.stuck_after_s,
     )
     span = rows.agg(exchanges=_.count(), first=_.start_us.min(), last=_.end_us.max()).execute().iloc[0]
@@ -129,7 +132,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         waits=kept,
         compliance=compliance(kept),
         findings=findings(evidence),
-        timeline=_told(rows, connection.table("members")),
+        timeline=_told(rows, members),
     )
 
 
@@ -147,22 +150,23 @@ def _selected(connection: Any, rows: ir.Table, selection: Selection, covered: Co
         rows = rows.filter(_.start_us < _us(selection.until))
     if selection.host is not None:
         rows = rows.filter(_.host == selection.host.lower())
-    if selection.endpoint is None and selection.token is None:
+    if selection.endpoint is None and not selection.tokens:
         return rows
     matching = rows
     if selection.endpoint is not None:
         matching = matching.filter(_.method.concat(" ", _.endpoint).contains(selection.endpoint))
-    if selection.token is not None:
-        token = selection.token
+    if selection.tokens:
         keys = matching.observations.map(lambda o: o["keys"].concat(o["issued"])).flatten()
-        asked = keys.filter(lambda key: key.split("|").contains(token)).length() > 0
-        matching = matching.filter(asked.fill_null(False) | matching.url.contains(token))
+        segments = keys.map(lambda key: key.split("|")).flatten()
+        asked = segments.filter(lambda segment: segment.isin(selection.tokens)).length() > 0
+        in_url = [matching.url.contains(token) for token in selection.tokens]
+        matching = matching.filter(reduce(or_, in_url, asked.fill_null(False)))
     members = lives(rows, covered).members
     named = set(matching.exchange_id.execute())
     whole = set(members.loc[members["exchange_id"].isin(named), "operation"])
     named |= set(members.loc[members["operation"].isin(whole), "exchange_id"])
     wanted = ibis.memtable(pd.DataFrame({"exchange_id": sorted(named)}, dtype="string"))
-    return connection.create_table("selected", rows.semi_join(wanted, "exchange_id"), temp=True, overwrite=True)
+    return keep(connection, rows.semi_join(wanted, "exchange_id"))
 
 
 def _cut(coverage: Coverage, selection: Selection) -> Coverage:

@@ -136,7 +136,7 @@ def _odd_instructions(evidence: Evidence) -> Iterator[Draft]:
     """RA004, RA005."""
     codes = {name: klass.finding for name, klass in CLASSES.items() if klass.finding}
     odd = evidence.openers.filter(_.klass.isin(sorted(codes)))
-    for row in records(run(odd.drop("observations"))):
+    for row in records(run(odd)):
         code = "RA005" if row.lines > 1 else codes[row.klass]
         several = f" in {row.lines} lines" if row.lines > 1 else ""
         use = "no usable value" if pd.isna(row.asked_s) else f"read as {seconds(float(row.asked_s))}"

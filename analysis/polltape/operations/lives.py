@@ -56,6 +56,8 @@ OPERATION_COLUMNS: Final = (
     "first_us",
 )
 _SEEN: Final = Seen._fields
+BATCH_ROWS: Final = 100_000
+"""How many rows become Python objects at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def _folds(observed: ir.Table, linked: dict[str, str]) -> Iterator[Folded]:
         table = joined.mutate(component=ibis.coalesce(joined.component, joined.key)).drop("linked")
     else:
         table = table.mutate(component=table.key)
-    batches = table.order_by("component", "starts").to_pyarrow_batches(chunk_size=100_000)
+    batches = table.order_by("component", "starts").to_pyarrow().to_batches(max_chunksize=BATCH_ROWS)
     for _key, group in groupby(_rows(batches), key=itemgetter(-1)):
         yield fold(Seen._make(row[:-1]) for row in group)
 

@@ -40,6 +40,7 @@ import ibis.expr.types as ir
 from ibis import _
 
 from polltape.exchange import DEFAULT_PORTS
+from polltape.operations.tables import keep
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -80,7 +81,7 @@ _INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance"
 def timeline(connection: Any, rows: ir.Table) -> ir.Table:
     """The timeline of :func:`narrow` rows as a table of the connection; columns as in the module's text."""
     rows = _ranked(_on_one_clock(rows) if clock_steps(rows) else rows).drop(*_MONOTONIC)
-    return connection.create_table("timeline", rows, temp=True, overwrite=True)
+    return keep(connection, rows)
 
 
 def narrow(connection: Any, capture: Capture) -> ir.Table:
@@ -91,12 +92,12 @@ def narrow(connection: Any, capture: Capture) -> ir.Table:
         files = [str(path) for path in capture.files]
         parts.append(connection.read_parquet(files, hive_partitioning=False, union_by_name=True))
     if capture.table is not None:
-        parts.append(connection.create_table("imported", capture.table, temp=True, overwrite=True))
+        parts.append(ibis.memtable(capture.table))
     selected = [_select(part) for part in parts]
     rows = selected[0] if len(selected) == 1 else ibis.union(*selected)
     copy = ibis.row_number().over(group_by="exchange_id", order_by="start_us")
     rows = rows.mutate(copy=copy).filter(_.copy == 0).drop("copy")
-    return connection.create_table("rows", rows, temp=True, overwrite=True)
+    return keep(connection, rows)
 
 
 def _select(part: ir.Table) -> ir.Table:

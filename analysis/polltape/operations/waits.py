@@ -30,6 +30,7 @@ from ibis import _
 from polltape.operations.covered import Covered
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
+from polltape.operations.tables import keep, run
 from polltape.protocols.instruction import CLASSES
 
 
@@ -47,15 +48,13 @@ LONGEST_S: Final = 1e12
 """Longer waits are counted as this: an instant so far off still fits 64 bits of microseconds."""
 
 
-def openers(connection: Any, rows: ir.Table, lives: Lives) -> ir.Table:
+def openers(connection: Any, rows: ir.Table, lives: Lives, members: ir.Table) -> ir.Table:
     """Every response with an instruction, usable or not, that could open a wait, with its operation and scope.
 
     Columns of the timeline and ``operation``, ``closed`` (rank of the operation's end), ``scope`` (``host``,
     ``redirect``, ``operation`` or ``request``).
     """
-    members = connection.create_table("members", lives.members.astype("string"), temp=True, overwrite=True)
-    closed = lives.operations[["id", "closed"]].rename(columns={"id": "of"}).astype({"of": "string"})
-    operations = connection.create_table("closed_operations", closed, temp=True, overwrite=True)
+    operations = ibis.memtable(lives.operations[["id", "closed"]].rename(columns={"id": "of"}).astype({"of": "string"}))
     owned = members.group_by("exchange_id").agg(
         operation=_.operation.min(),
         waits=(~_.state.isin(sorted(FINAL)).fill_null(False)).any(),
@@ -73,7 +72,7 @@ def openers(connection: Any, rows: ir.Table, lives: Lives) -> ir.Table:
         (joined.operation.notnull(), "operation"),
         else_="request",
     )
-    return joined.mutate(scope=scope).filter(_.opens).drop("opens", "waits", "member")
+    return keep(connection, joined.mutate(scope=scope).filter(_.opens).drop("opens", "waits", "member", "observations"))
 
 
 def _is_checkout_get(rows: ir.Table) -> ir.BooleanValue:
@@ -86,32 +85,29 @@ def _is_checkout_get(rows: ir.Table) -> ir.BooleanValue:
     )
 
 
-def waits(connection: Any, rows: ir.Table, lives: Lives, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
-    """One row a wait; instants in microseconds since 1970.
+def waits(rows: ir.Table, opening: ir.Table, members: ir.Table, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
+    """One row a wait that one of the ``opening`` responses opened; instants in microseconds since 1970.
 
     Columns: those of the timeline for the response, ``operation``, ``scope``, ``next_exchange``,
     ``next_start_us``, ``deadline_us``, ``waited_s``, ``margin_s``, ``verdict``, ``rated`` (counts in the
     compliance rate).  Ordered by response end, then exchange.
     """
-    usable = openers(connection, rows, lives).filter(_.asked_s.notnull())
-    usable = connection.create_table("wait_openers", usable.drop("observations"), temp=True, overwrite=True)
-    governed = _governed(connection, rows, usable)
+    usable = opening.filter(_.asked_s.notnull())
+    governed = _governed(rows, members, usable)
     starts = rows.select(next_exchange="exchange_id", next_start_us="start_us", next_starts="starts")
-    table = (
-        usable.left_join(governed, _.exchange_id == governed.opener)
-        .drop("opener")
-        .left_join(starts, _.next_rank == starts.next_starts)
-        .drop("next_starts")
-        .order_by("end_us", "exchange_id")
-        .execute()
-    )
+    joined = usable.left_join(governed, _.exchange_id == governed.opener).drop("opener")
+    joined = joined.left_join(starts, _.next_rank == starts.next_starts).drop("next_starts")
+    table = run(joined.order_by("end_us", "exchange_id"))
     return _judged(table, covered, tolerance)
 
 
-def _governed(connection: Any, rows: ir.Table, usable: ir.Table) -> ir.Table:
+def _governed(rows: ir.Table, members: ir.Table, usable: ir.Table) -> ir.Table:
     """For each wait the rank of the request that it governs: ``opener``, ``next_rank`` (null without one)."""
-    members = connection.table("members").filter(_.role.isin(["poll", "join", "resubmit"]))
-    asked = members.join(rows, "exchange_id").select("operation", "starts", "start_us")
+    asked = (
+        members.filter(_.role.isin(["poll", "join", "resubmit"]))
+        .join(rows, "exchange_id")
+        .select("operation", "starts", "start_us")
+    )
     in_operation = _next(usable.filter(_.scope == "operation"), asked, ["operation"])
     here = ["client", "method", "authority", "path"]
     same = _next(usable.filter(_.scope.isin(["request", "host"])), rows, here)

@@ -1,0 +1,145 @@
+"""``polltape analyze``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from polltape.errors import UsageError
+
+if TYPE_CHECKING:
+    from polltape.measures.analysis import Analysis, Selection, Settings
+
+FORMATS = ("text", "json", "csv", "html", "sarif", "junit")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="What to print.")
+@click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
+@click.option("--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True)
+@click.option("--select", multiple=True, metavar="CODES", help="Only these findings: codes, prefixes, ALL.")
+@click.option("--ignore", multiple=True, metavar="CODES", help="Not these findings.")
+@click.option("--fail-on", multiple=True, metavar="CODES", help="Exit 1 when one of these findings is there.")
+@click.option("--since", metavar="INSTANT", help="Only requests from then on (ISO 8601, UTC without a zone).")
+@click.option("--until", metavar="INSTANT", help="Only requests before then.")
+@click.option("--host", metavar="HOST", help="Only this host.")
+@click.option("--endpoint", metavar="TEXT", help="Only operations with an endpoint that contains this.")
+@click.option("--token", metavar="VALUE", help="Only operations of this token, as you know it or as pseudonym.")
+@click.option("--tolerance", type=click.FloatRange(min=0), metavar="S", help="How early is in time [default: 0.01].")
+@click.option("--date-tolerance", type=click.FloatRange(min=0), metavar="S", help="The same for dates [default: 1].")
+@click.option("--stuck-after", multiple=True, metavar="[PROTOCOL=]S", help="When an operation is stuck (OP001).")
+def analyze(
+    paths: tuple[str, ...],
+    form: str,
+    output: str | None,
+    engine: str,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    fail_on: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    host: str | None,
+    endpoint: str | None,
+    token: str | None,
+    tolerance: float | None,
+    date_tolerance: float | None,
+    stuck_after: tuple[str, ...],
+) -> int:
+    """How long 202s last, who kept to Retry-After, and what went wrong.
+
+    PATH is a capture folder (default: captures), a .parquet, .har, .mitm or .flow file; several are one capture.
+
+    \b
+    polltape analyze captures
+    polltape analyze shop.har --format json
+    polltape analyze captures --fail-on RA001,OP001 --since 2026-11-23T08:00
+    """
+    from polltape.cli.inputs import capture_of, codes_named, write
+
+    if engine == "spark":
+        raise UsageError("--engine spark is not there yet; leave the option out to use DuckDB")
+    chosen = (codes_named(select or ["ALL"]) - codes_named(ignore), codes_named(fail_on))
+    selection = _selection(since, until, host, endpoint, token)
+    settings = _settings(tolerance, date_tolerance, stuck_after)
+    from polltape.measures.analysis import analyse
+
+    analysis = analyse(capture_of(paths), selection=selection, settings=settings)
+    failing = bool(analysis.findings["code"].isin(sorted(chosen[1])).any())
+    wanted = analysis.findings["code"].isin(sorted(chosen[0]))
+    analysis = replace(analysis, findings=analysis.findings[wanted].reset_index(drop=True))
+    write(_rendered(analysis, form, output), output)
+    return int(failing)
+
+
+def _rendered(analysis: Analysis, form: str, output: str | None) -> str:
+    from polltape.report import render
+
+    return render(analysis, form, to_terminal=output is None)
+
+
+def _selection(
+    since: str | None, until: str | None, host: str | None, endpoint: str | None, token: str | None
+) -> Selection:
+    from polltape.measures.analysis import Selection
+
+    return Selection(
+        since=_instant(since, "--since"),
+        until=_instant(until, "--until"),
+        host=host,
+        endpoint=endpoint,
+        tokens=() if token is None else _tokens(token),
+    )
+
+
+def _tokens(token: str) -> tuple[str, ...]:
+    """The token as given, which may be a pseudonym already, and the pseudonym of it."""
+    from polltape.capture.keys import load_key
+    from polltape.capture.redaction import Redactor
+
+    return token, Redactor(load_key()).pseudonym(token)
+
+
+def _instant(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is no instant; write it like 2026-11-23T08:00:00Z") from None
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+
+
+def _settings(tolerance: float | None, date_tolerance: float | None, stuck_after: tuple[str, ...]) -> Settings:
+    from polltape.measures.analysis import Settings
+    from polltape.operations.waits import Tolerance
+
+    usual = Tolerance()
+    return Settings(
+        tolerance=Tolerance(
+            delay_s=usual.delay_s if tolerance is None else tolerance,
+            date_s=usual.date_s if date_tolerance is None else date_tolerance,
+        ),
+        stuck_after_s=dict(pair for text in stuck_after for pair in _thresholds(text)),
+    )
+
+
+def _thresholds(text: str) -> list[tuple[str, float]]:
+    """``30`` for every protocol, ``shopify-checkout=30`` for one."""
+    from polltape.cli import did_you_mean
+    from polltape.protocols import PROTOCOLS
+
+    names = [protocol.name for protocol in PROTOCOLS]
+    name, equals, number = text.rpartition("=")
+    if equals and name not in names:
+        raise UsageError(f"--stuck-after: no protocol {name!r}{did_you_mean(name, names)}")
+    try:
+        seconds = float(number)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(f"--stuck-after {text!r}: seconds, or PROTOCOL=seconds, at least 0")
+    return [(protocol, seconds) for protocol in ([name] if equals else names)]

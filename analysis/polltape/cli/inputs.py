@@ -1,0 +1,61 @@
+"""What several commands share: opening captures, selecting codes, choosing where output goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from polltape.cli import did_you_mean
+from polltape.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from polltape.capture.reading import Capture
+
+DEFAULT_CAPTURE = "captures"
+
+
+def capture_of(paths: Sequence[str]) -> Capture:
+    """The capture that the paths name; what is imported is redacted with the user's key and observed.
+
+    Warnings go to standard error.  Raises InputError and ConfigError.
+    """
+    from polltape.capture.keys import load_key
+    from polltape.capture.reading import open_capture
+    from polltape.capture.redaction import Redactor
+    from polltape.protocols import observe
+
+    key = load_key()
+    capture = open_capture(list(paths) or [DEFAULT_CAPTURE], redact=Redactor(key).redact, observe=observe, key=key)
+    for warning in capture.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return capture
+
+
+def codes_named(names: Iterable[str]) -> frozenset[str]:
+    """The codes that a list such as ``RA,OP001`` names: prefixes and ``ALL`` are understood.
+
+    Raises UsageError for a name that fits no code.
+    """
+    from polltape.measures.codes import CODES
+
+    chosen: set[str] = set()
+    for name in (part.strip().upper() for text in names for part in text.split(",") if part.strip()):
+        fitting = set(CODES) if name == "ALL" else {code for code in CODES if code.startswith(name)}
+        if not fitting:
+            raise UsageError(f"no finding has the code {name!r}{did_you_mean(name, list(CODES))}")
+        chosen |= fitting
+    return frozenset(chosen)
+
+
+def write(text: str, output: str | None) -> None:
+    """The text to a file, or to standard output for None and ``-``."""
+    if output is None or output == "-":
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    try:
+        Path(output).write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror}", hint="name a file that can be written") from error
