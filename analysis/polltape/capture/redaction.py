@@ -51,8 +51,8 @@ class Redactor:
     def redact(self, exchange: Exchange) -> Exchange:
         """The exchange as it may be stored, with ``client``, ``key_id`` and the bodies' digests.
 
-        What was read from the raw exchange (``endpoint``, ``observations``) is left out: it has to be read
-        from the redacted one.
+        What was read from the raw exchange (``endpoint``, ``redirect``, ``observations``) is left out: it has
+        to be read from the redacted one.
         """
         for names in self._scrubber.names.values():
             names.tidy()
@@ -73,6 +73,7 @@ class Redactor:
             reason=None if exchange.reason is None else self._scrubber.text(exchange.reason),
             error=None if exchange.error is None else self._scrubber.text(exchange.error),
             endpoint=None,
+            redirect=None,
             observations=(),
         )
 
@@ -123,19 +124,21 @@ class Redactor:
         return tuple([Header(name, self._header(name, value)) for name, value in headers])
 
     def _header(self, name: str, value: str) -> str:
-        norm = normalise(name)
+        known = self._scrubber.names["header"][name]
+        norm = known.norm
+        if known.plain and norm not in _COOKIES and norm not in _SET_COOKIES:
+            return self._in_bytes(value, None)
         if norm in _COOKIES:
             return ";".join(self._cookie(pair) for pair in value.split(";"))
         if norm in _SET_COOKIES:
             pair, semicolon, attributes = value.partition(";")
             return f"{self._cookie(pair)}{semicolon}{self._scrubber.text(attributes)}"
-        known = self._scrubber.names["header"][name]
-        if known.plain:
-            return self._in_bytes(value, None)
         return self._in_bytes(value, name)
 
     def _in_bytes(self, value: str, name: str | None) -> str:
         """A header's value is bytes as ISO 8859-1; what it says is mostly UTF-8, as in bodies."""
+        if name is None and value.isascii():
+            return self._scrubber.text(value)
         try:
             text = value if value.isascii() else value.encode("latin-1").decode()
         except UnicodeError:

@@ -22,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, Literal
 
+from polltape.capture.standins import KINDS
 from polltape.errors import ConfigError
 
 Action = Literal["drop", "pseudonym", "shape"]
@@ -54,7 +55,29 @@ def normalise(name: str) -> str:
     return name.strip().lower().replace("_", "").replace("-", "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What is to happen to a named value: the action, and for shapes the kind."""
+
+    action: Action
+    kind: str = "text"
+
+
+def strictest(one: Ruling | None, other: Ruling | None) -> Ruling | None:
+    """Of two rulings for one value: drop before pseudonym before shape, else the inner (second) one.
+
+    >>> strictest(Ruling("shape"), Ruling("drop")).action
+    'drop'
+    """
+    if one is None or other is None:
+        return one or other
+    return one if _STRICTNESS[one.action] > _STRICTNESS[other.action] else other
+
+
+_STRICTNESS: Final[dict[Action, int]] = {"shape": 0, "pseudonym": 1, "drop": 2}
+
+
+@dataclass(slots=True, eq=False)
 class Name:
     """What the rules say about one name in one place; ``plain`` ones say nothing at all.
 
@@ -76,28 +99,8 @@ class Name:
     beside: tuple[tuple[Action, frozenset[str]], ...] = ()
     inside: Mapping[str, Action] = field(default_factory=dict)
     plain: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What is to happen to a named value: the action, and for shapes the kind."""
-
-    action: Action
-    kind: str = "text"
-
-
-def strictest(one: Ruling | None, other: Ruling | None) -> Ruling | None:
-    """Of two rulings for one value: drop before pseudonym before shape, else the inner (second) one.
-
-    >>> strictest(Ruling("shape"), Ruling("drop")).action
-    'drop'
-    """
-    if one is None or other is None:
-        return one or other
-    return one if _STRICTNESS[one.action] > _STRICTNESS[other.action] else other
-
-
-_STRICTNESS: Final[dict[Action, int]] = {"shape": 0, "pseudonym": 1, "drop": 2}
+    ruling: Ruling | None = None
+    texts: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,21 +144,25 @@ class Rules:
         inside = {normalise(n): a for a, t in tables for n in self._nested(t, norm)}
         beside = [("shape", "body.shape_beside"), ("drop", "body.drop_beside")]
         near = tuple((a, s) for a, t in beside if (s := frozenset(map(normalise, self._nested(t, norm)))))
-        made = Name(
+        card_only = action == "drop" and norm in self._of("card", "only")
+        opens, ends = norm in self._of("card", "objects"), norm in self._of("card", "ends")
+        graphql = norm in {"query", "mutation", "subscription"}
+        alone = action is not None and not (near or card_only or word or graphql)
+        return Name(
             norm=norm,
             action=action,
             section=section,
-            card_only=action == "drop" and norm in self._of("card", "only"),
+            card_only=card_only,
             card_field=norm in self._of("card", "fields"),
             word=word,
-            opens=norm in self._of("card", "objects"),
-            ends=norm in self._of("card", "ends"),
-            graphql=norm in {"query", "mutation", "subscription"},
+            opens=opens,
+            ends=ends,
+            graphql=graphql,
             beside=near,  # type: ignore[arg-type]
             inside=inside,  # type: ignore[arg-type]
+            plain=not (action or near or inside or opens or ends or graphql),
+            ruling=Ruling(action, KINDS.get(norm, "text")) if alone and action else None,
         )
-        special = action or near or inside or made.opens or made.ends or made.graphql
-        return Name(**{**made.__dict__, "plain": not special})
 
     @property
     def _tables(self) -> dict[Place, dict[str, tuple[Action, str]]]:

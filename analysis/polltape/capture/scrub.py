@@ -54,6 +54,7 @@ _PUBLIC_PARAMETERS: Final = frozenset({"realm", "algorithm", "qop", "nc", "chars
 _PREFIX: Final = re.compile(r"((?:[a-z]{2,6}_)(?:(?:live|test)_)?)([0-9A-Za-z]{16,})")
 _GID: Final = re.compile(r"(gid://[^/?#]+/[^/?#]+/)([^?#]+)(\?[^#]*)?(#.*)?", re.DOTALL)
 _WORD: Final = re.compile(r"[A-Za-z]+(?:[_. -][A-Za-z]+)*|-?[0-9]{1,5}")
+_PSEUDONYM: Final = Ruling("pseudonym")
 _INDEX: Final = re.compile(r"[\[\].]+")
 
 
@@ -68,6 +69,8 @@ class Names(dict[str, Name]):
 
     def __missing__(self, name: str) -> Name:
         made = self[name] = self._scrubber.rules.name(normalise(name), self._place)
+        if made.ruling is not None:
+            made.texts = self._scrubber.ruled[made.ruling]
         clean = self._scrubber.text(name)
         if clean != name:
             self.odd[name] = clean
@@ -96,6 +99,33 @@ class _Texts(dict[str, str]):
         return made
 
 
+class _Ruled(dict[str, str]):
+    """Text → what stands for it under one ruling."""
+
+    def __init__(self, scrubber: Scrubber, ruling: Ruling) -> None:
+        super().__init__()
+        self._scrubber = scrubber
+        self._ruling = ruling
+
+    def __missing__(self, value: str) -> str:
+        made = self._scrubber.fresh_named(self._ruling, value)
+        if len(value) <= 200:
+            if len(self) > 20_000:
+                self.clear()
+            self[value] = made
+        return made
+
+
+class _Rulings(dict[Ruling, _Ruled]):
+    def __init__(self, scrubber: Scrubber) -> None:
+        super().__init__()
+        self._scrubber = scrubber
+
+    def __missing__(self, ruling: Ruling) -> _Ruled:
+        made = self[ruling] = _Ruled(self._scrubber, ruling)
+        return made
+
+
 class Scrubber:
     """Redacts values by name and text by what stands in it, under one key and one set of rules."""
 
@@ -105,12 +135,13 @@ class Scrubber:
         self.rules = rules
         self.names: dict[Place, Names] = {p: Names(self, p) for p in ("header", "query", "body")}
         self.texts = _Texts(self)
+        self.ruled = _Rulings(self)
         self.json = JsonScrubber(self)
         self._gids = rules.names("gids", "pseudonym")
         self._words = rules.names("urls", "path_words")
         self._forms = rules.names("urls", "path_forms")
         self._after = [_literals(path) for path in rules.names("urls", "path_pseudonym")]
-        self._last = frozenset(literals[-1] for literals in self._after if literals)
+        self._before = self._forms | {literals[-1] for literals in self._after if literals}
 
     # ------------------------------------------------------------------------------- by name
 
@@ -155,11 +186,15 @@ class Scrubber:
 
     def named(self, ruling: Ruling, value: str) -> str:
         """A text that a rule names, after the rule's action."""
+        return self.ruled[ruling][value]
+
+    def fresh_named(self, ruling: Ruling, value: str) -> str:
+        """:meth:`named` without its memory."""
         if ruling.action == "drop":
             return drop_text(value)
         if ruling.action == "shape":
             return self.shape(ruling.kind, value)
-        return self.pseudonym(value)
+        return self._pseudonym(value, 0)
 
     def shape(self, kind: str, value: str) -> str:
         """A stand-in of the same shape; containers in JSON text keep their structure."""
@@ -180,7 +215,7 @@ class Scrubber:
 
     def pseudonym(self, value: str) -> str:
         """The pseudonym of a value in whatever encoding it stands; schemes, prefixes and quotes stay."""
-        return self._pseudonym(value, 0)
+        return self.ruled[_PSEUDONYM][value]
 
     def _pseudonym(self, value: str, level: int) -> str:
         bare = value.strip()
@@ -344,7 +379,7 @@ class Scrubber:
         for place, segment in enumerate(segments):
             if not segment:
                 continue
-            if place and words[place - 1] in self._last | self._forms and self._is_token(words, place):
+            if place and words[place - 1] in self._before and self._is_token(words, place):
                 segments[place] = self._segment(segment)
             elif len(segment) >= _SHORT:
                 segments[place] = self._encoded(segment, level + 1)

@@ -1,7 +1,7 @@
 """Redaction of JSON: decoded once, walked once, encoded again with order, numbers and keys as they stood.
 
-Fractions and exponents keep their spelling (1.10 stays 1.10), integers of any size their value.  A document
-that is not changed stays byte for byte, another one loses only its white space between tokens.
+Fractions and exponents keep their spelling (1.10 stays 1.10), integers of any size their value.  White space
+between tokens goes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 128
 """Deeper ones neither."""
 
-_SPACE: Final = b" \t\r\n"
 _NOTHING_INSIDE: Final[Mapping[str, Action]] = {}
 _DECODER: Final = msgspec.json.Decoder(float_hook=lambda spelling: msgspec.Raw(spelling.encode()))
 _ENCODER: Final = msgspec.json.Encoder()
@@ -42,6 +41,7 @@ class JsonScrubber:
     def __init__(self, scrubber: Scrubber) -> None:
         self._scrubber = scrubber
         self._names = scrubber.names["body"]
+        self._seen = 0  # names in the objects of the document at hand
 
     def body(self, content: bytes, inside: Mapping[str, Action] = _NOTHING_INSIDE) -> bytes:
         """The redacted document; ``inside`` are actions for names in its outermost object.
@@ -58,16 +58,19 @@ class JsonScrubber:
         if level > 5:
             raise Unreadable("too-deep")
         try:
-            return self._document(text.encode(), ruling, _NOTHING_INSIDE, level).decode()
+            content = text.encode()
         except UnicodeEncodeError:
             raise Unreadable("unparsed") from None
+        made = self._document(content, ruling, _NOTHING_INSIDE, level)
+        return text if made == _ENCODER.encode(_decode(content)) else made.decode()
 
     def graphql(self, text: str) -> str | None:
         """A GraphQL document with its literals redacted; None where the text is none."""
         return redact_graphql(text, self._scrubber)
 
     def _document(self, content: bytes, ruling: Ruling | None, inside: Mapping[str, Action], level: int) -> bytes:
-        tree, plain = _decode(content)
+        tree = _decode(content)
+        outer, self._seen = self._seen, 0
         try:
             if ruling is not None:
                 tree = self._leaves(tree, ruling, level, 0)
@@ -75,10 +78,13 @@ class JsonScrubber:
                 tree = self._object(tree, inside, False, level, 0)
             else:
                 tree = self._value(tree, _NOTHING_INSIDE, False, level, 0)
-            made = _ENCODER.encode(tree)
+            if content.count(b'":') != self._seen:
+                _refuse_duplicates(content)
+            return _ENCODER.encode(tree)
         except RecursionError:
             raise Unreadable("too-deep") from None
-        return content if made == plain else made
+        finally:
+            self._seen = outer
 
     def _object(
         self, node: dict[str, Any], inside: Mapping[str, Action], card: bool, level: int, depth: int
@@ -86,18 +92,22 @@ class JsonScrubber:
         if depth > MAX_DEPTH:
             raise Unreadable("too-deep")
         names, texts = self._names, self._scrubber.texts
+        self._seen += len(node)
         for key, value in node.items():
             name = names[key]
-            if not name.plain or name.norm in inside:
-                node[key] = self._special(node, name, value, inside, card, level, depth)
-                continue
             kind = type(value)
-            if kind is str:
-                if len(value) > 5:
+            if value is None or kind is bool:
+                continue
+            if (inside and name.norm in inside) or not (name.plain or (kind is str and name.texts is not None)):
+                node[key] = self._special(node, name, value, inside, card, level, depth)
+            elif kind is str:
+                if name.texts is not None:
+                    node[key] = name.texts[value]
+                elif len(value) > 5:
                     node[key] = texts[value] if level == 0 else self._scrubber.text(value, level)
             elif kind is dict:
                 node[key] = self._object(value, _NOTHING_INSIDE, card, level, depth + 1)
-            elif value is not None and kind is not bool:
+            else:
                 node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
         odd = names.odd
         return self._renamed(node) if odd and not odd.keys().isdisjoint(node) else node
@@ -172,6 +182,7 @@ class JsonScrubber:
     def _leaf_object(self, node: dict[str, Any], ruling: Ruling, level: int, depth: int) -> dict[str, Any]:
         if depth > MAX_DEPTH:
             raise Unreadable("too-deep")
+        self._seen += len(node)
         error = "code" in node and "message" in node  # what a shop answers about a field: its code may stay
         for key, value in node.items():
             name = self._names[key]
@@ -209,32 +220,28 @@ class JsonScrubber:
         return made
 
 
-def _decode(content: bytes) -> tuple[Any, bytes]:
-    """The document as Python values (fractions as their spelling), and its own compact encoding."""
+def _decode(content: bytes) -> Any:
+    """The document as Python values, fractions as their spelling."""
     if len(content) > MAX_BYTES:
         raise Unreadable("too-large")
-    bare = content.removeprefix(b"\xef\xbb\xbf")
     try:
-        tree = _DECODER.decode(bare)
-        plain = _ENCODER.encode(tree)
-        if len(plain) != len(bare) and _lengths_differ(plain, bare):
-            json.loads(bare, object_pairs_hook=_once)
+        return _DECODER.decode(content.removeprefix(b"\xef\xbb\xbf"))
     except RecursionError:
         raise Unreadable("too-deep") from None
-    except Unreadable:
-        raise
-    except (ValueError, TypeError):  # both decoders' errors; their messages would quote the body
+    except ValueError:  # the decoder's own message would quote the body
         raise Unreadable("unparsed") from None
-    return tree, plain
 
 
-def _lengths_differ(plain: bytes, bare: bytes) -> bool:
-    """Whether more than white space is missing: escapes, or a name that stood twice in one object."""
-    return len(plain.translate(None, _SPACE)) != len(bare.translate(None, _SPACE))
+def _refuse_duplicates(content: bytes) -> None:
+    """Look closer where there are not as many names as there seem to be in the text."""
+    try:
+        json.loads(content.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=_once)
+    except ValueError:
+        raise Unreadable("unparsed") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:
-    """Which of two equal names counts, readers disagree: one of them could carry a secret past the rules."""
+    """Which of two equal names counts, readers disagree."""
     if len({name for name, _ in pairs}) != len(pairs):
         raise Unreadable("duplicate-keys")
 
