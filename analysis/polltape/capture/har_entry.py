@@ -41,6 +41,7 @@ _INSTANT: Final = re.compile(
     re.VERBOSE | re.ASCII | re.IGNORECASE,
 )
 _VERSIONS: Final = {"http/2": "HTTP/2.0", "h2": "HTTP/2.0", "h2c": "HTTP/2.0", "http/3": "HTTP/3", "h3": "HTTP/3"}
+_CONNECTION: Final = re.compile(r"\d{1,12}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _BEFORE: Final = ("blocked", "dns", "connect")
 _STEPS: Final = (*_BEFORE, "send", "wait", "receive")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -348,11 +349,9 @@ def _server_address(entry: Mapping[str, Any]) -> str | None:
 
 
 def _connection(entry: Mapping[str, Any], port: int) -> str | None:
-    """``connection``, unless it is only the server's port (Firefox), which tells nothing apart."""
-    name = entry.get("connection")
-    if not isinstance(name, str | int) or isinstance(name, bool) or str(name) in ("", "0", str(port)):
-        return None
-    return well_formed(str(name))[:100]
+    """``connection``, a short number or a UUID; not the server's port (Firefox), which tells nothing apart."""
+    name = str(entry.get("connection"))
+    return name if _CONNECTION.fullmatch(name) and name not in ("0", str(port)) else None
 
 
 def _size(value: object) -> int | None:

@@ -168,7 +168,7 @@ class _Opened:
         imported = sorted(unique(self.imported).values(), key=_by_start)
         twice = len(self.imported) - len(imported)
         if twice:
-            self.warnings.append(f"{twice} imported exchanges stand there more than once; each counts once")
+            self.warnings.append(f"{_plural(twice)} more than once; counted once")
         table = to_table(imported) if imported or not self.files else None
         return Capture(tuple(self.files), table, self._coverage(), self.skipped, sources, tuple(self.warnings))
 
@@ -204,3 +204,7 @@ def merged(coverage: Iterable[Coverage]) -> tuple[Coverage, ...]:
 
 def _digest(ids: Iterable[str]) -> str:
     return sha256("\n".join(sorted(ids)).encode()).hexdigest()[:16]
+
+
+def _plural(count: int) -> str:
+    return f"{count} imported exchange{' stands' if count == 1 else 's stand'} there"
