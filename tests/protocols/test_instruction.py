@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from polltape.errors import ConfigError
 from polltape.exchange import Header, Instruction
-from polltape.protocols.instruction import CLASSES, MAX_SECONDS, finding_code, read_instruction
+from polltape.protocols.instruction import CLASSES, MAX_SECONDS, read_instruction
 
 REPEATABLE = settings(derandomize=True, deadline=None)
 NOW = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
@@ -432,30 +432,17 @@ def test_a_hint_of_another_name_is_a_mistake_of_the_protocol() -> None:
         read_hint("wait", 5)
 
 
-# ------------------------------------------------------------------------------------------- findings
+# ------------------------------------------------------------------------------------------- the table
 
 
-@pytest.mark.parametrize(
-    ("lines", "code"),
-    [
-        (("1",), None),
-        ((IN_30_S,), None),
-        (("2.0",), "RA004"),
-        (("-5",), "RA004"),
-        (("Mon Nov 23 08:00:30 2026",), "RA004"),
-        (("2026-11-23T08:00:30Z",), "RA004"),
-        (("",), "RA004"),
-        (("abc",), "RA004"),
-        (("a, b",), "RA004"),
-        (("1", "1"), "RA005"),
-        (("1", "2"), "RA005"),
-        (("1, 2",), "RA005"),
-        (("abc", "def"), "RA005"),
-        (("abc", "abc"), "RA005"),
-    ],
-)
-def test_the_finding_of_an_instruction(lines: tuple[str, ...], code: str | None) -> None:
-    assert finding_code(read(*lines), headers(*lines)) == code
+def test_the_table_names_the_finding_of_each_class() -> None:
+    codes = {name: row.finding for name, row in CLASSES.items()}
+    assert {name for name, code in codes.items() if code == "RA005"} == {"duplicate", "conflicting"}
+    clean = {name for name, code in codes.items() if code is None}
+    assert clean == {"seconds", "date", "vendor-ms", "poll-after", "poll-delay"}
+    assert {name for name, code in codes.items() if code == "RA004"} == {
+        *("fraction", "negative", "date-obsolete", "date-invalid", "empty", "invalid")
+    }
 
 
 def test_the_table_names_which_classes_are_out_of_the_rate() -> None:

@@ -60,7 +60,8 @@ CLASSES: Final[dict[str, InstructionClass]] = {
     "empty": InstructionClass("the line is there and says nothing", "RA004", False),
     "invalid": InstructionClass("everything else; no usable value (several lines: RA005)", "RA004", False),
 }
-"""Every class of :attr:`Instruction.klass`.  A date without a valid Date header (``clock`` is ``recorder``)
+"""Every class of :attr:`Instruction.klass`.  Where several lines hold nothing usable the finding is RA005 in
+place of the class's own RA004: the class alone does not say how many lines there were.  A date without a valid Date header (``clock`` is ``recorder``)
 is out of the rate whatever its class."""
 
 
@@ -82,16 +83,6 @@ def read_instruction(
         if lines := all_headers(headers, source):
             return _from_lines(source, lines, read, clock)
     return None
-
-
-def finding_code(instruction: Instruction, headers: Sequence[Header]) -> str | None:
-    """RA004, RA005 or None for the instruction read from ``headers``.
-
-    The class decides, but where several lines hold no usable value (class ``invalid``) it is RA005.
-    """
-    if instruction.klass == "invalid" and len(all_headers(headers, instruction.source)) > 1:
-        return "RA005"
-    return CLASSES[instruction.klass].finding
 
 
 # ------------------------------------------------------------------------------------------- grammar
