@@ -307,7 +307,7 @@ def test_a_receipt_in_another_zone_is_the_same_instant() -> None:
 def test_several_lines_and_lists(lines: tuple[str, ...], klass: str, asked: float | None, tolerance: str) -> None:
     found = read(*lines)
     assert (found.klass, found.asked_s, found.tolerance) == (klass, asked, tolerance)
-    assert found.raw == ", ".join(lines)
+    assert (found.raw, found.lines) == (", ".join(lines), len(lines))
 
 
 def test_a_conflict_keeps_the_clock_of_the_line_chosen() -> None:

@@ -61,8 +61,7 @@ CLASSES: Final[dict[str, InstructionClass]] = {
     "invalid": InstructionClass("everything else; no usable value (several lines: RA005)", "RA004", False),
 }
 """Every class of :attr:`Instruction.klass`.  Where several lines hold nothing usable the finding is RA005 in
-place of the class's own RA004: the class alone does not say how many lines there were.  A date without a
-valid Date header (``clock`` is ``recorder``) is out of the rate whatever its class."""
+place of the class's own RA004 (:attr:`Instruction.lines` tells).  A date without a valid Date header (``clock`` is ``recorder``) is out of the rate whatever its class."""
 
 
 def read_instruction(
@@ -328,7 +327,7 @@ def _from_lines(source: str, lines: list[str], read: Callable[[str, _Clock], _Re
         reading = readings[0]._replace(klass="duplicate")
     else:
         reading = _largest(readings)
-    return Instruction(source, ", ".join(lines), *reading)
+    return Instruction(source, ", ".join(lines), *reading, lines=len(lines))
 
 
 def _members(line: str, clock: _Clock) -> list[str]:
