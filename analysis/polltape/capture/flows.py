@@ -156,17 +156,14 @@ def _unseal(flow: HTTPFlow, exchange: Exchange, key: Key | None) -> tuple[Exchan
 
 def sealed_part(exchange: Exchange) -> dict[str, Any]:
     """What of a flow the seal vouches for besides the facts: headers and contents, as they come back."""
-    return {
-        name: [
-            [(h.name, h.value) for h in getattr(exchange, f"{name}_headers")],
-            _hex(getattr(exchange, f"{name}_body")),
-        ]
-        for name in ("request", "response")
-    }
+    request = _vouched(exchange.request_headers, exchange.request_body)
+    if exchange.status is None:
+        return {"request": request}
+    return {"request": request, "response": _vouched(exchange.response_headers, exchange.response_body)}
 
 
-def _hex(body: Body) -> str:
-    return (body.content or b"").hex()
+def _vouched(headers: tuple[Header, ...], body: Body) -> list[Any]:
+    return [[list(header) for header in headers], (body.content or b"").hex()]
 
 
 def _flows(path: Path, notes: Notes) -> Iterator[Flow]:

@@ -93,7 +93,7 @@ def read_entry(entry: object, exchange_id: str) -> Exchange:
         status=status,
         reason=_reason(response) if status is not None else None,
         response_headers=response_headers,
-        response_body=Body() if status is None else _response_body(method, status, response, response_headers),
+        response_body=_response_body(method, status, response, response_headers),
         error=_error(entry, response, status),
         server_address=_server_address(entry),
         server_connection_id=_connection(entry, port),
@@ -274,13 +274,16 @@ def _form(post: Mapping[str, Any]) -> bytes | None:
     return urlencode([(utf8(name), utf8(value)) for name, value in filter(None, pairs)]).encode()
 
 
-def _response_body(method: str, status: int, response: Mapping[str, Any], headers: tuple[Header, ...]) -> Body:
+def _response_body(method: str, status: int | None, response: Mapping[str, Any], headers: tuple[Header, ...]) -> Body:
+    """The response's body; none where there was no response, or where by RFC 9110 §6.4.1 it has none."""
     holder = _mapping(response.get("content"))
     size = _size(holder.get("size"))
     wire = _wire_size(response, holder, size)
-    if method == "HEAD" or status in _NO_BODY or status < 200:
-        return Body(wire_size=0, size=0, content=b"")
     content, why = _content(holder, first_header(headers, "content-type"))
+    if not content and status is None:
+        return Body()
+    if not content and (method == "HEAD" or status in _NO_BODY or (status or 0) < 200):
+        return Body(wire_size=0, size=0, content=b"")
     if content is None or (not content and size):  # a text that could not be had is written as ""
         return Body(wire_size=wire, size=size, not_stored=why or NOT_IN_THE_HAR)
     cut = "truncat" in str(holder.get("comment", "")).lower()  # Firefox, beyond its limit
