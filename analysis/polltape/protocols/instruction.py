@@ -61,7 +61,8 @@ CLASSES: Final[dict[str, InstructionClass]] = {
     "invalid": InstructionClass("everything else; no usable value (several lines: RA005)", "RA004", False),
 }
 """Every class of :attr:`Instruction.klass`.  Where several lines hold nothing usable the finding is RA005 in
-place of the class's own RA004 (:attr:`Instruction.lines` tells).  A date without a valid Date header (``clock`` is ``recorder``) is out of the rate whatever its class."""
+place of the class's own RA004 (:attr:`Instruction.lines` tells).  A date without a valid
+Date header (``clock`` is ``recorder``) is out of the rate whatever its class."""
 
 
 def read_instruction(
