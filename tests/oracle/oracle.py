@@ -16,12 +16,15 @@ from typing import Any
 import oracle_durations
 import oracle_findings
 import oracle_fold
+import oracle_more
+import oracle_queue
 import oracle_waits
 from oracle_har import Ex, exchanges, iso, micros
-from oracle_hints import instruction
-from oracle_reading import checkout
+from oracle_hints import Hint, instruction
+from oracle_reading import Obs, checkout
 
-READERS = {"shopify-checkout": checkout}
+SPECIFIC = {"shopify-checkout": checkout, "shopify-cart": oracle_more.cart, "par-posnext": oracle_more.par}
+ALL = frozenset({*SPECIFIC, "shopify-queue", "http-async", "throttle"})
 Interval = tuple[datetime, datetime]
 
 
@@ -30,6 +33,24 @@ def coverage_end(exs: list[Ex], coverage: Sequence[Interval] | None) -> int:
     if coverage:
         return max(micros(end) for _, end in coverage)
     return max((ex.t_end for ex in exs), default=0)
+
+
+def hint(ex: Ex, protocols: Collection[str]) -> Hint | None:
+    """ "`pollAfter` or `pollDelay` in the body before Retry-After": only where a protocol knows them."""
+    knows = "shopify-cart" in protocols and bool(oracle_more.cart(ex))
+    knows = knows or ("shopify-queue" in protocols and oracle_queue.polled_token(ex) is not None)
+    return (oracle_more.body_instruction(ex) if knows else None) or instruction(ex)
+
+
+def readings(ex: Ex, protocols: Collection[str]) -> list[Obs]:
+    """The specific protocols first, http-async where none recognises it, throttle always."""
+    found = [obs for name in sorted(SPECIFIC) if name in protocols for obs in SPECIFIC[name](ex)]
+    queue = "shopify-queue" in protocols and (oracle_queue.polled_token(ex) is not None or oracle_queue.queued(ex))
+    if "http-async" in protocols and not found and not queue:
+        found += oracle_more.http_async(ex)
+    if "throttle" in protocols:
+        found += oracle_more.throttle(ex)
+    return found
 
 
 def analyze(
@@ -47,12 +68,13 @@ def analyze(
     """
     exs, skipped = exchanges(entries, ids)
     end = coverage_end(exs, coverage)
-    hints = {ex.index: instruction(ex) for ex in exs}
-    readers = [READERS[name] for name in sorted(protocols)]
-    lives = oracle_fold.fold([(ex, [obs for read in readers for obs in read(ex)]) for ex in exs])
+    hints = {ex.index: hint(ex, protocols) for ex in exs}
+    for ex in exs:
+        ex.scope429 = "shopify-cart" in protocols and oracle_more.cart_throttled(ex)
+    lives = oracle_fold.fold([(ex, readings(ex, protocols)) for ex in exs], "shopify-queue" in protocols)
     outcomes = {op: oracle_fold.settle(op, end, hints) for op in lives.ops}
     found = oracle_waits.waits(exs, lives, hints, end)
-    case = oracle_findings.Case(exs, lives, hints, found, outcomes)
+    case = oracle_findings.Case(exs, lives, hints, found, outcomes, "par-posnext" in protocols)
     listed = sorted(lives.ops, key=lambda op: (op.first.t_req, op.first.tie))
     return {
         "statuses": oracle_findings.statuses(exs),

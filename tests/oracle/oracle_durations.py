@@ -52,7 +52,7 @@ def brackets(ops: list[Op]) -> float | None:
     return seconds(median(widths)) if widths else None
 
 
-def row(head: tuple[str, str, str], ops: list[Op], outcomes: dict[Any, str], at_once: int) -> dict[str, Any]:
+def row(head: tuple[str, str, str], ops: list[Op], outcomes: dict[Any, str], at_once: int | None) -> dict[str, Any]:
     whole = [op for op in ops if not op.truncated]
     lived = [(op.duration(), True) if op.ended else (op.observed(), False) for op in whole]
     points = [(int(t or 0), event) for t, event in lived]
@@ -82,6 +82,9 @@ def durations(lives: Lives, outcomes: dict[Any, str]) -> list[dict[str, Any]]:
         groups.setdefault((op.protocol, op.kind, op.first.host), []).append(op)
     rows = []
     for head, ops in sorted(groups.items()):
-        at_once = sum((obs.protocol, obs.kind, ex.host) == head and obs.role == "write" for obs, ex in lives.at_once)
+        # "null where the protocol has no closed set of writes: http-async, throttle, queue"
+        open_set = head[0] in ("http-async", "throttle", "shopify-queue")
+        mine = [ex for obs, ex in lives.at_once if obs.role == "write" and (obs.protocol, obs.kind, ex.host) == head]
+        at_once = None if open_set else len(mine)
         rows.append(row(head, ops, outcomes, at_once))
     return rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import oracle_more
+import oracle_queue
 from oracle_fold import Lives, Op
 from oracle_har import Ex, iso
 from oracle_hints import Hint
@@ -15,9 +17,11 @@ STUCK_AFTER = {"shopify-checkout": 20_000_000, "par-posnext": 60_000_000}  # oth
 # seeds/001: the statuses that Shopify documents
 LISTED = {200, 201, 202, 400, 401, 402, 403, 404, 406, 422, 429, 500, 501, 503}
 CLIENT_ERRORS = {400, 401, 402, 403, 404, 406, 422}
-CLIENT_CODES = {"RA001", "RA002", "RA006", "RA007", "OP002", "OP003", "OP004", "OP005", "ST002"}
+CLIENT_CODES = {"RA001", "RA002", "RA006", "RA007", "OP002", "OP003", "OP004", "OP005", "ST002"} | {
+    *("CQ001", "CQ002", "CQ003", "CQ004")
+}
 # "at is the offending request's start for the client's requests (RA001, 2, 6, 7, CQ001, 2, 4, OP004, 5)"
-AT_REQUEST = {"RA001", "RA002", "RA006", "RA007", "OP004", "OP005"}
+AT_REQUEST = {"RA001", "RA002", "RA006", "RA007", "CQ001", "CQ002", "CQ004", "OP004", "OP005"}
 
 
 @dataclass(eq=False)
@@ -29,6 +33,7 @@ class Case:
     hints: dict[int, Hint | None]
     waits: list[Wait]
     outcomes: dict[Op, str]
+    par: bool = False
 
 
 def finding(code: str, op: Op | None, exs: list[Ex]) -> dict[str, Any]:
@@ -56,6 +61,9 @@ def wait_findings(case: Case) -> list[dict[str, Any]]:
         if wait.verdict == "early":
             code = "RA002" if wait.waited * 10 < wait.asked else "RA001"
             found.append(finding(code, wait.op, [wait.ex, wait.next]))
+            # CQ001: "polled before pollAfter in the queue (besides RA001 or RA002)"
+            if wait.hint.source == "pollAfter" and wait.op and wait.op.protocol == "shopify-queue":
+                found.append(finding("CQ001", wait.op, [wait.ex, wait.next]))
         elif wait.verdict == "late":
             found.append(finding("RA006", wait.op, [wait.ex, wait.next]))
     return found
@@ -87,7 +95,9 @@ def response_findings(case: Case) -> list[dict[str, Any]]:
     for ex in case.exs:
         hint = case.hints[ex.index]
         could, op = opener(ex, case.lives)
-        if hint is None:
+        if hint is None and ex.scope429:
+            found.append(finding("RA003", op, [ex]))
+        elif hint is None:
             found += [
                 finding("RA003", op, [ex]) for op, part in case.lives.parts.get(ex.index, []) if part.obs.hint_expected
             ]
@@ -96,13 +106,20 @@ def response_findings(case: Case) -> list[dict[str, Any]]:
     return found
 
 
-def abandoned_code(op: Op, hints: dict[int, Hint | None]) -> str:
-    """OP002, OP003 or OP007: what an abandoned operation is."""
+def abandoned_code(op: Op, hints: dict[int, Hint | None]) -> str | None:
+    """CQ003, OP002, OP003 or OP007: what an abandoned operation is."""
+    if any(p.state == "released" for p in op.parts):
+        return "CQ003"
+    if op.protocol == "throttle" and not op.polls:
+        return None  # "not for 503, 413, nor a 429 without X-Checkout-Queue"
     if op.polls:
         return "OP002"
     usable = any((h := hints[p.ex.index]) is not None and h.asked is not None for p in op.parts)
     address = any(p.obs.address for p in op.parts)
-    return "OP003" if usable or address else "OP007"
+    if usable or address:
+        return "OP003"
+    # "in a specific protocol only"
+    return None if op.protocol == "http-async" else "OP007"
 
 
 def ends(op: Op) -> list[Ex]:
@@ -117,12 +134,51 @@ def operation_findings(case: Case) -> list[dict[str, Any]]:
         # OP001: "unended, its last exchange shows pending, and lower_s ≥ stuck_after_s"
         if not op.truncated and not op.ended and op.last.pending and op.lower() >= stuck_after:
             found.append(finding("OP001", op, ends(op)))
-        if case.outcomes[op] == "abandoned":
-            found.append(finding(abandoned_code(op, case.hints), op, ends(op)))
+        code = abandoned_code(op, case.hints) if case.outcomes[op] == "abandoned" else None
+        if code:
+            found.append(finding(code, op, ends(op)))
         # OP005: "sent the same write again while it was pending"
         found += [finding("OP005", op, [op.first, p.ex]) for p in op.ordered if p.role == "join"]
     for op, ex in case.lives.backwards:
         found.append(finding("OP006", op, [op.ending, ex] if op.ending else [ex]))
+    found += [finding("OP004", op, [op.ending or op.first, ex]) for op, ex in case.lives.polled_on]
+    return found
+
+
+def queue_findings(case: Case) -> list[dict[str, Any]]:
+    """CQ002, CQ004, CQ005."""
+    found = [finding("CQ002", op, [ex]) for op, ex in case.lives.stale]
+    found += [finding("CQ004", op, [op.first, ex]) for op, ex in case.lives.bare]
+    for op in case.lives.ops:
+        parts = sorted(op.parts, key=lambda p: (p.ex.t_end, p.ex.tie))
+        told = [p.ex for p in parts if oracle_queue.answer(p.ex).get("queueEtaSeconds") is not None]
+        out = [p.ex for p in parts if p.state == "released"]
+        if op.protocol == "shopify-queue" and told and out:
+            eta = oracle_queue.answer(told[0])["queueEtaSeconds"] * 1_000_000
+            # "|(PollComplete's end − the end of the answer with the ETA) − ETA| > ETA / 2"
+            if abs(out[0].t_end - told[0].t_end - eta) > eta / 2:
+                found.append(finding("CQ005", op, [told[0], out[0]]))
+    return found
+
+
+def par_findings(case: Case) -> list[dict[str, Any]]:
+    """PN001, PN003, PN004."""
+    found: list[dict[str, Any]] = []
+    writes: dict[str, list[Ex]] = {}
+    for ex in sorted(case.exs, key=lambda e: (e.t_end, e.tie)):
+        for obs in oracle_more.par(ex):
+            if obs.role == "write":
+                writes.setdefault(ex.host, []).append(ex)
+            if ex.status == 202 and ex.header("x-pch-digest") is None:
+                found.append(finding("PN001", None, [ex]))
+            word = ex.body.get("status") if isinstance(ex.body, dict) else None
+            if word is not None and oracle_more.par_word(ex) is None and 200 <= (ex.status or 0) < 300:
+                found.append(finding("PN004", None, [ex]))
+    for group in writes.values():
+        late = [ex for ex in group if ex.status == 202]
+        # "its share of all PAR writes above the threshold (5 %), from 20 writes on"
+        if len(group) >= 20 and len(late) * 20 > len(group):
+            found.append(finding("PN003", None, late))
     return found
 
 
@@ -170,6 +226,8 @@ def findings(case: Case) -> list[dict[str, Any]]:
         *response_findings(case),
         *operation_findings(case),
         *idle(case),
+        *queue_findings(case),
+        *(par_findings(case) if case.par else []),
         *status_findings(case),
     ]
     return sorted(found, key=lambda f: (f["at"], f["code"], f["exchanges"]))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import oracle_queue
 from oracle_har import Ex, iso
 from oracle_hints import Hint
 from oracle_reading import FINAL, Obs
@@ -17,14 +18,15 @@ class Part:
     ex: Ex
     role: str
     obs: Obs
+    state: str | None
 
     @property
     def pending(self) -> bool:
-        return self.obs.state == "pending"
+        return self.state == "pending"
 
     @property
     def final(self) -> bool:
-        return self.obs.state in FINAL
+        return self.state in FINAL
 
 
 @dataclass(eq=False)
@@ -38,6 +40,11 @@ class Op:
     closed_at: int | None = None
     outcome: str | None = None
     ending: Ex | None = None
+    # http-async: the type under which each monitor was first issued; monitors that have answered 202
+    types: dict[str, str] = field(default_factory=dict)
+    answered_202: set[str] = field(default_factory=set)
+    # shopify-queue: when each token was issued, the newest last
+    issued_at: dict[str, int] = field(default_factory=dict)
 
     @property
     def truncated(self) -> bool:
@@ -110,6 +117,11 @@ class Lives:
     backwards: list[tuple[Op, Ex]] = field(default_factory=list)
     at_once: list[tuple[Obs, Ex]] = field(default_factory=list)
     outside: list[tuple[Obs, Ex]] = field(default_factory=list)
+    # polls after the end: (operation, exchange) of OP004
+    polled_on: list[tuple[Op, Ex]] = field(default_factory=list)
+    # shopify-queue: polls with an old token (CQ002), resubmits without one (CQ004)
+    stale: list[tuple[Op, Ex]] = field(default_factory=list)
+    bare: list[tuple[Op, Ex]] = field(default_factory=list)
     # the last thing that happened on a key: an operation, or None for a 2xx write that opened none
     last_on: dict[str, Op | None] = field(default_factory=dict)
 
@@ -117,18 +129,26 @@ class Lives:
         return [op for op in self.ops if op.protocol == obs.protocol and op.keys & set(obs.keys)]
 
     def take_part(self, op: Op, ex: Ex, role: str, obs: Obs) -> None:
-        part = Part(ex, role, obs)
+        part = Part(ex, role, obs, obs.in_op(op) if obs.in_op and role != "submit" else obs.state)
         op.parts.append(part)
         self.parts.setdefault(ex.index, []).append((op, part))
         # "the ending exchange is the final answer whose response ended first"
         if part.final and op.closed_at is None:
-            op.closed_at, op.outcome, op.ending = ex.t_end, obs.state, ex
+            op.closed_at, op.outcome, op.ending = ex.t_end, part.state, ex
+        if part.pending and obs.reads_as:
+            # "of each pending response the first address that is there is issued; all issued ones link"
+            for key in obs.issued or ():
+                op.types.setdefault(key, obs.reads_as)
+                op.keys.add(key)
+                self.last_on[key] = op
 
     def open(self, ex: Ex, role: str, obs: Obs) -> None:
-        op = Op(obs.protocol, obs.kind or "", set(obs.keys), ex if role == "submit" else None, ex)
+        own = obs.keys if obs.issued is None else obs.issued
+        op = Op(obs.protocol, obs.kind or "", set(own), ex if role == "submit" else None, ex)
+        op.types = dict.fromkeys(own, obs.reads_as or "")
         self.ops.append(op)
         self.take_part(op, ex, role, obs)
-        for key in obs.keys:
+        for key in own:
             self.last_on[key] = op
 
 
@@ -173,33 +193,84 @@ def read(lives: Lives, ex: Ex, obs: Obs) -> None:
     if belongs:
         lives.take_part(belongs[0], ex, "poll", obs)
         return
+    after = after_end(lives, ex, obs)
+    if after is not None and after.outcome == "action_required":
+        go_on(lives, ex, obs)
+        return
     if obs.opens:
         lives.open(ex, "submit", obs)
         return
-    if obs.truncates and not any(key in lives.last_on for key in obs.keys):
+    # OP004 "(not shopify-checkout, nor where the poll address is the submitted resource itself)"
+    exempt = obs.protocol in ("shopify-checkout", "throttle")
+    if after is not None and not exempt and "self" not in after.types.values():
+        lives.polled_on.append((after, ex))
+    if obs.truncates and not seen_before(lives, obs):
         # "shows pending without its write is a truncated operation"
         lives.open(ex, "poll", obs)
         return
-    if obs.state == "pending":
+    if obs.state == "pending" or (after is not None and obs.in_op and obs.in_op(after) == "pending"):
         backwards(lives, ex, obs)
     if obs.resource:
         lives.outside.append((obs, ex))
 
 
-def backwards(lives: Lives, ex: Ex, obs: Obs) -> None:
-    """§4 "one from then until its end counts for neither, a later one is OP006"."""
+def seen_before(lives: Lives, obs: Obs) -> bool:
+    """Whether the keys had an operation, or (a payment) a write."""
+    if obs.protocol == "http-async":
+        return any(lives.last_on.get(key) is not None for key in obs.keys)
+    return any(key in lives.last_on for key in obs.keys)
+
+
+def after_end(lives: Lives, ex: Ex, obs: Obs) -> Op | None:
+    """The operation that had ended on the key when the request started, with nothing since."""
     for key in obs.keys:
         op = lives.last_on.get(key)
         if op is not None and op.ending is not None and op.ending.t_end <= ex.t_req:
-            lives.backwards.append((op, ex))
-            return
+            return op
+    return None
 
 
-def fold(readings: list[tuple[Ex, list[Obs]]]) -> Lives:
+def backwards(lives: Lives, ex: Ex, obs: Obs) -> None:
+    """§4 "one from then until its end counts for neither, a later one is OP006"."""
+    op = after_end(lives, ex, obs)
+    if op is not None:
+        lives.backwards.append((op, ex))
+
+
+def go_on(lives: Lives, ex: Ex, obs: Obs) -> None:
+    """§3 action_required: "the first pending answer after it is the submit of a new operation …; a final
+    answer straight after it counts as at_once"."""
+    if obs.state == "pending":
+        lives.open(ex, "submit", obs)
+    elif obs.state in FINAL - {"action_required"}:
+        lives.at_once.append((replace(obs, role="write"), ex))
+        for key in obs.keys:
+            lives.last_on[key] = None
+
+
+def cancel(lives: Lives, ex: Ex, obs: Obs) -> Obs:
+    """§2 "A DELETE on a monitor answered 2xx is the client's cancel: it ends the operation as rejected." """
+    good = ex.status is not None and 200 <= ex.status < 300
+    for op in lives.on(obs):
+        if good and op.open_at(ex.t_req):
+            lives.take_part(op, ex, "cancel", replace(obs, state="rejected", in_op=None))
+            return replace(obs, role="read", keys=(), state=None, opens=False)
+    return replace(obs, role="write")
+
+
+def fold(readings: list[tuple[Ex, list[Obs]]], queue: bool = False) -> Lives:
     """Nothing is decided before a response ends, so the response ends, in order, decide everything."""
     lives = Lives()
     for ex, observations in sorted(readings, key=lambda r: (r[0].t_end, r[0].tie)):
-        for obs in observations:
+        if queue:
+            oracle_queue.step(lives, ex)
+        for each in observations:
+            obs = each
+            if obs.protocol == "throttle" and lives.parts.get(ex.index):
+                # "A 429 or 503 inside an open operation … opens no throttle, nor does a 413 with a hint"
+                obs = replace(obs, opens=False)
+            if obs.role == "cancel":
+                obs = cancel(lives, ex, obs)
             (write if obs.role == "write" else read)(lives, ex, obs)
     return lives
 

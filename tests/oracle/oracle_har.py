@@ -40,6 +40,8 @@ class Ex:
     t_resp: int | None
     t_end: int
     client: str
+    # SubmitThrottled, CartThrottled: "a wait with the scope of a 429"
+    scope429: bool = False
 
     def header(self, name: str) -> str | None:
         return first(self.response_headers, name)

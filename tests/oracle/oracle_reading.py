@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -35,6 +36,12 @@ class Obs:
     address: bool = False
     hint_expected: bool = False
     resource: bool = False
+    # the keys of an operation that it opens, where they are not simply ``keys``
+    issued: tuple[str, ...] | None = None
+    # what it shows depends on the operation
+    in_op: Callable[[Any], str | None] | None = None
+    # how the issued key is read (http-async)
+    reads_as: str | None = None
 
 
 def by_status(status: int | None) -> str | None:

@@ -52,6 +52,8 @@ def by_status(ex: Ex) -> bool:
 
 def throttles(ex: Ex) -> bool:
     """ "429, 503, 413 without X-Checkout-Queue"."""
+    if ex.scope429:  # "SubmitThrottled and CartThrottled … a wait with the scope of a 429"
+        return True
     return ex.status in (429, 503, 413) and ex.header("X-Checkout-Queue") is None
 
 
@@ -59,11 +61,11 @@ def opener(ex: Ex, lives: Lives) -> tuple[bool, Op | None]:
     """Whether an instruction on this response could open a wait, and for which operation."""
     for op, part in lives.parts.get(ex.index, []):
         # "the submit, a join or a non-final poll"; "An answer opens no wait for an operation that it ends"
-        if not part.final:
+        if not part.final and (part.role in ("submit", "join", "poll") or by_status(ex)):
             return True, op
     outside = any(other is ex for _, other in lives.outside)
     # "another role it plays still does"
-    return by_status(ex) or outside, None
+    return by_status(ex) or outside or ex.scope429, None
 
 
 def first(requests: list[Ex]) -> Ex | None:
@@ -90,7 +92,7 @@ def governed(ex: Ex, op: Op | None, exs: list[Ex]) -> Ex | None:
         return redirected(ex, after)
     if op is not None:
         # "the next poll, join or resubmit of the operation"
-        own = {p.ex.index for p in op.parts if p.role != "submit"}
+        own = {p.ex.index for p in op.parts if p.role in ("poll", "join", "resubmit")}
         return first([r for r in after if r.index in own])
     # "without operation, the next request of the same client, method, host and path"
     same = (ex.client, ex.method, ex.host, ex.path)

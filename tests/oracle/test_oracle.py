@@ -12,10 +12,11 @@ from histories import coverages, histories
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import analyze
-from oracle_durations import median_band, quantile
+from oracle_durations import kaplan_meier, median_band, quantile
 from oracle_har import exchange
 from oracle_hints import instruction
 from oracle_waits import wilson
+from scipy.stats import CensoredData, ecdf
 
 T = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 SHOP = "https://shop.example"
@@ -404,6 +405,19 @@ def test_brookmeyer_crowley_against_a_worked_case() -> None:
     # at 6 S = 0 and the band gives no end
     assert median_band([(t * 1_000_000, True) for t in range(1, 7)]) == (1.0, None)
     assert median_band([(1_000_000, True)]) == (None, None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(points=st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=1, max_size=12))
+def test_kaplan_meier_against_scipy(points: list[tuple[int, bool]]) -> None:
+    seen = [t for t, event in points if event]
+    curve = kaplan_meier(points)
+    assert [t for t, _, _ in curve] == sorted(set(seen))
+    if not seen:
+        return
+    sample = CensoredData(uncensored=seen, right=[t for t, event in points if not event])
+    theirs = ecdf(sample).sf
+    assert [float(s) for _, s, _ in curve] == pytest.approx([float(theirs.evaluate(t)) for t, _, _ in curve])
 
 
 def test_wilson_by_hand() -> None:
