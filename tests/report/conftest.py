@@ -16,7 +16,6 @@ from polltape.measures.codes import CODES
 from polltape.measures.durations import durations
 from polltape.measures.findings import FINDING_COLUMNS
 from polltape.measures.retry_after import compliance
-from polltape.operations.lives import OPERATION_COLUMNS
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 START_US = round(START.timestamp() * 1e6)
@@ -47,7 +46,7 @@ class Made:
     """Collects operations, their timeline and their waits, and makes an analysis of them."""
 
     def __init__(self) -> None:
-        self.operations: list[tuple[Any, ...]] = []
+        self.operations: list[dict[str, Any]] = []
         self.timeline: list[dict[str, Any]] = []
         self.waits: list[dict[str, Any]] = []
         self.findings: list[tuple[Any, ...]] = []
@@ -59,16 +58,26 @@ class Made:
         ended = outcome in ("completed", "failed", "rejected", "action_required")
         pending = [step.sent_s for step in steps[1:] if step.status == 202]
         self.operations.append(
-            (
-                *(name, "shopify-checkout", kind, f"tok{number}", HOST, client, False),
-                *(at(first.sent_s), at(first.got_s), at(last.got_s) if ended else None),
-                *(outcome, len(steps) - 1, [step.status for step in steps]),
-                apart(last.got_s, first.got_s) if ended else None,
-                apart(max(pending), first.got_s) if pending else 0.0,
-                apart(last.got_s - 0.1, first.got_s) if ended else None,
-                *(apart(last.got_s, first.got_s), exchanges, number if ended else None, not ended, True, True),
-                *(first.status, at(first.sent_s)),
-            )
+            {
+                "id": name,
+                "protocol": "shopify-checkout",
+                "kind": kind,
+                "key": f"tok{number}",
+                "host": HOST,
+                "client": client,
+                "truncated": False,
+                "submitted_us": at(first.sent_s),
+                "accepted_us": at(first.got_s),
+                "ended_us": at(last.got_s) if ended else None,
+                "outcome": outcome,
+                "polls": len(steps) - 1,
+                "statuses": [step.status for step in steps],
+                "duration_s": apart(last.got_s, first.got_s) if ended else None,
+                "lower_s": apart(max(pending), first.got_s) if pending else 0.0,
+                "upper_s": apart(last.got_s - 0.1, first.got_s) if ended else None,
+                "observed_s": apart(last.got_s, first.got_s),
+                "exchanges": exchanges,
+            }
         )
         for index, (step, exchange) in enumerate(zip(steps, exchanges, strict=True)):
             following = steps[index + 1] if index + 1 < len(steps) else None
@@ -139,8 +148,8 @@ class Made:
         self.findings.append((code, fault, message, operation, exchanges, ids, ["2024-01"], at(at_s)))
 
     def analysis(self, *, exchanges: int | None = None, statuses: list[tuple[Any, ...]] | None = None) -> Analysis:
-        operations = pd.DataFrame(self.operations, columns=list(OPERATION_COLUMNS)).astype(
-            dict.fromkeys(("submitted_us", "accepted_us", "ended_us", "closed", "first_status"), "Int64")
+        operations = pd.DataFrame(self.operations).astype(
+            dict.fromkeys(("submitted_us", "accepted_us", "ended_us"), "Int64")
             | dict.fromkeys(("duration_s", "lower_s", "upper_s", "observed_s"), "float64")
         )
         waits = pd.DataFrame(self.waits).astype({"waited_s": "Float64", "margin_s": "Float64"})

@@ -6,7 +6,6 @@ Everything recorded is untrusted: :func:`printable` is the only way for it to re
 from __future__ import annotations
 
 import shlex
-import unicodedata
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
@@ -132,10 +131,7 @@ def printable(value: object) -> str:
     >>> printable("a" + chr(27) + "[2J" + chr(0x202e) + "b")
     'a�[2J�b'
     """
-    return "".join("\ufffd" if unicodedata.category(c) in _UNSAFE else c for c in str(value))
-
-
-_UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(value))
 
 
 def named(kind: Row) -> str:
