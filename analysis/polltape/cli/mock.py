@@ -1,0 +1,117 @@
+"""``polltape mock``: a server that answers as recorded, or from a scenario, by elapsed time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from polltape.errors import UsageError
+
+if TYPE_CHECKING:
+    from polltape.mock.core import Mock
+    from polltape.mock.tls import Certificates
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--scenario", metavar="NAME|FILE", help="Play a built-in scenario, or a .toml file of yours.")
+@click.option("--print-scenario", metavar="NAME", help="Print a built-in scenario, to copy and change it.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8202, show_default=True, help="0: a free one.")
+@click.option("--tls", is_flag=True, help="Speak HTTPS, with an authority made for this run.")
+@click.option("--speed", type=float, default=1.0, show_default=True, metavar="X", help="X times faster than recorded.")
+@click.option(
+    "--complete-at",
+    type=click.Choice(["upper", "lower", "middle"]),
+    default="upper",
+    show_default=True,
+    help="Where between the last pending answer and the final one a recorded operation ends.",
+)
+@click.option("--operation", metavar="ID", help="Play this recorded operation for every client.")
+@click.option("--seed", type=int, help="Another seed for tokens and drawn durations.")
+@click.option("-v", "--verbose", is_flag=True, help="One line a request.")
+def mock(
+    paths: tuple[str, ...],
+    scenario: str | None,
+    print_scenario: str | None,
+    host: str,
+    port: int,
+    tls: bool,
+    speed: float,
+    complete_at: str,
+    operation: str | None,
+    seed: int | None,
+    verbose: bool,
+) -> None:
+    """Answer requests as recorded in PATH, or from a scenario: by elapsed time, not by count.
+
+    Each client's operation has a clock of its own.  Point the client at the address that is printed; nothing is
+    ever forwarded.  GET /__polltape shows every operation and its clock.
+
+    \b
+      polltape mock captures --speed 10
+      polltape mock --scenario shopify-checkout --port 0
+      polltape mock --print-scenario shopify-checkout > my-shop.toml
+    """
+    from polltape.mock.server import serve
+    from polltape.mock.tls import certificates
+
+    if print_scenario is not None:
+        from polltape.mock.scenario import scenario_text
+
+        click.echo(scenario_text(print_scenario), nl=False)
+        return
+    made = _mock(paths, scenario, speed, complete_at, operation, seed)
+    for note in made.notes:
+        _say(f"note: {note}")
+    with ExitStack() as stack:
+        shown = None
+        if tls:
+            shown = stack.enter_context(certificates((*made.hosts, *_named(host))))
+        serve(made, host=host, port=port, certificates=shown, log=_say if verbose else None, ready=_ready(shown))
+
+
+def _mock(
+    paths: tuple[str, ...], scenario: str | None, speed: float, complete_at: str, operation: str | None, seed: int | None
+) -> Mock:
+    """The mock that the arguments ask for.  Raises UsageError where they ask for none, or for two."""
+    from polltape.mock.core import Mock
+
+    if bool(paths) == (scenario is not None):
+        said = "a capture and a scenario at once" if paths else "neither a capture nor a scenario"
+        raise UsageError(said, hint="name a capture folder or file, or --scenario shopify-checkout")
+    if scenario is not None:
+        if operation is not None:
+            raise UsageError("--operation pins a recorded operation; a scenario has none", hint="name a capture")
+        return Mock.from_scenario(scenario, speed=speed, seed=seed)
+    from polltape.cli.inputs import capture_of
+
+    capture = capture_of(paths)
+    return Mock.from_capture(
+        capture,
+        operation=operation,
+        speed=speed,
+        complete_at=complete_at,  # type: ignore[arg-type]
+        seed=seed or 0,
+    )
+
+
+def _named(host: str) -> tuple[str, ...]:
+    """The host as a name in the certificate; the address that means all addresses is none."""
+    return () if host in ("0.0.0.0", "::", "") else (host,)
+
+
+def _ready(shown: Certificates | None) -> Callable[[str], None]:
+    def ready(url: str) -> None:
+        if shown is not None:
+            _say(f"certificate authority: {shown.authority}")
+        _say(f"listening on {url}")
+
+    return ready
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,168 @@
+"""The mock: answers requests from a capture or a scenario, by elapsed time.  No I/O, no clock of its own.
+
+``Mock.answer(request, now)`` is deterministic given the requests, their instants and the seed.  Paths under
+``/__polltape`` are the mock's own:
+
+============================  =========================================================================
+path                          answer
+============================  =========================================================================
+``/__polltape``               JSON: ``speed``, ``clock`` (seconds it was advanced), ``served``, ``unmatched``
+                              (the last requests that nothing matched), ``operations`` with their clocks
+``/__polltape/reset``         forgets every client, the clock included
+``/__polltape/advance``       ``?seconds=N`` moves the mock's clock on
+============================  =========================================================================
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from urllib.parse import parse_qs
+
+from polltape.errors import UsageError
+from polltape.exchange import Header
+from polltape.mock.checkout_shop import CheckoutShop
+from polltape.mock.messages import Request, Response, http_date, json_response, reason_of
+from polltape.mock.scenario import Scenario, load_scenario
+
+if TYPE_CHECKING:
+    from polltape.capture.reading import Capture
+
+CompleteAt = Literal["upper", "lower", "middle"]
+CONTROL: Final = "/__polltape"
+_UNMATCHED_KEPT: Final = 50
+
+__all__ = ["CONTROL", "CompleteAt", "Mock", "Request", "Response", "reason_of"]
+
+
+class Backend(Protocol):
+    """What answers behind the mock: a capture's or a scenario's side of it."""
+
+    @property
+    def protocol(self) -> str:
+        """What it speaks, for the status page."""
+
+    def answer(self, request: Request, now: float) -> Response:
+        """The answer; ``matched`` is false where nothing fits."""
+
+    def status(self, now: float) -> list[dict[str, Any]]:
+        """Its operations and their clocks."""
+
+    def reset(self) -> None:
+        """As if nobody had asked yet."""
+
+
+class Mock:
+    """A server's answers without the server.  Not shared between threads.
+
+    ``notes``: lines that the user should see once.  ``hosts``: names that recorded clients asked for.
+    """
+
+    def __init__(
+        self, backend: Backend, *, speed: float = 1.0, notes: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
+    ) -> None:
+        self._backend = backend
+        self._speed = speed
+        self.notes = notes
+        self.hosts = hosts
+        self._forget()
+
+    @classmethod
+    def from_capture(
+        cls,
+        capture: Capture,
+        *,
+        operation: str | None = None,
+        speed: float = 1.0,
+        complete_at: CompleteAt = "upper",
+        seed: int = 0,
+    ) -> Mock:
+        """Plays what was recorded; ``operation`` pins one by its id.
+
+        ``complete_at`` is where in the bracket (lower, upper] of :doc:`durations </durations>` an operation
+        ends.  Raises UsageError for an unknown operation or a bad speed, InputError for an empty capture.
+        """
+        from polltape.mock.recorded import Recorded
+        from polltape.mock.recording import Recording
+
+        recording = Recording.of(capture, complete_at=complete_at, pinned=operation)
+        backend = Recorded(recording, speed=checked_speed(speed), seed=seed)
+        return cls(backend, speed=speed, notes=recording.notes, hosts=recording.hosts)
+
+    @classmethod
+    def from_scenario(cls, scenario: Scenario | str | Path, *, speed: float = 1.0, seed: int | None = None) -> Mock:
+        """Plays a scenario, by name, file or as it was loaded; ``seed`` goes before the scenario's own.
+
+        Raises what :func:`~polltape.mock.scenario.load_scenario` raises, and UsageError for a bad speed.
+        """
+        loaded = load_scenario(scenario) if isinstance(scenario, str | Path) else scenario
+        return cls(CheckoutShop(loaded, speed=checked_speed(speed), seed=seed), speed=speed)
+
+    def answer(self, request: Request, now: float) -> Response:
+        """The answer to a request that came at ``now`` (seconds since 1970, of a clock that never goes back)."""
+        if request.path == CONTROL or request.path.startswith(f"{CONTROL}/"):
+            return self._dated(self._control(request, now), now + self._advanced)
+        now += self._advanced
+        self._served += 1
+        response = self._backend.answer(request, now)
+        if not response.matched:
+            self._unmatched.append({"method": request.method, "target": request.target})
+            self._strays += 1
+        return self._dated(response, now)
+
+    def status(self, now: float) -> dict[str, Any]:
+        """What the status page shows."""
+        return {
+            "protocol": self._backend.protocol,
+            "speed": self._speed,
+            "clock": self._advanced,
+            "served": self._served,
+            "unmatched": self._strays,
+            "last_unmatched": list(self._unmatched),
+            "operations": self._backend.status(now + self._advanced),
+        }
+
+    def advance(self, seconds: float) -> None:
+        """Move the mock's clock on.  Raises UsageError for a number that is negative or none."""
+        if not isfinite(seconds) or not 0 <= seconds <= 10**9:
+            raise UsageError(f"cannot advance the clock by {seconds} seconds", hint="from 0 to 1000000000")
+        self._advanced += seconds
+
+    def reset(self) -> None:
+        """As if nobody had asked yet, the clock included."""
+        self._backend.reset()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._advanced = 0.0
+        self._served = 0
+        self._strays = 0
+        self._unmatched: deque[Mapping[str, str]] = deque(maxlen=_UNMATCHED_KEPT)
+
+    def _control(self, request: Request, now: float) -> Response:
+        action = request.path.removeprefix(CONTROL).strip("/")
+        if action == "reset":
+            self.reset()
+        elif action == "advance":
+            try:
+                self.advance(float(parse_qs(request.query or "")["seconds"][-1]))
+            except (KeyError, ValueError, UsageError):
+                return json_response(400, {"error": "say how far: /__polltape/advance?seconds=2.5"})
+        elif action:
+            return json_response(404, {"error": f"no {action}", "known": ["", "reset", "advance?seconds="]})
+        return json_response(200, self.status(now))
+
+    def _dated(self, response: Response, now: float) -> Response:
+        """With the Date of the mock's own clock."""
+        return replace(response, headers=(Header("Date", http_date(now)), *response.headers))
+
+
+def checked_speed(speed: float) -> float:
+    """The speed, if it is one.  Raises UsageError."""
+    if not isfinite(speed) or not 0.001 <= speed <= 1_000_000:
+        raise UsageError(f"speed {speed} is none", hint="1 is as recorded, 10 ten times faster; from 0.001 to 1000000")
+    return speed

@@ -1,0 +1,116 @@
+"""What the mock is asked and what it answers: plain data, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http import HTTPStatus
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from polltape.exchange import Header, first_header
+from polltape.protocols.base import MAX_JSON_BYTES
+
+JSON: Final = "application/json; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it reached the mock.
+
+    ``target`` is the origin form (path, ``?``, query), still percent-encoded; ``authority`` is what the
+    client names in Host; ``scheme`` is ``http`` or ``https``.  Header text has one character a byte.
+    """
+
+    method: str
+    scheme: str
+    authority: str
+    target: str
+    headers: tuple[Header, ...] = ()
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str | None:
+        """The query without its ``?``; None where there is none."""
+        _, mark, query = self.target.partition("?")
+        return query if mark else None
+
+    @property
+    def base(self) -> str:
+        """The mock's own address as this client sees it, without a slash at its end."""
+        return f"{self.scheme}://{self.authority}"
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name, without case; None where there is none."""
+        return first_header(self.headers, name)
+
+    def json(self) -> Any:
+        """The body as JSON; None where it is empty or no JSON."""
+        if not self.body or len(self.body) > MAX_JSON_BYTES:
+            return None
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer.  ``hold_s``: seconds to wait before it is sent (0: at once).
+
+    Only an answer that the recorded server took its time over is held: who sends it at once instead is
+    early by that much.
+    """
+
+    status: int
+    reason: str
+    headers: tuple[Header, ...] = ()
+    body: bytes = b""
+    hold_s: float = 0.0
+    matched: bool = field(default=True, compare=False)
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name, without case; None where there is none."""
+        return first_header(self.headers, name)
+
+    def json(self) -> Any:
+        """The body as JSON; raises msgspec.DecodeError where it is none."""
+        return msgspec.json.decode(self.body)
+
+
+def reason_of(status: int) -> str:
+    """The standard reason phrase (RFC 9110 §15), empty for a status without one."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def http_date(now: float) -> str:
+    """The instant (seconds since 1970) as IMF-fixdate (RFC 9110 §5.6.7), to the second below.
+
+    >>> http_date(784111777.9)
+    'Sun, 06 Nov 1994 08:49:37 GMT'
+    """
+    return format_datetime(datetime.fromtimestamp(int(now), UTC), usegmt=True)
+
+
+def json_response(status: int, value: object, headers: tuple[Header, ...] = (), *, matched: bool = True) -> Response:
+    """A JSON answer with its own Content-Type and Content-Length."""
+    body = msgspec.json.encode(value)
+    own = (Header("Content-Type", JSON), *headers, Header("Content-Length", str(len(body))))
+    return Response(status, reason_of(status), own, body, matched=matched)
+
+
+def request_id(chance: Random) -> str:
+    """A fresh X-Request-Id: a random UUID of version 4."""
+    return str(UUID(int=chance.getrandbits(128), version=4))
