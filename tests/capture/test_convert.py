@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polltape.capture.converting import target_kind, write_capture
@@ -98,12 +98,14 @@ def through_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+@settings(deadline=None)
 @given(exchanges)
 def test_har_and_back_loses_nothing(exchange: Exchange) -> None:
     entry = through_json(sealed(to_entry(exchange), exchange, KEY))
     assert unseal(entry, read_entry(entry, "new"), KEY) == (exchange, True)
 
 
+@settings(deadline=None)
 @given(exchanges)
 def test_flow_and_back_loses_nothing(exchange: Exchange) -> None:
     if exchange.status is None:
@@ -112,6 +114,7 @@ def test_flow_and_back_loses_nothing(exchange: Exchange) -> None:
     assert _unseal(flow, from_flow(flow, "new"), KEY) == (exchange, True)
 
 
+@settings(deadline=None)
 @given(exchanges)
 def test_plain_har_keeps_what_har_itself_can_hold(exchange: Exchange) -> None:
     found = read_entry(through_json(to_entry(exchange)), "new")
@@ -125,6 +128,7 @@ def test_plain_har_keeps_what_har_itself_can_hold(exchange: Exchange) -> None:
         assert found.response_body.wire_size == exchange.response_body.wire_size
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**11), min_size=4, max_size=4).map(sorted))
 def test_plain_har_keeps_four_known_instants_to_the_microsecond(us: list[int]) -> None:
     at = [START + timedelta(microseconds=n) for n in us]

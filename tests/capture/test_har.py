@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polltape.capture.har import entry_id, read_har
@@ -221,6 +221,7 @@ def test_instants_are_rounded_to_the_nearest_microsecond_once() -> None:
     assert micros(instants({"send": 0.1, "wait": 0.2, "receive": 0}, time=0.3)) == [0, 100, 300, 300]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**9), min_size=6, max_size=6), st.integers(0, 999_999))
 def test_sums_of_microseconds_are_exact(steps: list[int], offset: int) -> None:
     names = ("blocked", "dns", "connect", "send", "wait", "receive")
@@ -231,6 +232,7 @@ def test_sums_of_microseconds_are_exact(steps: list[int], offset: int) -> None:
     assert micros(found) == [offset + sum(steps[:count]) for count in (3, 4, 5, 6)]
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["blocked", "dns", "connect", "send", "wait", "receive"]), st.floats(-2, 1e6)),
     st.none() | st.floats(-2, 1e6),
@@ -283,6 +285,7 @@ def test_a_time_beyond_the_calendar_is_no_time() -> None:
         read(startedDateTime="9999-12-31T23:59:59Z", time=10_000)
 
 
+@settings(deadline=None)
 @given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1)), st.integers(-14 * 60, 14 * 60))
 def test_any_instant_is_read_exactly(instant: datetime, minutes: int) -> None:
     aware = instant.replace(tzinfo=timezone(timedelta(minutes=minutes)))
@@ -448,6 +451,7 @@ def test_status_0_is_an_error(response: object, status: int | None, error: str |
     assert (found.response_started_at is None) == (status is None)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polltape.capture.coverage import Session, write_session
@@ -181,6 +181,7 @@ def test_work_in_progress_is_not_read_and_spools_are_told(tmp_path: Path) -> Non
     assert capture.warnings == (f"{tmp_path}: 1 spooled file not yet in Parquet; run `polltape recover {tmp_path}`",)
 
 
+@settings(deadline=None)
 @given(
     st.permutations(
         [coverage("a", until=1), coverage("a", until=3), coverage("a", until=3, clean=False), coverage("b")]
@@ -204,6 +205,7 @@ bodies = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         exchange,

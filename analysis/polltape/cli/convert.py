@@ -25,16 +25,13 @@ def convert(source: Path, out: Path, force: bool) -> None:
     """
     from polltape.capture.converting import target_kind, write_capture
     from polltape.capture.keys import load_key
-    from polltape.capture.reading import open_capture
     from polltape.capture.redaction import Redactor
+    from polltape.cli.inputs import capture_of
     from polltape.protocols import observe
 
     kind = target_kind(out, [str(source)], force=force)
+    capture = capture_of([str(source)])
     key = load_key()
-    redact = Redactor(key).redact
-    capture = open_capture([source], redact=redact, observe=observe, key=key)
-    for warning in capture.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    count = write_capture(capture, out, kind, redact=redact, observe=observe, key=key)
+    count = write_capture(capture, out, kind, redact=Redactor(key).redact, observe=observe, key=key)
     left_out = f", {capture.skipped} left out" if capture.skipped else ""
-    click.echo(f"{out}: {count} exchanges written{left_out}", err=True)
+    click.echo(f"{out}: {count} exchange{'s'[: count != 1]} written{left_out}", err=True)
