@@ -1,0 +1,44 @@
+"""Every code has a page with all its sections, and no page is without a code."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import pytest
+
+from polltape.errors import UsageError
+from polltape.measures.codes import CODES
+from polltape.report.code_pages import page
+
+SECTIONS = ["What it does", "Why it matters", "Example", "How to fix"]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_page_has_its_sections(code: str) -> None:
+    explained = page(code)
+    assert list(explained.sections)[:4] == SECTIONS
+    assert all(explained.sections.values())
+    assert len(explained.sections["What it does"]) <= 1024, "SARIF takes no longer description"
+    assert explained.markdown.startswith(f"# {code}: {CODES[code].title}\n")
+
+
+def test_there_is_no_page_too_many() -> None:
+    files = resources.files("polltape.measures").joinpath("code_pages").iterdir()
+    assert {file.name.removesuffix(".md") for file in files} == set(CODES)
+
+
+def test_case_does_not_matter() -> None:
+    assert page("ra001") == page("RA001")
+
+
+@pytest.mark.parametrize(("name", "hint"), [("RA01", "did you mean RA001?"), ("?", "`polltape explain --all`")])
+def test_unknown_code_names_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(UsageError, match="no finding code") as caught:
+        page(name)
+    assert (caught.value.hint or "").startswith(hint)
+
+
+def test_a_page_says_that_its_protocol_is_not_read_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polltape.protocols.PROTOCOLS", ())
+    assert "never reports CQ002" in page("CQ002").not_yet()
+    assert page("RA001").not_yet() == ""
