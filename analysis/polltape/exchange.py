@@ -57,7 +57,8 @@ class Instruction:
     ``raw``: as it stood, several lines joined by ``, ``.  ``klass``: the class of the instruction parser.
     ``asked_s``: seconds to wait from receipt, None where the value is unusable.  ``clock``: ``server`` or,
     for a date without a valid Date header, ``recorder``.  ``tolerance``: ``delay`` or ``date``, whichever
-    tolerance holds.  ``lines``: how many header lines there were.
+    tolerance holds.  ``lines``: how many header lines there were.  ``rated``: exact enough for the compliance
+    rate, which a date in a foreign form, or taken against the recorder's clock, is not.
     """
 
     source: str
@@ -67,6 +68,7 @@ class Instruction:
     clock: str = "server"
     tolerance: str = "delay"
     lines: int = 1
+    rated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Observation:
     """What ONE exchange shows to one protocol, read without any state.
 
     ``role`` is a candidate: ``write`` (a request that may open an operation), ``read`` (a request that asks
-    for the state), ``opening-read`` (a read that may itself open one), ``resubmit``, ``cancel``.
+    for the state, and where ``opens`` is set may itself open one), ``resubmit``, ``cancel``.
     ``keys``: what the request addresses, each ``protocol|authority|…``.  ``issued``: keys that the answer
     gives out, by which later requests ask.  ``state``: what the answer shows: ``pending``, ``completed``,
     ``failed``, ``rejected``, ``action_required``, ``released``, or None for nothing.  ``opens``: this answer
@@ -234,6 +236,7 @@ _INSTRUCTION = pa.struct(
         pa.field("clock", pa.string()),
         pa.field("tolerance", pa.string()),
         pa.field("lines", pa.int32()),
+        pa.field("rated", pa.bool_()),
     ]
 )
 _OBSERVATIONS = pa.list_(

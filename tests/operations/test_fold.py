@@ -33,7 +33,7 @@ class History:
 
     def opening(self, start: float, end: float, status: int) -> None:
         state = {202: "pending", 200: "completed"}.get(status)
-        self.add(start, end, "opening-read", status, state, opens=status == 202)
+        self.add(start, end, "read", status, state, opens=status == 202)
 
     def seen(self) -> list[Seen]:
         events = []
@@ -196,7 +196,7 @@ def test_an_opening_read_opens_polls_and_ends(history: History) -> None:
     folded = history.fold()
     (operation,) = folded.operations
     assert roles(operation) == {"x0": "submit", "x1": "poll"}
-    assert [seen.exchange_id for seen in folded.at_once] == ["x2"]
+    assert folded.at_once == []
 
 
 def test_an_opening_read_under_way_with_the_opener_is_its_poll(history: History) -> None:
@@ -214,6 +214,22 @@ def test_a_read_that_truncates_opens_a_truncated_operation(history: History) -> 
     assert operation.opened_us is None
     assert operation.outcome == "completed"
     assert roles(operation) == {"x0": "poll", "x1": "poll"}
+
+
+def test_a_read_under_way_with_the_truncating_one_belongs_and_may_be_the_first(history: History) -> None:
+    history.read(1, 2, 200, "pending", truncates=True)
+    history.read(0, 3, 200, "pending", truncates=True)
+    (operation,) = history.fold().operations
+    assert operation.operation_id == "p:x1"
+    assert operation.polls == 2
+
+
+def test_a_read_after_its_write_is_not_truncated(history: History) -> None:
+    history.write(0, 1, 204)
+    history.read(2, 3, 200, "pending", truncates=True)
+    folded = history.fold()
+    assert folded.operations == []
+    assert [seen.exchange_id for seen in folded.unowned] == ["x1"]
 
 
 def test_abandonment_needs_coverage_long_enough(history: History) -> None:

@@ -445,9 +445,20 @@ def test_the_table_names_the_finding_of_each_class() -> None:
     }
 
 
-def test_the_table_names_which_classes_are_out_of_the_rate() -> None:
-    out = {name for name, row in CLASSES.items() if not row.rated}
-    assert out == {"negative", "date-invalid", "empty", "invalid"}
+@pytest.mark.parametrize(
+    ("value", "date", "rated"),
+    [
+        ("Mon, 23 Nov 2026 08:00:30 GMT", "Mon, 23 Nov 2026 08:00:00 GMT", True),
+        ("Mon, 23 Nov 2026 08:00:30 GMT", None, False),
+        ("Mon, 23 Nov 2026 08:00:30 +0000", "Mon, 23 Nov 2026 08:00:00 GMT", False),
+        ("7", None, True),
+    ],
+)
+def test_a_foreign_or_unanchored_date_is_not_rated(value: str, date: str | None, rated: bool) -> None:
+    headers = [Header("Retry-After", value)] + ([Header("Date", date)] if date else [])
+    read = read_instruction(headers, datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC))
+    assert read is not None
+    assert read.rated is rated
 
 
 # ----------------------------------------------------------------------------------------- properties

@@ -31,11 +31,7 @@ def durations(operations: pd.DataFrame, at_once: pd.DataFrame) -> pd.DataFrame:
         _row(dict(zip(GROUP, names, strict=True)), group, counts)
         for names, group in operations.groupby(GROUP, dropna=False, sort=True)
     ]
-    seen = {(row["protocol"], row["kind"], row["host"]) for row in rows}
-    empty = operations.iloc[:0]
-    rows += [_row(dict(zip(GROUP, n, strict=True)), empty, counts) for n in counts.index if n not in seen]
-    table = pd.DataFrame(rows)
-    return table if table.empty else table.sort_values(GROUP, ignore_index=True)
+    return pd.DataFrame(rows)
 
 
 def survival(group: pd.DataFrame) -> tuple[SurvivalCurve, SurvivalCurve]:

@@ -75,7 +75,7 @@ def _exchanges(rows: ir.Table, wanted: set[str]) -> dict[str, Any]:
 
 def _finished(draft: Draft, known: dict[str, Any]) -> tuple[Any, ...]:
     proof = [known[name] for name in draft.exchanges]
-    at_us = proof[-1].start_us if draft.code in BY_REQUEST else proof[-1].end_us
+    at_us = proof[-1].start_us if draft.code in BY_REQUEST else max(row.end_us for row in proof)
     requests = [row.request_id for row in proof if isinstance(row.request_id, str)]
     versions = sorted({row.api_version for row in proof if isinstance(row.api_version, str)})
     return (
@@ -163,9 +163,9 @@ def _throttled_host(evidence: Evidence) -> Iterator[Draft]:
         ],
     )
     early = sent.select(
-        "exchange_id", "method", "endpoint", "start_us", "w_exchange_id", "w_deadline_us", "w_operation"
+        "exchange_id", "method", "endpoint", "start_us", "w_exchange_id", "w_end_us", "w_deadline_us", "w_operation"
     )
-    found = run(early.order_by("exchange_id", ibis.desc("w_deadline_us"), "w_exchange_id"))
+    found = run(early.order_by("exchange_id", "w_end_us", "w_exchange_id"))
     for row in records(found.drop_duplicates("exchange_id")):
         left = (row.w_deadline_us - row.start_us) / 1e6
         text = f"{row.method} {row.endpoint} sent to a throttled host {seconds(left)} before its deadline"
@@ -192,9 +192,7 @@ def _abandoned(evidence: Evidence) -> Iterator[Draft]:
             continue
         proof = list(row.exchanges)
         if row.polls:
-            text = (
-                f"polled {row.polls} times, then stopped {seconds(row.observed_s or 0)} after the 202, without an end"
-            )
+            text = f"polled {row.polls} times, then stopped without having seen the end"
             yield Draft("OP002", text, row.id, proof)
         elif row.address or row.asked:
             text = 'the "not yet" was taken for the answer: nobody ever asked again'
@@ -224,7 +222,8 @@ def _joined(evidence: Evidence) -> Iterator[Draft]:
 def _backwards(evidence: Evidence) -> Iterator[Draft]:
     """OP006."""
     for row in records(evidence.lives.backwards):
-        yield Draft("OP006", "shown pending again after it had ended", row.operation, [row.exchange_id])
+        proof = [row.ending, row.exchange_id]
+        yield Draft("OP006", "shown pending again after it had ended", row.operation, proof)
 
 
 # ---------------------------------------------------------------------------------------- statuses

@@ -12,16 +12,18 @@ write         yes               –               yes          any              
 write         –                 yes             yes          any                    join
 write         –                 yes             no           2xx                    supersede, go on
 write         –                 no              –            "not yet"              submit
-write         –                 no              –            final, below 400       ended at once
+write         –                 no              –            2xx, final             ended at once
 write         –                 –               –            any other              other
 read          yes               –               –            any                    poll
-opening read  no                yes             –            any                    poll
-opening read  no                no              –            "not yet"              submit
-opening read  no                no              –            final, below 400       ended at once
+read          no                yes             –            "not yet" that opens   poll
+read          no                no              –            "not yet" that opens   submit
 read          no                –               –            pending, after an end  went backwards
-read          no                –               –            pending, no submit     poll (truncated)
+read          no                no              –            pending, no write yet  poll (truncated)
 read          no                –               –            any other              other
 ============  ================  ==============  ===========  =====================  ==================
+
+A read opens where the protocol says so (shipping rates), and a payment's read that shows pending without its
+write opens an operation whose submit is missing: a truncated one.
 
 A final answer ends the operation that its exchange belongs to, unless that has ended already: so the ending
 exchange is the final answer whose response ended first.
@@ -80,7 +82,8 @@ class Member:
 class Operation:
     """One asynchronous job as its client lived it; see the handbook for each word.
 
-    ``outcome`` is None while nothing has ended it.  ``closed_at`` is the rank of its end or supersession.
+    ``first`` is the exchange that opened it.  ``outcome`` is None while nothing has ended it.  ``closed_at``
+    is the rank of its end or supersession.
     """
 
     protocol: str
@@ -96,7 +99,7 @@ class Operation:
     @property
     def operation_id(self) -> str:
         """``protocol:`` and the id of the submit; without one, of the first exchange."""
-        return f"{self.protocol}:{self.first.exchange_id}"
+        return f"{self.protocol}:{self.by_start[0].seen.exchange_id}"
 
     @property
     def by_start(self) -> list[Member]:
@@ -164,6 +167,7 @@ class Fold:
         self.result = Folded()
         self._open: Operation | None = None
         self._ended: Operation | None = None
+        self._written = False
         self._at_start: dict[str, Operation | None] = {}
 
     def start(self, seen: Seen) -> None:
@@ -179,24 +183,28 @@ class Fold:
             self._read(seen, at_start)
 
     def _write(self, seen: Seen, at_start: Operation | None) -> None:
+        succeeded = seen.status is not None and 200 <= seen.status < 300
+        self._written |= succeeded
         for operation in (at_start, self._open):
             if operation is not None and _same_write(operation, seen):
                 self._take(operation, seen, "join")
                 return
-        if not _succeeded(seen):
+        if not succeeded:
             return
         if self._open is not None:
             self._close(self._open, "superseded", seen)
         self._ended = None
-        self._submit_or_count(seen)
+        if seen.opens:
+            self._submit(seen)
+        elif seen.state in FINAL:
+            self.result.at_once.append(seen)
 
     def _read(self, seen: Seen, at_start: Operation | None) -> None:
-        opening = seen.role == "opening-read"
-        operation = at_start or (self._open if opening else None)
+        operation = at_start or (self._open if seen.opens or seen.truncates else None)
         if operation is not None:
             self._take(operation, seen, "poll")
-        elif opening:
-            self._submit_or_count(seen)
+        elif seen.opens:
+            self._submit(seen)
         elif seen.state == "pending":
             self._pending_without_operation(seen)
 
@@ -204,16 +212,10 @@ class Fold:
         ended = self._ended
         if ended is not None and ended.closed_at is not None and seen.starts > ended.closed_at:
             self.result.backwards.append((seen, ended))
-        elif seen.truncates and ended is None and self._open is None:
+        elif seen.truncates and ended is None and not self._written:
             self._submit(seen, truncated=True)
         else:
             self.result.unowned.append(seen)
-
-    def _submit_or_count(self, seen: Seen) -> None:
-        if seen.opens:
-            self._submit(seen)
-        elif seen.state in FINAL and seen.status is not None and seen.status < 400:
-            self.result.at_once.append(seen)
 
     def _submit(self, seen: Seen, *, truncated: bool = False) -> None:
         operation = Operation(seen.protocol, seen.kind, seen.key, seen, truncated)
@@ -250,7 +252,3 @@ def fold(exchanges: Iterable[Seen]) -> Folded:
 
 def _same_write(operation: Operation, seen: Seen) -> bool:
     return not operation.truncated and seen.write is not None and operation.first.write == seen.write
-
-
-def _succeeded(seen: Seen) -> bool:
-    return seen.status is not None and 200 <= seen.status < 300

@@ -1,11 +1,17 @@
 """From the timeline to operations: link keys, sort, fold each key, and give tables back.
 
-``operations``: one row an operation, columns as in the JSON contract of the handbook, instants in microseconds
-since 1970, and ``closed`` (the rank of its end or supersession), ``last_pending`` (its last exchange shows
-pending), ``address`` (its answers gave a poll address), ``asked`` (they gave a usable wait), ``released``.
-``members``: exchange_id, operation, role, state.  ``at_once``: protocol, kind, host, exchange_id.
-``backwards``: exchange_id, operation.  ``idle``: exchange_id, key of pending reads on a key that has no
-operation anywhere in the capture.
+==============  ============================================================================
+table           columns
+==============  ============================================================================
+``operations``  as in the JSON contract, instants in microseconds since 1970; and ``closed``
+                (rank of its end or supersession), ``last_pending`` (its last exchange shows
+                pending), ``address`` (its answers gave a poll address), ``asked`` (they
+                gave a usable wait), ``first_us``
+``members``     exchange_id, operation, role, state
+``at_once``     protocol, kind, host, exchange_id of writes that ended in their own answer
+``backwards``   exchange_id, operation, ending (its ending exchange)
+``idle``        exchange_id, key of pending reads on a key without any operation
+==============  ============================================================================
 """
 
 from __future__ import annotations
@@ -52,7 +58,6 @@ OPERATION_COLUMNS: Final = (
     "last_pending",
     "address",
     "asked",
-    "first_status",
     "first_us",
 )
 _SEEN: Final = Seen._fields
@@ -75,12 +80,15 @@ def lives(rows: ir.Table, covered: Covered) -> Lives:
     """Every operation of the timeline, and which exchange played which role in it."""
     operations: list[Operation] = []
     at_once: list[Seen] = []
-    backwards: list[tuple[str, str]] = []
+    backwards: list[tuple[str, str, str | None]] = []
     idle: list[tuple[str, str]] = []
     for folded in folds(rows):
         operations += folded.operations
         at_once += folded.at_once
-        backwards += [(seen.exchange_id, operation.operation_id) for seen, operation in folded.backwards]
+        backwards += [
+            (seen.exchange_id, operation.operation_id, operation.ended_by and operation.ended_by.exchange_id)
+            for seen, operation in folded.backwards
+        ]
         if not folded.operations:
             idle += [(seen.exchange_id, seen.key) for seen in folded.unowned]
     return Lives(
@@ -90,7 +98,7 @@ def lives(rows: ir.Table, covered: Covered) -> Lives:
             [(s.protocol, s.kind, s.host, s.exchange_id) for s in at_once],
             columns=["protocol", "kind", "host", "exchange_id"],
         ),
-        backwards=pd.DataFrame(backwards, columns=["exchange_id", "operation"]),
+        backwards=pd.DataFrame(backwards, columns=["exchange_id", "operation", "ending"]),
         idle=pd.DataFrame(idle, columns=["exchange_id", "key"]),
     )
 
@@ -158,14 +166,15 @@ def _rows(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
 def _operations_table(operations: list[Operation], covered: Covered) -> pd.DataFrame:
     rows = [_operation_row(operation, covered) for operation in operations]
     table = pd.DataFrame(rows, columns=list(OPERATION_COLUMNS))
-    whole = dict.fromkeys(("submitted_us", "accepted_us", "ended_us", "closed", "first_status"), "Int64")
+    whole = dict.fromkeys(("submitted_us", "accepted_us", "ended_us", "closed"), "Int64")
     measured = dict.fromkeys(("duration_s", "lower_s", "upper_s", "observed_s"), "float64")
     return table.astype(whole | measured).sort_values(["first_us", "id"], ignore_index=True)
 
 
 def _operation_row(operation: Operation, covered: Covered) -> tuple[Any, ...]:
-    first, last, end, t0 = operation.first, operation.last, operation.ended_by, operation.opened_us
+    last, end, t0 = operation.last, operation.ended_by, operation.opened_us
     members = operation.by_start
+    first = members[0].seen
     pending_us = operation.last_pending_us()
 
     def since_opened(us: int | None) -> float | None:
@@ -195,7 +204,6 @@ def _operation_row(operation: Operation, covered: Covered) -> tuple[Any, ...]:
         last.state == "pending",
         any(member.seen.address for member in operation.members),
         any(member.seen.asked_s is not None for member in operation.members),
-        first.status,
         first.start_us,
     )
 

@@ -21,7 +21,8 @@ starts, ends        ranks: one order of all starts and ends.  At one instant the
                     other, then the starts of the others
 source, raw, klass, the instruction to wait
 asked_s, clock,
-tolerance, lines
+tolerance, lines,
+rated
 queued              whether the answer carries X-Checkout-Queue
 redirect            absolute URL that a 3xx names
 request_id          X-Request-Id of the answer
@@ -75,7 +76,7 @@ _PLAIN: Final = (
 )
 _MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")
 _INSTANTS: Final = ("start_us", "response_start_us", "end_us")
-_INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance", "lines")
+_INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance", "lines", "rated")
 
 
 def timeline(connection: Any, rows: ir.Table) -> ir.Table:

@@ -31,7 +31,6 @@ from polltape.operations.covered import Covered
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
 from polltape.operations.tables import keep, run
-from polltape.protocols.instruction import CLASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +54,16 @@ def openers(connection: Any, rows: ir.Table, lives: Lives, members: ir.Table) ->
     ``redirect``, ``operation`` or ``request``).
     """
     operations = ibis.memtable(lives.operations[["id", "closed"]].rename(columns={"id": "of"}).astype({"of": "string"}))
-    owned = members.group_by("exchange_id").agg(
-        operation=_.operation.min(),
-        waits=(~_.state.isin(sorted(FINAL)).fill_null(False)).any(),
-    )
-    owned = owned.rename(member="exchange_id")
+    # An answer opens no wait for an operation that it ends; as a 413 or a 303 it still opens one, without it.
+    unfinished = members.filter(~_.state.isin(sorted(FINAL)).fill_null(False))
+    owned = unfinished.group_by("exchange_id").agg(operation=_.operation.min()).rename(member="exchange_id")
+    named = members.select("exchange_id").distinct().rename(named="exchange_id")
     joined = rows.filter(rows.ended & rows.klass.notnull()).left_join(owned, _.exchange_id == owned.member)
+    joined = joined.left_join(named, _.exchange_id == named.named)
     joined = joined.left_join(operations, _.operation == operations.of).drop("of")
     by_status = joined.status.isin(THROTTLED) | joined.status.between(300, 399)
     joined = joined.mutate(
-        opens=by_status | joined.waits.fill_null(False) | (joined.operation.isnull() & _is_checkout_get(joined))
+        opens=by_status | joined.operation.notnull() | (joined.named.isnull() & _is_checkout_get(joined))
     )
     scope = ibis.cases(
         (joined.status.isin(THROTTLED) & ~joined.queued, "host"),
@@ -72,7 +71,7 @@ def openers(connection: Any, rows: ir.Table, lives: Lives, members: ir.Table) ->
         (joined.operation.notnull(), "operation"),
         else_="request",
     )
-    return keep(connection, joined.mutate(scope=scope).filter(_.opens).drop("opens", "waits", "member", "observations"))
+    return keep(connection, joined.mutate(scope=scope).filter(_.opens).drop("opens", "named", "member", "observations"))
 
 
 def _is_checkout_get(rows: ir.Table) -> ir.BooleanValue:
@@ -170,8 +169,7 @@ def _judged(table: pd.DataFrame, covered: Covered, tolerance: Tolerance) -> pd.D
     rated = (
         pd.Series(verdict, index=table.index).isin(["kept", "late", "early"])
         & (deadline_us <= until_us)
-        & (table["clock"] == "server")
-        & table["klass"].isin([name for name, klass in CLASSES.items() if klass.rated])
+        & table["rated"].astype(bool)
     )
     return table.assign(
         deadline_us=deadline_us,

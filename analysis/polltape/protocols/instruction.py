@@ -38,31 +38,28 @@ MAX_SECONDS: Final = 9_007_199_254_740_991
 
 
 class InstructionClass(NamedTuple):
-    """What a class means, the finding it stands for (None: none), and whether its waits are in the rate."""
+    """What a class means, and the finding it stands for (None: none)."""
 
     meaning: str
     finding: str | None
-    rated: bool
 
 
 CLASSES: Final[dict[str, InstructionClass]] = {
-    "seconds": InstructionClass("whole seconds, as RFC 9110 §10.2.3 has it", None, True),
-    "fraction": InstructionClass("seconds with a fraction (2.0, 0.5); taken exactly", "RA004", True),
-    "negative": InstructionClass("a number with a minus sign; no usable value", "RA004", False),
-    "date": InstructionClass("an IMF-fixdate; the wait is that instant minus Date, at least 0", None, True),
-    "date-obsolete": InstructionClass("an RFC 850 or asctime date; read like a date", "RA004", True),
-    "date-invalid": InstructionClass("a date in another zone, case or form (ISO 8601)", "RA004", False),
-    "duplicate": InstructionClass("several equal lines; the value of one", "RA005", True),
-    "conflicting": InstructionClass("different lines, or a list; the largest usable value", "RA005", True),
-    "vendor-ms": InstructionClass("milliseconds in a vendor's header, without Retry-After", None, True),
-    "poll-after": InstructionClass("pollAfter in the body: that instant minus Date, at least 0", None, True),
-    "poll-delay": InstructionClass("pollDelay in the body, milliseconds", None, True),
-    "empty": InstructionClass("the line is there and says nothing", "RA004", False),
-    "invalid": InstructionClass("everything else; no usable value (several lines: RA005)", "RA004", False),
+    "seconds": InstructionClass("whole seconds, as RFC 9110 §10.2.3 has it", None),
+    "fraction": InstructionClass("seconds with a fraction (2.0, 0.5); taken exactly", "RA004"),
+    "negative": InstructionClass("a number with a minus sign; no usable value", "RA004"),
+    "date": InstructionClass("an IMF-fixdate; the wait is that instant minus Date, at least 0", None),
+    "date-obsolete": InstructionClass("an RFC 850 or asctime date; read like a date", "RA004"),
+    "date-invalid": InstructionClass("a date in another zone, case or form (ISO 8601); not rated", "RA004"),
+    "duplicate": InstructionClass("several equal lines; the value of one", "RA005"),
+    "conflicting": InstructionClass("different lines, or a list; the largest usable value", "RA005"),
+    "vendor-ms": InstructionClass("milliseconds in a vendor's header, without Retry-After", None),
+    "poll-after": InstructionClass("pollAfter in the body: that instant minus Date, at least 0", None),
+    "poll-delay": InstructionClass("pollDelay in the body, milliseconds", None),
+    "empty": InstructionClass("the line is there and says nothing", "RA004"),
+    "invalid": InstructionClass("everything else; no usable value (several lines: RA005)", "RA004"),
 }
-"""Every class of :attr:`Instruction.klass`.  Where several lines hold nothing usable the finding is RA005 in
-place of the class's own RA004 (:attr:`Instruction.lines` tells).  A date without a valid
-Date header (``clock`` is ``recorder``) is out of the rate whatever its class."""
+"""Every class of :attr:`Instruction.klass`."""
 
 
 def read_instruction(
@@ -262,7 +259,7 @@ class _Clock:
         name = "recorder" if self.date is None else "server"
         start = self.date or self.received_at
         asked = None if start is None else max(0.0, (instant - start).total_seconds())
-        return _Reading(klass, asked, name, "date")
+        return _Reading(klass, asked, name, "date", rated=klass != "date-invalid" and self.date is not None)
 
 
 _NO_REFERENCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -277,6 +274,8 @@ class _Reading(NamedTuple):
     asked_s: float | None = None
     clock: str = "server"
     tolerance: str = "delay"
+    lines: int = 1
+    rated: bool = True
 
 
 def _whole_seconds(digits: str) -> float:
@@ -328,7 +327,7 @@ def _from_lines(source: str, lines: list[str], read: Callable[[str, _Clock], _Re
         reading = readings[0]._replace(klass="duplicate")
     else:
         reading = _largest(readings)
-    return Instruction(source, ", ".join(lines), *reading, lines=len(lines))
+    return Instruction(source, ", ".join(lines), *reading._replace(lines=len(lines)))
 
 
 def _members(line: str, clock: _Clock) -> list[str]:

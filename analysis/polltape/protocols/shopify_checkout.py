@@ -148,7 +148,7 @@ class ShopifyCheckout(Protocol):
         return Observation(
             protocol=self.name,
             kind=kind,
-            role="opening-read" if opening else "read",
+            role="read",
             keys=self._keys(exchange, endpoint, {})[0],
             state=state,
             opens=opening and exchange.status == 202 and state == "pending",
@@ -189,10 +189,14 @@ def _state(exchange: Exchange, body: dict[str, Any]) -> str | None:
     return polled_state(status)
 
 
+def _checkout(body: dict[str, Any]) -> dict[str, Any]:
+    """The checkout of an answer: wrapped, as Admin has it, or the body itself."""
+    checkout = body.get("checkout", body)
+    return checkout if isinstance(checkout, dict) else {}
+
+
 def _is_final(body: dict[str, Any]) -> bool:
-    checkout = body.get("checkout")
-    if not isinstance(checkout, dict):
-        return False
+    checkout = _checkout(body)
     return checkout.get("completed_at") is not None or checkout.get("order") is not None
 
 
@@ -208,7 +212,7 @@ def _payment_state(exchange: Exchange, body: dict[str, Any]) -> str | None:
         transaction = payment.get("transaction")
         if isinstance(transaction, dict):
             return "failed" if transaction.get("status") in ("failure", "error") else "completed"
-        if "transaction" in payment and transaction is None:
+        if transaction is None:
             return "pending"
     if status == 202:
         return "pending"
@@ -228,8 +232,7 @@ def _location(exchange: Exchange) -> Endpoint | None:
 
 
 def _issued_token(exchange: Exchange, answer: dict[str, Any]) -> str | None:
-    checkout = answer.get("checkout")
-    token = checkout.get("token") if isinstance(checkout, dict) else None
+    token = _checkout(answer).get("token")
     if isinstance(token, str | int) and token != "":
         return str(token)
     named = _location(exchange)
