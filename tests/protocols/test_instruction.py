@@ -250,7 +250,7 @@ def test_the_first_valid_of_several_date_headers_counts() -> None:
 @pytest.mark.parametrize("date", [None, "Monday, 23-Nov-26 08:00:00 GMT"])
 def test_without_any_clock_a_date_asks_nothing(date: str | None) -> None:
     found = read_instruction(headers(IN_30_S, date=date), None)
-    assert found == Instruction("retry-after", IN_30_S, "date", None, "recorder", "date")
+    assert found == Instruction("retry-after", IN_30_S, "date", None, "recorder", "date", rated=False)
 
 
 def test_without_any_clock_seconds_still_count() -> None:
