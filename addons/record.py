@@ -396,11 +396,25 @@ def complain(what: str) -> None:
     logger.error(f"polltape: {what}")
 
 
-def unknown_option(names: Sequence[str], known: Sequence[str]) -> str | None:
-    """A complaint about the first ``polltape_…`` option that is none of ours."""
-    for name in names:
-        if name.startswith("polltape_"):
-            return f"no such option: {name} (there are {', '.join(sorted(known))})"
+def option_complaint(name: str, value: Any) -> str | None:
+    """What is wrong with one ``polltape_…`` option as the user gave it, before mitmproxy converts it.
+
+    mitmproxy's own conversion fails after `load`, in a task whose failure nobody sees: mitmdump would go on
+    without the recorder.
+    """
+    kind = next((kind for known, kind, *_ in OPTIONS if known == name), None)
+    if kind is None:
+        return f"no such option: {name} (there are {', '.join(sorted(known for known, *_ in OPTIONS))})"
+    texts = getattr(value, "val", None)  # of --set; a configuration file gives values with types
+    if texts is None:
+        return None if isinstance(value, kind) else f"{name}={value}: must be of type {kind.__name__}"
+    if len(texts) > 1:
+        return f"{name} is given {len(texts)} times"
+    choices = next(choices for known, *_, choices in OPTIONS if known == name)
+    if choices and "".join(texts) not in choices:
+        return f"{name}={''.join(texts)}: must be one of {', '.join(choices)}"
+    if kind is int and not (texts and re.fullmatch(r"[0-9]{1,6}", texts[0])):
+        return f"{name}={''.join(texts)}: must be a whole number"
     return None
 
 
@@ -436,6 +450,7 @@ class Recorder:
         self._settings: Settings | None = None
         self._helper: Helper | None = None
         self._failure: str | None = None
+        self._complaints: list[str] = []
         self._new_id = Uuid7()
         self._session_id = self._new_id()
         self._numbers = itertools.count(1)
@@ -453,6 +468,10 @@ class Recorder:
     def load(self, loader: Loader) -> None:
         for name, kind, default, text_, choices in OPTIONS:
             loader.add_option(name, kind, default, text_, choices)
+        for name, value in list(ctx.options.deferred.items()):
+            if name.startswith("polltape_") and (complaint := option_complaint(name, value)):
+                del ctx.options.deferred[name]
+                self._complaints.append(complaint)
 
     def configure(self, updated: set[str]) -> None:
         mine = {name for name, *_ in OPTIONS} & set(updated)
@@ -468,9 +487,8 @@ class Recorder:
 
     def _check(self) -> Settings:
         options = ctx.options
-        complaint = unknown_option(list(options.deferred), [name for name, *_ in OPTIONS])
-        if complaint:
-            raise HelperError(complaint)
+        if self._complaints:
+            raise HelperError(self._complaints[0])
         try:
             matches = flowfilter.parse(options.polltape_filter) if options.polltape_filter else None
         except ValueError as error:
@@ -482,9 +500,6 @@ class Recorder:
         for name in ("polltape_timeout", "polltape_rotate"):
             if getattr(options, name) < 1:
                 raise HelperError(f"{name}={getattr(options, name)}: must be at least 1 second")
-        for name, _, _, _, choices in OPTIONS:
-            if choices and getattr(options, name) not in choices:
-                raise HelperError(f"{name}={getattr(options, name)}: must be one of {', '.join(choices)}")
         return Settings(
             directory=Path(options.polltape_dir or "captures").expanduser().absolute(),
             filter_text=options.polltape_filter or None,

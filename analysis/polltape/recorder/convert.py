@@ -173,7 +173,12 @@ def recover(directory: Path, say: Callable[[str], None] = lambda _: None) -> Con
 def _told(session_id: str, done: Converted) -> str:
     notes = [
         f"{count} {what}"
-        for count, what in ((done.gaps, "missing"), (done.torn, "torn end"), (done.damaged, "damaged"))
+        for count, what in (
+            (done.gaps, "missing"),
+            (done.torn, "torn end"),
+            (done.damaged, "damaged"),
+            (done.unread, "kept unread by the protocols"),
+        )
         if count
     ]
     return f"{session_id}: {done.rows} exchanges" + (f" ({', '.join(notes)})" if notes else "")

@@ -1,0 +1,405 @@
+"""The addon by itself: its frames, its options, its hooks, without a helper or a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import re
+import zlib
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from mitmproxy import exceptions, http
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.test import taddons, tflow
+
+ADDON = Path(__file__).parents[2] / "addons" / "record.py"
+
+
+def load() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("record_under_test", ADDON)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+record = load()
+
+
+class Sink:
+    """Stands for the helper: keeps the frames it is given, or refuses them."""
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, Any]] = []
+        self.bodies: list[bytes] = []
+        self.broken: str | None = None
+
+    def take(self, data: bytes) -> None:
+        length, checksum, number, head_length = record.PREFIX.unpack_from(data)
+        payload = data[record.PREFIX.size :]
+        assert len(payload) == length
+        assert zlib.crc32(payload) == checksum
+        assert number == len(self.frames) + 1
+        self.frames.append(json.loads(payload[:head_length]))
+        self.bodies.append(payload[head_length:])
+
+    async def put(self, data: bytes) -> None:
+        if self.broken:
+            raise record.HelperError(self.broken)
+        self.take(data)
+
+    def put_now(self, data: bytes, deadline: float) -> None:
+        self.take(data)
+
+    def hear(self, deadline: float, wanted: str) -> dict[str, Any]:
+        return {"stopped": True, "exchanges": 7, "gaps": 1}
+
+    def close(self) -> None:
+        pass
+
+    def forget(self) -> None:
+        pass
+
+
+Scenario = Callable[[Any, Any, Sink], Coroutine[Any, Any, None]]
+
+
+def play(scenario: Scenario, tmp_path: Path, **options: object) -> Sink:
+    """Run a scenario with a recorder that is recording into a sink."""
+    sink = Sink()
+
+    async def main() -> None:
+        addon = record.Recorder()
+        with taddons.context(Proxyserver(), addon) as context:
+            context.configure(addon, polltape_dir=str(tmp_path), polltape_helper="/bin/true", **options)
+            addon._helper = sink
+            await scenario(addon, context, sink)
+
+    asyncio.run(main())
+    return sink
+
+
+def a_flow(**changes: Any) -> http.HTTPFlow:
+    flow = tflow.tflow(resp=True)
+    flow.response.timestamp_end = 946681203.5
+    for name, value in changes.items():
+        setattr(flow, name, value)
+    return flow
+
+
+async def pass_through(addon: Any, flow: http.HTTPFlow) -> None:
+    addon.requestheaders(flow)
+    addon.request(flow)
+    await addon.responseheaders(flow)
+    await addon.response(flow)
+
+
+# ---------------------------------------------------------------------------------------------- pieces
+
+
+def test_ids_are_version_7_and_rise() -> None:
+    new_id = record.Uuid7()
+    ids = [new_id() for _ in range(2_000)]
+    assert ids == sorted(set(ids))
+    assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", i) for i in ids)
+
+
+@pytest.mark.parametrize(
+    ("mode", "tls", "host_header", "scheme", "keep", "expected"),
+    [
+        ("regular", False, "shop.example", "http", False, ("http", "shop.example", 80)),
+        ("regular", False, "shop.example:8080", "http", False, ("http", "shop.example", 8080)),
+        ("regular", True, "Shop.Example", "http", False, ("https", "shop.example", 443)),
+        ("regular", False, "[::1]:9", "http", False, ("http", "::1", 9)),
+        ("regular", False, None, "http", False, ("http", "address", 22)),
+        ("reverse:https://up.example", False, "up.example", "https", False, ("https", "up.example", 443)),
+        ("reverse:https://up.example", False, "me:81", "https", True, ("http", "me", 81)),
+        ("reverse:https://up.example", True, "me", "https", True, ("https", "me", 443)),
+        ("transparent", True, "shop.example", "https", False, ("https", "shop.example", 443)),
+    ],
+)
+def test_the_row_names_what_the_client_named(
+    mode: str, tls: bool, host_header: str | None, scheme: str, keep: bool, expected: tuple[str, str, int]
+) -> None:
+    flow = a_flow()
+    flow.client_conn.proxy_mode = ProxyMode.parse(mode)
+    flow.client_conn.timestamp_tls_setup = 1.0 if tls else None
+    flow.request.data.scheme = scheme.encode()
+    flow.request.host_header = host_header
+    assert record.named_target(flow, keep) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ("polltape_dirr=x", "no such option: polltape_dirr (there are polltape_body_cap, polltape_dir, "),
+        ("polltape_timeout=soon", "polltape_timeout=soon: must be a whole number"),
+        ("polltape_rotate=0", "polltape_rotate=0: must be at least 1 second"),
+        ("polltape_filter=~zz", "polltape_filter=~zz: "),
+        ("polltape_helper=/nowhere/polltape", "polltape_helper=/nowhere/polltape: no such program"),
+        ("polltape_on_failure=ignore", "polltape_on_failure=ignore: must be one of stop, continue"),
+        ("polltape_key=none", "polltape_key=none: must be one of file, ephemeral"),
+        ("polltape_body_cap=huge", "polltape_body_cap=huge: no size like 16m"),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(option: str, complaint: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        addon = record.Recorder()
+        with taddons.context() as context:
+            context.options.set(option, defer=True)
+            context.master.addons.add(addon)
+            addon.configure(set(context.options.keys()))
+
+    asyncio.run(main())
+    [line] = [found.getMessage() for found in caplog.records if found.levelname == "ERROR"]
+    assert line.startswith(f"polltape: {complaint}")
+
+
+def test_an_option_given_twice_is_refused() -> None:
+    twice = type("Twice", (), {"val": ["a", "b"]})()
+    assert record.option_complaint("polltape_dir", twice) == "polltape_dir is given 2 times"
+    assert record.option_complaint("polltape_timeout", "5") == "polltape_timeout=5: must be of type int"
+    assert record.option_complaint("polltape_timeout", 5) is None
+
+
+def test_options_hold_while_recording(tmp_path: Path) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        with pytest.raises(exceptions.OptionsError, match="polltape_filter cannot be changed"):
+            context.configure(addon, polltape_filter="~m PUT")
+
+    play(scenario, tmp_path)
+
+
+# ----------------------------------------------------------------------------------------------- hooks
+
+
+def test_an_exchange_is_one_frame_with_all_there_is(tmp_path: Path) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        flow = a_flow()
+        flow.request.headers = http.Headers([(b"a", b"1"), (b"A", b"\xe9"), (b"host", b"shop.example")])
+        flow.request.data.path = b"/caf\xe9?q"
+        flow.response.trailers = http.Headers([(b"t", b"2")])
+        await pass_through(addon, flow)
+
+    sink = play(scenario, tmp_path)
+    [head] = sink.frames
+    assert (head["kind"], head["seq"], head["method"], head["target"]) == ("exchange", 1, "GET", "/caf\xe9?q")
+    assert head["request_headers"] == [["a", "1"], ["A", "\xe9"], ["host", "shop.example"]]
+    assert head["response_trailers"] == [["t", "2"]]
+    assert head["times"] == [946681200, 946681201, 946681202, 946681203.5]
+    assert head["mono"] == sorted(head["mono"])
+    assert None not in head["mono"]
+    assert (head["status"], head["reason"], head["error"]) == (200, "OK", None)
+    assert head["client_address"] == "127.0.0.1:22"
+    assert sink.bodies == [b"content" + b"message"]
+
+
+def test_a_body_is_cut_at_the_cap_and_its_size_kept(tmp_path: Path) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        await pass_through(addon, a_flow())
+
+    sink = play(scenario, tmp_path, polltape_body_cap="3")
+    assert sink.frames[0]["request_body"] == {"size": 7, "kept": 3}
+    assert sink.bodies == [b"conmes"]
+
+
+def test_an_error_takes_the_place_of_the_response(tmp_path: Path) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        flow = tflow.tflow(err=True)
+        addon.requestheaders(flow)
+        addon.request(flow)
+        await addon.error(flow)
+
+    [head] = play(scenario, tmp_path).frames
+    assert head["error"] == "error"
+    assert head["times"][2:] == [None, 946681207]
+    assert "status" not in head
+
+
+def test_a_streamed_response_is_handed_over_before_its_body(tmp_path: Path) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        flow = a_flow()
+        flow.response.stream = True
+        flow.response.data.content = None
+        await pass_through(addon, flow)
+
+    provisional, final = play(scenario, tmp_path).frames
+    assert (provisional["kind"], final["kind"]) == ("provisional", "exchange")
+    assert provisional["id"] == final["id"]
+    assert final["response_body"] == {"size": None, "kept": None}
+    assert final["streamed"]
+
+
+def test_a_response_that_a_later_addon_streams_is_too(tmp_path: Path) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        flow = a_flow()
+        addon.requestheaders(flow)
+        addon.request(flow)
+        await addon.responseheaders(flow)
+        flow.response.stream = True
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    assert [head["kind"] for head in play(scenario, tmp_path).frames] == ["provisional"]
+
+
+def test_what_the_filter_leaves_out_is_accounted_for(tmp_path: Path) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        for path in ("/no", "/yes", "/no"):
+            flow = a_flow()
+            flow.request.path = path
+            await pass_through(addon, flow)
+        addon._finish(sink)
+
+    exchange, stop = play(scenario, tmp_path, polltape_filter="~u yes").frames
+    assert (exchange["seq"], exchange["skipped"]) == (2, [1])
+    assert (stop["kind"], stop["last"], stop["skipped"]) == ("stop", 3, [3])
+
+
+def test_a_provisional_row_is_taken_back_when_the_filter_decides_so(tmp_path: Path) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        flow = a_flow()
+        flow.response.stream = True
+        addon.requestheaders(flow)
+        await addon.responseheaders(flow)
+        flow.error = tflow.terr()
+        await addon.error(flow)
+
+    heads = play(scenario, tmp_path, polltape_filter="!~e").frames
+    assert [head["kind"] for head in heads] == ["provisional", "retract"]
+    assert heads[0]["id"] == heads[1]["id"]
+
+
+def test_what_is_under_way_is_handed_over_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        flow = tflow.tflow()
+        addon.requestheaders(flow)
+        addon.request(flow)
+        addon.done()
+
+    provisional, stop = play(scenario, tmp_path).frames
+    assert (provisional["kind"], provisional["target"]) == ("provisional", "/path")
+    assert (stop["kind"], stop["last"]) == ("stop", 1)
+    assert f"polltape recorded 7 exchanges (1 unfinished, 1 missing) in {tmp_path}" in caplog.text
+
+
+def test_flows_read_from_a_file_are_not_recorded(tmp_path: Path) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        await pass_through(addon, a_flow(live=False))
+
+    assert play(scenario, tmp_path).frames == []
+
+
+def test_a_failure_kills_the_exchange_at_hand_and_all_after_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        sink.broken = "the helper was killed by signal 9"
+        first, under_way, later = a_flow(), a_flow(), a_flow()
+        addon.requestheaders(under_way)
+        await pass_through(addon, first)
+        await addon.response(under_way)
+        addon.requestheaders(later)
+        for flow in (first, under_way, later):
+            assert flow.error is not None
+            assert flow.error.msg == flow.error.KILLED_MESSAGE
+        await asyncio.sleep(0)
+        assert context.master.should_exit.is_set()
+        with pytest.raises(SystemExit) as caught:
+            addon.done()
+        assert caught.value.code == 1
+
+    play(scenario, tmp_path)
+    [line] = [found.getMessage() for found in caplog.records if found.levelname == "ERROR"]
+    assert line.startswith("polltape: the helper was killed by signal 9; traffic stops here")
+
+
+def test_a_failure_is_counted_when_traffic_shall_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        sink.broken = "gone"
+        for _ in range(3):
+            flow = a_flow()
+            await pass_through(addon, flow)
+            assert flow.error is None
+        addon.done()
+
+    play(scenario, tmp_path, polltape_on_failure="continue")
+    assert "3 not recorded" in caplog.text
+    assert "UNRECORDED" in caplog.text
+
+
+def test_commands(tmp_path: Path) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        await pass_through(addon, a_flow())
+        assert f"records to {tmp_path}: 1 exchanges" in context.master.commands.call("polltape.status")
+        context.master.commands.call("polltape.rotate")
+        await asyncio.sleep(0)
+
+    assert play(scenario, tmp_path).frames[-1]["kind"] == "rotate"
+
+
+# ---------------------------------------------------------------------------------------------- the pipe
+
+
+def reading_helper(tmp_path: Path, sleep_s: float) -> list[str]:
+    """A program that waits, then copies its standard input to a file and answers."""
+    script = tmp_path / "reader.sh"
+    script.write_text(f'#!/bin/sh\nsleep {sleep_s}\ncat > "{tmp_path}/got"\necho \'{{"stopped": true}}\'\n')
+    script.chmod(0o755)
+    return [str(script)]
+
+
+def test_frames_of_many_waiting_writers_arrive_whole_and_in_order(tmp_path: Path) -> None:
+    async def main() -> None:
+        helper = record.Helper(reading_helper(tmp_path, 0.2), 20.0)
+        frames = [bytes([65 + n]) * 300_000 for n in range(12)]
+        puts = [asyncio.create_task(helper.put(data)) for data in frames]
+        await asyncio.sleep(0.05)
+        puts[8].cancel()  # whoever gives up waiting must not tear its frame
+        await asyncio.gather(*puts, return_exceptions=True)
+        helper.put_now(b"end", record.time.monotonic() + 20)
+        helper.close()
+        assert helper.hear(record.time.monotonic() + 20, "stopped")
+        helper._process.wait()
+        helper.forget()
+        assert (tmp_path / "got").read_bytes() == b"".join(frames) + b"end"
+
+    asyncio.run(main())
+
+
+def test_a_helper_that_takes_nothing_is_hung(tmp_path: Path) -> None:
+    async def main() -> None:
+        helper = record.Helper(["/bin/sleep", "60"], 0.1)
+        with pytest.raises(record.HelperError, match=r"took nothing for 0\.1 s"):
+            await helper.put(b"x" * 3_000_000)
+        helper.close()
+        os.kill(helper.pid, 9)
+        helper._process.wait()
+        helper.forget()
+
+    asyncio.run(main())
+
+
+def test_a_dead_helper_leaves_its_last_words(tmp_path: Path) -> None:
+    async def main() -> None:
+        helper = record.Helper(["/bin/sh", "-c", 'echo \'{"error": "disk full"}\'; exit 1'], 5.0)
+        with pytest.raises(record.HelperError, match=r"the helper ended with status 1: disk full"):
+            helper.hear(record.time.monotonic() + 20, "ready")
+        with pytest.raises(record.HelperError, match="disk full"):
+            await helper.put(b"x")
+        helper.close()
+        helper.forget()
+
+    asyncio.run(main())

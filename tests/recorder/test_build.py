@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import gzip
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from polltape.exchange import Body, Header
+from polltape.recorder.build import UNFINISHED, body_of, error_text, exchange_of, split_target, withheld
+from polltape.recorder.frames import BodyHead, Frame, Head
+
+HEAD: dict[str, Any] = {
+    "kind": "exchange",
+    "id": "id1",
+    "seq": 3,
+    "method": "PUT",
+    "scheme": "https",
+    "host": "shop.example",
+    "port": 443,
+    "target": "/a/secret?token=secret",
+    "http_version": "HTTP/1.1",
+    "times": [1700000000.1234567, 1700000000.2, 1700000001.0, 1700000001.5],
+    "mono": [1, 2, 3, 4],
+    "request_headers": [["Authorization", "secret"], ["Content-Encoding", "gzip"]],
+    "request_body": {"size": 26, "kept": 26},
+    "status": 202,
+    "reason": "Accepted",
+    "response_headers": [["Location", "/secret"]],
+    "response_trailers": [["T", "secret"]],
+    "response_body": {"size": 6, "kept": 6},
+    "client_address": "10.0.0.9:1",
+}
+
+
+def frame(request: bytes = gzip.compress(b"secret"), response: bytes = b"secret", **changes: Any) -> Frame:
+    return Frame(msgspec.convert({**HEAD, **changes}, Head), request, response)
+
+
+def test_a_frame_becomes_an_exchange() -> None:
+    exchange = exchange_of(frame(), "s1")
+    assert exchange.session_id == "s1"
+    assert (exchange.path, exchange.query) == ("/a/secret", "token=secret")
+    assert exchange.request_started_at == datetime(2023, 11, 14, 22, 13, 20, 123457, tzinfo=UTC)
+    assert exchange.response_ended_mono_ns == 4
+    assert exchange.request_headers[0] == Header("Authorization", "secret")
+    assert exchange.request_body == Body(26, 6, b"secret")
+    assert exchange.response_body == Body(6, 6, b"secret")
+
+
+def test_a_provisional_one_is_unfinished() -> None:
+    nothing = {"times": [1.0, None, None, None], "status": None, "response_body": {}, "request_body": {}}
+    exchange = exchange_of(frame(b"", b"", kind="provisional", **nothing), "s1")
+    assert exchange.error == UNFINISHED
+    assert exchange.request_body.not_stored == "unfinished"
+    assert exchange.response_body == Body()
+
+
+def test_a_streamed_body_is_not_stored() -> None:
+    headers = [["Content-Length", "12345"]]
+    exchange = exchange_of(frame(response=b"", streamed=True, response_body={}, response_headers=headers), "s")
+    assert exchange.response_body == Body(wire_size=12345, not_stored="streamed")
+
+
+@pytest.mark.parametrize(
+    ("info", "raw", "encoding", "cap", "expected"),
+    [
+        (BodyHead(0, 0), b"", None, 9, Body(0, 0, b"")),
+        (BodyHead(9, 3), b"abc", None, 9, Body(9, 9, b"abc", truncated=True)),
+        (BodyHead(5, 5), b"abcde", None, 3, Body(5, 5, b"abc", truncated=True)),
+        (BodyHead(26, 26), gzip.compress(b"abcdef"), "gzip", 3, Body(26, None, b"abc", truncated=True)),
+        (BodyHead(3, 3), b"abc", "gzip", 9, Body(3, not_stored="broken gzip")),
+        (BodyHead(3, 3), b"abc", "lz4", 9, Body(3, not_stored="unknown content coding")),
+    ],
+)
+def test_bodies(info: BodyHead, raw: bytes, encoding: str | None, cap: int, expected: Body) -> None:
+    headers = (Header("content-encoding", encoding),) if encoding else ()
+    assert body_of(info, raw, headers, cap) == expected
+
+
+def test_what_no_url_may_hold_is_percent_encoded() -> None:
+    assert split_target("/a b/\xe9?x=\x01") == ("/a%20b/%E9", "x=%01")
+    assert split_target("/a?") == ("/a", "")
+    assert split_target("*") == ("*", None)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Certificate verify failed: expired", "TLS failure: Certificate verify failed: expired"),
+        ("[Errno 111] Connect call failed ('127.0.0.1', 1)", "refused: "),
+        ("connection timed out", "timeout: "),
+        ("[Errno -2] Name or service not known", "name not found: "),
+        ("server closed connection", "reset: "),
+        ("Connection killed.", "killed: "),
+        ("HTTP/1 protocol error: bad", "failed: "),
+    ],
+)
+def test_errors_are_told_by_kind(message: str, expected: str) -> None:
+    assert error_text(message).startswith(expected)
+
+
+def test_withheld_keeps_no_value() -> None:
+    exchange = exchange_of(frame(error="reset by secret"), "s1")
+    kept = withheld(exchange)
+    assert "secret" not in repr(kept)
+    assert "10.0.0.9" not in repr(kept)
+    assert (kept.exchange_id, kept.status, kept.host) == ("id1", 202, "shop.example")
+    assert kept.request_headers[0] == Header("Authorization", "")
+    assert kept.response_body == Body(6, 6, not_stored="redaction failed")
+    assert kept.error == "reset"

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from polltape.recorder import addon_record as addon
+from polltape.recorder.frames import FRAMES_VERSION, Frame, FrameReader
+
+HEAD = {"kind": "exchange", "id": "i", "request_body": {"size": 9, "kept": 3}, "response_body": {"kept": 4}}
+
+
+def frames(count: int = 3) -> list[bytes]:
+    return [addon.frame(number, {**HEAD, "seq": number}, b"abc", b"defg") for number in range(1, count + 1)]
+
+
+@pytest.fixture
+def pipe() -> Iterator[Callable[[bytes], FrameReader]]:
+    """Gives a reader of a pipe that holds the bytes and then ends."""
+    descriptors: list[int] = []
+
+    def reader(data: bytes) -> FrameReader:
+        reading, writing = os.pipe()
+        descriptors.append(reading)
+
+        def fill() -> None:
+            with os.fdopen(writing, "wb") as file:
+                file.write(data)
+
+        threading.Thread(target=fill).start()
+        return FrameReader(reading)
+
+    yield reader
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+Pipe = Callable[[bytes], FrameReader]
+
+
+def whole(reader: FrameReader) -> list[Frame]:
+    return [frame for frame in reader.frames() if frame is not None]
+
+
+def test_the_helper_reads_what_the_addon_writes(pipe: Pipe) -> None:
+    reader = pipe(b"".join(frames()))
+    found = whole(reader)
+    assert [(frame.head.seq, frame.request_body, frame.response_body) for frame in found] == [
+        (number, b"abc", b"defg") for number in (1, 2, 3)
+    ]
+    assert found[0].head.request_body.size == 9
+    assert (reader.damaged, reader.torn) == (0, False)
+    assert FRAMES_VERSION == addon.FRAMES_VERSION
+
+
+def test_cut_at_any_byte_no_half_frame_is_read(pipe: Pipe) -> None:
+    one, two = frames(2)
+    for length in range(len(two)):
+        reader = pipe(one + two[:length])
+        assert len(whole(reader)) == 1
+        assert reader.torn == (length > 0)
+
+
+def test_a_large_frame_arrives_in_pieces(pipe: Pipe) -> None:
+    body = os.urandom(3_000_000)
+    head = {**HEAD, "request_body": {"kept": len(body)}}
+    [frame] = whole(pipe(addon.frame(1, head, body, b"z")))
+    assert (frame.request_body, frame.response_body) == (body, b"z")
+
+
+def test_a_frame_with_a_wrong_checksum_is_counted_and_left_out(pipe: Pipe) -> None:
+    one, two, three = frames()
+    reader = pipe(one + two[:-1] + b"!" + three)
+    assert [frame.head.seq for frame in whole(reader)] == [1, 3]
+    assert reader.damaged == 1
+
+
+def test_a_missing_frame_is_counted(pipe: Pipe) -> None:
+    one, _, three = frames()
+    reader = pipe(one + three)
+    assert len(whole(reader)) == 2
+    assert reader.damaged == 1
+
+
+def test_a_head_that_is_none_is_counted(pipe: Pipe) -> None:
+    reader = pipe(addon.frame(1, {"kind": 7}))
+    assert whole(reader) == []
+    assert reader.damaged == 1
+
+
+def test_silence_is_told(pipe: Pipe) -> None:
+    reading, writing = os.pipe()
+    found = FrameReader(reading).frames(idle_s=0.001)
+    assert next(found) is None
+    os.write(writing, frames(1)[0])
+    assert next(found) is not None
+    os.close(writing)
+    assert list(found) == []
+    os.close(reading)
+
+
+def test_the_module_is_not_loaded_with_the_package() -> None:
+    """addon_record imports mitmproxy: nothing of ours may import it."""
+    source = importlib.import_module("polltape.recorder.helper")
+    assert not hasattr(source, "addon_record")

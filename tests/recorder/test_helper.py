@@ -1,0 +1,348 @@
+"""The helper in this process: frames in through a pipe, a capture folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from polltape.capture.coverage import coverage_path, read_coverage, read_session
+from polltape.errors import InputError, UsageError
+from polltape.exchange import Exchange, Header, from_table
+from polltape.recorder.addon_record import frame
+from polltape.recorder.convert import convert_spool, dead_sessions, lock_path, recover, spool_path, take_lock
+from polltape.recorder.frames import FrameReader
+from polltape.recorder.helper import Plan, Recording, serve
+
+WALL = datetime(2025, 11, 23, 12, 0, 0, tzinfo=UTC).timestamp()
+SESSION = "01900000-0000-7000-8000-000000000001"
+
+
+class Marks:
+    """Stands for the redactor: marks what passed it; breaks on /breaks."""
+
+    def redact(self, exchange: Exchange) -> Exchange:
+        if exchange.path == "/breaks":
+            raise ValueError("secret")
+        return dataclasses.replace(exchange, client="redacted", request_headers=())
+
+
+def exchange_head(seq: int, **changes: Any) -> dict[str, Any]:
+    head = {
+        "kind": "exchange",
+        "id": f"id{seq}",
+        "seq": seq,
+        "method": "GET",
+        "scheme": "http",
+        "host": "shop.example",
+        "port": 80,
+        "target": f"/jobs/{seq}",
+        "times": [WALL + seq, WALL + seq, WALL + seq, WALL + seq],
+        "mono": [1, 2, 3, 4],
+        "status": 202,
+        "request_headers": [["Authorization", "secret"]],
+        "request_body": {"size": 6, "kept": 6},
+        "response_body": {"size": 0, "kept": 0},
+    }
+    return {**head, **changes}
+
+
+START = {"kind": "start", "wall": WALL, "mono": 0, "filter": "~c 202"}
+
+
+def stop(last: int, **changes: Any) -> dict[str, Any]:
+    return {"kind": "stop", "wall": WALL + 60, "mono": 60_000_000_000, "last": last, **changes}
+
+
+def stream(*heads: dict[str, Any]) -> bytes:
+    numbered = enumerate(heads, start=1)
+    return b"".join(frame(n, head, b"secret" if "id" in head else b"") for n, head in numbered)
+
+
+def record(directory: Path, data: bytes, session: str = SESSION, **options: Any) -> Recording:
+    """Record what the pipe holds."""
+    reading, writing = os.pipe()
+
+    def fill() -> None:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(data)
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    try:
+        return serve(Plan(directory, session, **options), Marks(), reading)
+    finally:
+        os.close(reading)
+        thread.join()
+
+
+def rows(directory: Path) -> list[Exchange]:
+    files = sorted(directory.glob("date=*/*.parquet"))
+    return [row for file in files for row in from_table(pq.ParquetFile(file).read())]
+
+
+def leftovers(directory: Path) -> list[Path]:
+    return list((directory / ".spool").iterdir())
+
+
+def test_frames_become_rows_and_coverage(tmp_path: Path) -> None:
+    recording = record(tmp_path, stream(START, exchange_head(1), exchange_head(2), stop(2)))
+    one, two = rows(tmp_path)
+    assert (one.seq, two.seq) == (1, 2)
+    assert (one.client, one.session_id, one.endpoint) == ("redacted", SESSION, "/jobs/{id}")
+    [coverage] = read_coverage(tmp_path)
+    assert (coverage.clean, coverage.gaps, coverage.filter) == (True, 0, "~c 202")
+    assert (coverage.started_at.timestamp(), coverage.ended_at.timestamp()) == (WALL, WALL + 60)
+    assert recording.exchanges == 2
+    assert leftovers(tmp_path) == []
+
+
+def test_the_end_without_a_stop_is_not_clean(tmp_path: Path) -> None:
+    data = stream(START, exchange_head(1), exchange_head(4), exchange_head(5))
+    record(tmp_path, data[:-3])
+    assert [row.seq for row in rows(tmp_path)] == [1, 4]
+    [coverage] = read_coverage(tmp_path)
+    assert not coverage.clean
+    assert coverage.gaps == 2
+    session = read_session(coverage_path(tmp_path, SESSION))
+    assert session is not None
+    assert session.torn == 1
+
+
+def test_numbers_that_the_filter_left_out_are_no_gap(tmp_path: Path) -> None:
+    record(tmp_path, stream(START, exchange_head(3, skipped=[1]), stop(6, skipped=[2, 5])))
+    assert read_coverage(tmp_path)[0].gaps == 2  # 4 and 6
+
+
+def test_the_last_state_of_an_exchange_is_its_row(tmp_path: Path) -> None:
+    unfinished = {"kind": "provisional", "status": None}
+    data = stream(
+        START,
+        exchange_head(1, **unfinished),
+        exchange_head(2, **unfinished),
+        exchange_head(3, **unfinished),
+        exchange_head(1),
+        {"kind": "retract", "id": "id3", "seq": 3},
+        stop(3),
+    )
+    recording = record(tmp_path, data)
+    assert [(row.seq, row.status) for row in rows(tmp_path)] == [(1, 202), (2, None)]
+    assert recording.session.coverage.gaps == 0
+
+
+def test_what_cannot_be_redacted_is_kept_without_content(tmp_path: Path) -> None:
+    recording = record(tmp_path, stream(START, exchange_head(1, target="/breaks?secret"), stop(1)))
+    [row] = rows(tmp_path)
+    assert recording.withheld == 1
+    assert "secret" not in repr(row)
+    assert row.request_headers == (Header("Authorization", ""),)
+
+
+def test_no_raw_byte_reaches_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is ever written, the spool included, passes os.write."""
+    written = bytearray()
+    real = os.write
+
+    def spy(descriptor: int, data: bytes) -> int:
+        written.extend(data)
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", spy)
+    heads = [exchange_head(1, target="/breaks"), exchange_head(2, kind="provisional", target="/breaks")]
+    record(tmp_path, stream(START, *heads, stop(2)))
+    assert b"breaks" not in written
+    assert b"secret" not in written
+    assert b"polltape-spool" in written
+
+
+def test_rotation_carries_over_what_is_under_way(tmp_path: Path) -> None:
+    unfinished = {"kind": "provisional", "status": None}
+    rotate = {"kind": "rotate", "wall": WALL, "mono": 1}
+    data = stream(
+        START,
+        exchange_head(1),
+        exchange_head(2, **unfinished),
+        exchange_head(3, **unfinished),
+        rotate,
+        exchange_head(2),
+        rotate,
+        rotate,
+        stop(3),
+    )
+    record(tmp_path, data)
+    found = sorted((row.seq or 0, row.status) for row in rows(tmp_path))
+    assert found == [(1, 202), (2, 202), (3, None)]
+    assert leftovers(tmp_path) == []
+
+
+def test_spools_rotate_by_size_and_by_time(tmp_path: Path) -> None:
+    heads = [exchange_head(n) for n in range(1, 3)]
+    record(tmp_path / "size", stream(START, *heads, stop(2)), rotate_bytes=1)
+    record(tmp_path / "time", stream(START, *heads, stop(2)), rotate_s=0.0)
+    for name in ("size", "time"):
+        assert len(rows(tmp_path / name)) == 2
+        assert len(list((tmp_path / name).glob("date=*/*.parquet"))) == 2
+
+
+def killed(directory: Path, data: bytes, session: str = SESSION) -> None:
+    """What a helper leaves that takes the frames and is then killed: no finish, the lock let go."""
+    (directory / ".spool").mkdir(parents=True, exist_ok=True)
+    lock = take_lock(lock_path(directory, session))
+    assert lock is not None
+    recording = Recording(Plan(directory, session), Marks(), lock)
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(data)
+    for item in FrameReader(reading).frames():
+        assert item is not None
+        recording.take(item)
+    recording.give_up()
+    os.close(reading)
+    os.close(lock)
+
+
+def test_a_killed_session_is_recovered_with_its_gaps(tmp_path: Path) -> None:
+    killed(tmp_path, stream(START, exchange_head(1), exchange_head(4, skipped=[2]), exchange_head(5)))
+    assert dead_sessions(tmp_path) == [SESSION]
+    said: list[str] = []
+    done = recover(tmp_path, said.append)
+    assert (done.rows, done.sessions, done.gaps) == (3, 1, 1)
+    assert said == [f"{SESSION}: 3 exchanges (1 missing)"]
+    [coverage] = read_coverage(tmp_path)
+    assert (coverage.clean, coverage.gaps) == (False, 1)
+    assert coverage.ended_at.timestamp() == WALL + 5
+    assert leftovers(tmp_path) == []
+    assert recover(tmp_path).sessions == 0
+    assert len(rows(tmp_path)) == 3
+
+
+def test_a_torn_spool_is_recovered_to_its_last_whole_record(tmp_path: Path) -> None:
+    killed(tmp_path, stream(START, exchange_head(1), exchange_head(2)))
+    path = spool_path(tmp_path, SESSION, 1)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert recover(tmp_path).torn == 1
+    assert [row.seq for row in rows(tmp_path)] == [1]
+
+
+def test_a_crash_between_rename_and_removal_makes_no_duplicates(tmp_path: Path) -> None:
+    killed(tmp_path, stream(START, exchange_head(1), exchange_head(2)))
+    path = spool_path(tmp_path, SESSION, 1)
+    content = path.read_bytes()
+    convert_spool(tmp_path, path, None, None)
+    path.write_bytes(content)
+    recover(tmp_path)
+    assert [row.seq for row in rows(tmp_path)] == [1, 2]
+
+
+def test_living_sessions_are_left_alone(tmp_path: Path) -> None:
+    killed(tmp_path, stream(START, exchange_head(1)))
+    lock = take_lock(lock_path(tmp_path, SESSION))
+    assert lock is not None
+    assert take_lock(lock_path(tmp_path, SESSION)) is None
+    assert dead_sessions(tmp_path) == []
+    assert recover(tmp_path).sessions == 0
+    os.close(lock)
+    assert recover(tmp_path).rows == 1
+
+
+def test_the_next_recording_recovers_the_one_before(tmp_path: Path) -> None:
+    killed(tmp_path, stream(START, exchange_head(1)), SESSION)
+    record(tmp_path, stream(START, exchange_head(1), stop(1)), session=SESSION.replace("1", "2"))
+    assert len(rows(tmp_path)) == 2
+    assert len(read_coverage(tmp_path)) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    killed(tmp_path, stream(START, exchange_head(1)))
+    (tmp_path / "date=2025-11-23").write_text("in the way")
+    with pytest.raises(InputError, match=r"cannot recover \(.*(exists|Not a directory)") as caught:
+        recover(tmp_path)
+    assert "polltape recover" in (caught.value.hint or "")
+    assert spool_path(tmp_path, SESSION, 1).exists()
+
+
+def test_an_exchange_that_no_protocol_can_read_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import polltape.protocols
+
+    def breaks(exchange: Exchange) -> Exchange:
+        raise RecursionError
+
+    monkeypatch.setattr(polltape.protocols, "observe", breaks)
+    record(tmp_path, stream(START, exchange_head(1), stop(1)))
+    assert [row.endpoint for row in rows(tmp_path)] == [None]
+
+
+def test_one_session_is_recorded_once(tmp_path: Path) -> None:
+    (tmp_path / ".spool").mkdir()
+    lock = take_lock(lock_path(tmp_path, SESSION))
+    assert lock is not None
+    with pytest.raises(UsageError, match="being recorded already"):
+        record(tmp_path, stream(START))
+    os.close(lock)
+
+
+def test_a_step_of_the_wall_clock_is_seen(tmp_path: Path) -> None:
+    beats = [{"kind": "beat", "wall": WALL + n * 5, "mono": n * 5_000_000_000} for n in range(1, 4)]
+    back = [{"kind": "beat", "wall": WALL + n * 5 - 3600, "mono": n * 5_000_000_000} for n in range(4, 7)]
+    record(tmp_path, stream(START, *beats, *back))
+    session = read_session(coverage_path(tmp_path, SESSION))
+    assert session is not None
+    assert [mono // 5_000_000_000 for mono, _ in session.clock[:-1]] == [0, 3, 4, 6]
+
+
+# ------------------------------------------------------------------------------------------ the process
+
+
+def run_helper(directory: Path, data: bytes, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    """The helper as the addon starts it; its status and what it says."""
+    code = (
+        "import sys; from pathlib import Path; from polltape.recorder.helper import Plan, run\n"
+        "sys.exit(run(Plan(Path(sys.argv[1]), sys.argv[2]), 'ephemeral', int(sys.argv[3])))"
+    )
+    command = [sys.executable, "-c", code, str(directory), SESSION, *(arguments or ("1",))]
+    done = subprocess.run(command, input=data, capture_output=True, timeout=60, check=False)
+    assert done.stderr == b""
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_process_tells_its_counts(tmp_path: Path) -> None:
+    status, said = run_helper(tmp_path, stream(START, exchange_head(1), stop(2)))
+    assert status == 0
+    assert said == [
+        {"ready": True, "recovering": 0},
+        {"stopped": True, "exchanges": 1, "withheld": 0, "gaps": 1},
+    ]
+    [row] = rows(tmp_path)
+    assert row.key_id
+    assert "secret" not in repr(row.request_headers)
+
+
+def test_the_process_refuses_frames_of_another_version(tmp_path: Path) -> None:
+    status, said = run_helper(tmp_path, b"", "99")
+    assert status == 2
+    assert "the addon sends 99" in said[0]["error"]
+
+
+def test_the_process_tells_what_the_disk_says(tmp_path: Path) -> None:
+    (tmp_path / ".spool").write_text("in the way")
+    status, said = run_helper(tmp_path, stream(START))
+    assert status == 1
+    assert ".spool" in said[0]["error"]
+
+
+def test_the_process_is_protected() -> None:
+    code = (
+        "import resource, signal; from polltape.recorder.helper import protect; protect()\n"
+        "print(resource.getrlimit(resource.RLIMIT_CORE), signal.getsignal(signal.SIGINT).name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "(0, 0) SIG_IGN\n"
