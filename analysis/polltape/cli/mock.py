@@ -75,7 +75,12 @@ def mock(
 
 
 def _mock(
-    paths: tuple[str, ...], scenario: str | None, speed: float, complete_at: str, operation: str | None, seed: int | None
+    paths: tuple[str, ...],
+    scenario: str | None,
+    speed: float,
+    complete_at: str,
+    operation: str | None,
+    seed: int | None,
 ) -> Mock:
     """The mock that the arguments ask for.  Raises UsageError where they ask for none, or for two."""
     from polltape.mock.core import Mock

@@ -27,7 +27,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 from hashlib import sha256
 from math import isfinite
 from random import Random
@@ -48,9 +47,7 @@ _LEAK_PER_S: Final = 2.0  # the REST Admin API's standard rate
 _NO_SUCH: Final[Json] = {"errors": "Not Found"}
 _MISSING: Final[Json] = {"errors": {"checkout": "Required parameter missing or invalid"}}
 _LOCKED: Final[Json] = {"errors": "The checkout is being completed"}
-_UNAUTHORISED: Final[Json] = {
-    "errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"
-}
+_UNAUTHORISED: Final[Json] = {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
 _TOO_MANY: Final[Json] = {
     "errors": "Exceeded 2 calls per second for api client. Reduce request rates to resume uninterrupted service."
 }

@@ -29,7 +29,7 @@ Money = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,2})?$")]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Table(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class Table(msgspec.Struct, forbid_unknown_fields=True):
     """A table of a scenario file; a key that it does not have is refused."""
 
 
@@ -73,7 +73,7 @@ class Kind(Table):
             asked, lines = float(hint.date), [date_in(hint.date / speed, now)]
         else:
             numbers = hint if isinstance(hint, list) else [hint]
-            asked, lines = float(max(numbers)), [scaled_number(_spelled(number), speed) for number in numbers]  # type: ignore[type-var]
+            asked, lines = float(max(numbers)), [scaled_number(_spelled(number), speed) for number in numbers]
         return (*(Header("Retry-After", line) for line in lines), Header(WAIT_HEADER, exact(asked / speed)))
 
 

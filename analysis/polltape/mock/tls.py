@@ -50,9 +50,7 @@ def _made(folder: Path, names: list[str]) -> Certificates:
     found.chain.write_bytes(_pem(server) + _pem(authority))
     found.key.touch(mode=0o600)
     found.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return found
 

@@ -20,9 +20,26 @@ from polltape.protocols.shopify_checkout import parse_path
 Json = dict[str, Any]
 
 WRITABLE: Final = frozenset(
-    "applied_discount billing_address buyer_accepts_marketing customer_id customer_locale discount_code email "
-    "line_items note note_attributes phone presentment_currency shipping_address shipping_line source_identifier "
-    "source_name source_url user_id".split()
+    [
+        "applied_discount",
+        "billing_address",
+        "buyer_accepts_marketing",
+        "customer_id",
+        "customer_locale",
+        "discount_code",
+        "email",
+        "line_items",
+        "note",
+        "note_attributes",
+        "phone",
+        "presentment_currency",
+        "shipping_address",
+        "shipping_line",
+        "source_identifier",
+        "source_name",
+        "source_url",
+        "user_id",
+    ]
 )
 """Fields of a checkout that a client may set."""
 
@@ -42,19 +59,31 @@ COUNTRIES: Final = {
 }
 US_STATES: Final = dict(
     pair.split("=")
-    for pair in (
-        "AL=Alabama|AK=Alaska|AZ=Arizona|AR=Arkansas|CA=California|CO=Colorado|CT=Connecticut|DE=Delaware|"
-        "DC=District of Columbia|FL=Florida|GA=Georgia|HI=Hawaii|ID=Idaho|IL=Illinois|IN=Indiana|IA=Iowa|KS=Kansas|"
-        "KY=Kentucky|LA=Louisiana|ME=Maine|MD=Maryland|MA=Massachusetts|MI=Michigan|MN=Minnesota|MS=Mississippi|"
-        "MO=Missouri|MT=Montana|NE=Nebraska|NV=Nevada|NH=New Hampshire|NJ=New Jersey|NM=New Mexico|NY=New York|"
-        "NC=North Carolina|ND=North Dakota|OH=Ohio|OK=Oklahoma|OR=Oregon|PA=Pennsylvania|RI=Rhode Island|"
-        "SC=South Carolina|SD=South Dakota|TN=Tennessee|TX=Texas|UT=Utah|VT=Vermont|VA=Virginia|WA=Washington|"
-        "WV=West Virginia|WI=Wisconsin|WY=Wyoming"
-    ).split("|")
+    for pair in re.split(
+        r"\|\s*",
+        """AL=Alabama|AK=Alaska|AZ=Arizona|AR=Arkansas|CA=California|CO=Colorado|CT=Connecticut|DE=Delaware|
+        DC=District of Columbia|FL=Florida|GA=Georgia|HI=Hawaii|ID=Idaho|IL=Illinois|IN=Indiana|IA=Iowa|KS=Kansas|
+        KY=Kentucky|LA=Louisiana|ME=Maine|MD=Maryland|MA=Massachusetts|MI=Michigan|MN=Minnesota|MS=Mississippi|
+        MO=Missouri|MT=Montana|NE=Nebraska|NV=Nevada|NH=New Hampshire|NJ=New Jersey|NM=New Mexico|NY=New York|
+        NC=North Carolina|ND=North Dakota|OH=Ohio|OK=Oklahoma|OR=Oregon|PA=Pennsylvania|RI=Rhode Island|
+        SC=South Carolina|SD=South Dakota|TN=Tennessee|TX=Texas|UT=Utah|VT=Vermont|VA=Virginia|WA=Washington|
+        WV=West Virginia|WI=Wisconsin|WY=Wyoming""",
+    )
 )
-_ADDRESS: Final = (
-    "first_name last_name phone company address1 address2 city province province_code country country_code zip".split()
-)
+_ADDRESS: Final = [
+    "first_name",
+    "last_name",
+    "phone",
+    "company",
+    "address1",
+    "address2",
+    "city",
+    "province",
+    "province_code",
+    "country",
+    "country_code",
+    "zip",
+]
 
 
 def subject(path: str) -> str | None:
@@ -400,3 +429,50 @@ def _whole(value: object) -> int | None:
 
 def _code(names: Mapping[str, str], name: object) -> object:
     return next((code for code, known in names.items() if name in (code, known)), None)
+
+
+# ------------------------------------------------------------------------------------- recorded answers
+
+
+def sent_fields(body: object) -> Json:
+    """What a write's body sets on a checkout: its writable fields."""
+    checkout = body.get("checkout") if isinstance(body, dict) else None
+    if not isinstance(checkout, dict):
+        return {}
+    return {name: value for name, value in checkout.items() if name in WRITABLE}
+
+
+def echo(body: Json, fields: Json) -> None:
+    """Show a client's own fields in a recorded answer, in place: over the recorded ones, no new fields.
+
+    A line's price is summed up again; the totals stay as recorded, since taxes and discounts are the shop's.
+    """
+    holders = [body, body.get("payment")]
+    for checkout in (holder.get("checkout") for holder in holders if isinstance(holder, dict)):
+        if isinstance(checkout, dict):
+            for name in fields.keys() & checkout.keys():
+                checkout[name] = _over(name, fields[name], checkout[name])
+
+
+def _over(name: str, sent: Any, recorded: Any) -> Any:
+    if name.endswith("_address") and isinstance(sent, dict):
+        before = recorded if isinstance(recorded, dict) else None
+        return address(before.get("id", 1) if before else 1, sent, before)
+    if name == "line_items" and isinstance(sent, list) and isinstance(recorded, list):
+        return [
+            _over_line(item, recorded[min(i, len(recorded) - 1)] if recorded else {}) for i, item in enumerate(sent)
+        ]
+    if isinstance(sent, dict) and isinstance(recorded, dict):
+        return {**recorded, **sent}
+    return sent
+
+
+def _over_line(sent: Any, recorded: Any) -> Any:
+    if not isinstance(sent, dict) or not isinstance(recorded, dict):
+        return sent
+    merged = {**recorded, **sent}
+    try:
+        merged["line_price"] = money(Decimal(str(merged["price"])) * int(merged["quantity"]))
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        merged["line_price"] = recorded.get("line_price")
+    return merged

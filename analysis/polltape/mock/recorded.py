@@ -1,0 +1,367 @@
+"""The mock's side of a capture: which recorded answer a request gets, by binding and by elapsed time.
+
+=======================  ===================================================================================
+request                  answer
+=======================  ===================================================================================
+write (a submit)         the n-th new thing of a kind is bound to the n-th recorded one that has an operation of
+                         that kind, by submit time, after the last the last again; its m-th write of the kind
+                         gets the m-th recorded one of that thread, likewise
+the same write again     while its operation runs: the submit's answer; the clock goes on
+read of a running        by seconds since its submit, at the mock's speed (:meth:`Tape.at`)
+or ended operation
+reading that may open    a write of its own; after its end the final answer, until something else was written
+any other                the same method, template and query names: the path as recorded, else the n-th new path
+                         is bound to the n-th recorded one; by seconds since it was first asked
+nothing of that          404 that names the nearest recordings and what differs; nothing is forwarded
+=======================  ===================================================================================
+
+Bodies, query values and credentials take no part in matching.  Operations whose submit was not recorded are bound
+only where a read finds nothing else; their clock starts with the first read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from math import isfinite
+from random import Random
+from typing import Any, Final
+
+from polltape.exchange import Exchange, Observation
+from polltape.mock.messages import Request, Response
+from polltape.mock.nearest import no_match
+from polltape.mock.recording import Recording, Shape, Tape, Thread, shape_of, subject_of, tail_of
+from polltape.mock.rewriting import Change, Names, Rewriter, fresh
+from polltape.protocols import PROTOCOLS, shopify_checkout_server
+from polltape.protocols.base import Protocol
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ECHOES: Final = {"shopify-checkout": (shopify_checkout_server.sent_fields, shopify_checkout_server.echo)}
+"""For each protocol: the fields that a write sets, and how an answer shows them."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A client's operation: the tape that it is bound to and its own clock."""
+
+    tape: Tape
+    tail: str
+    started: float
+    write: bytes
+    names: Names
+    writes_before: int
+
+    def elapsed(self, now: float, speed: float) -> float:
+        """Seconds since the submit, on the tape's time line."""
+        return (now - self.started) * speed
+
+    def open(self, now: float, speed: float) -> bool:
+        """Whether it has not ended."""
+        return self.elapsed(now, speed) < self.tape.completes
+
+
+@dataclass(slots=True)
+class Thing:
+    """What a client works on (a checkout): the recorded threads it is bound to, and what was sent about it."""
+
+    subject: str
+    home: Thread | None = None
+    bound: dict[str, Thread] = field(default_factory=dict)
+    count: Counter[str] = field(default_factory=Counter)
+    fields: dict[str, Any] = field(default_factory=dict)
+    writes: int = 0
+
+
+@dataclass(slots=True)
+class Asked:
+    """A path of unknown traffic that a client asks for: which recorded path it is bound to, since when."""
+
+    path: str
+    since: float
+
+
+class Recorded:
+    """Answers as the module's text has it.  ``protocols`` as in :func:`polltape.protocols.observe`."""
+
+    def __init__(
+        self, recording: Recording, *, speed: float = 1.0, seed: int = 0, protocols: Sequence[Protocol] = PROTOCOLS
+    ) -> None:
+        self._recording = recording
+        self._speed = speed
+        self._seed = seed
+        self._protocols = protocols
+        self._rewriter = Rewriter.of(recording.authorities, speed)
+        self._threads: dict[str, list[Thread]] = {}
+        self.reset()
+
+    @property
+    def protocol(self) -> str:
+        """What it speaks, for the status page."""
+        names = {tape.protocol for thread in self._recording.threads for tape in _tapes(thread)}
+        return ", ".join(sorted(names)) or "recorded traffic"
+
+    def reset(self) -> None:
+        """As if nobody had asked yet."""
+        self._chance = Random(f"{self._seed}|names")
+        self._request_ids = Random(f"{self._seed}|requests")
+        self._things: dict[tuple[str, str], Thing] = {}
+        self._running: dict[tuple[str, str], Running] = {}
+        self._bound: Counter[str] = Counter()
+        self._asked: dict[tuple[Shape, str], Asked] = {}
+        self._paths: Counter[Shape] = Counter()
+
+    def answer(self, request: Request, now: float) -> Response:
+        """The answer to one request; see the module's text."""
+        seen = self._observed(request)
+        if seen is None:
+            return self._other(request, now, None)
+        if seen.role == "write" and seen.kind is not None:
+            return self._write(request, now, seen, seen.kind)
+        return self._read(request, now, seen)
+
+    def status(self, now: float) -> list[dict[str, Any]]:
+        """Every client's operation: kind, key, what it is bound to, its clock, when it ends."""
+        return [
+            {
+                "kind": running.tape.kind,
+                "key": running.tail,
+                "recorded": running.tape.operation_id,
+                "elapsed_s": round(running.elapsed(now, self._speed), 6),
+                "completes_s": running.tape.completes if isfinite(running.tape.completes) else None,
+                "state": "pending" if running.open(now, self._speed) else "ended",
+            }
+            for running in self._running.values()
+        ]
+
+    # --------------------------------------------------------------------------------------- operations
+
+    def _write(self, request: Request, now: float, seen: Observation, kind: str) -> Response:
+        subject = subject_of(seen.protocol, request.path)
+        if subject is not None and seen.keys:
+            running = self._running.get((seen.protocol, tail_of(seen.keys[0])))
+            if running is not None and running.write == _identity(request) and running.open(now, self._speed):
+                return self._submitted(request, now, running)
+        return self._script(request, now, seen, kind, subject)
+
+    def _script(self, request: Request, now: float, seen: Observation, kind: str, subject: str | None) -> Response:
+        """The next recorded write of that kind, and a clock where it opens an operation."""
+        thing = Thing("") if subject is None else self._thing(seen.protocol, subject)
+        script = self._next(thing, kind)
+        if script is None:
+            return no_match(self._recording, request)
+        recorded = script.submit if isinstance(script, Tape) else script
+        if recorded is None:
+            return no_match(self._recording, request)
+        thread = thing.bound.get(kind)
+        own = thread.subject if thread is not None else None
+        if subject is None and own is not None:
+            thing.subject = fresh(own, self._chance)
+            self._things[seen.protocol, thing.subject] = thing
+        names: Names = () if own is None else ((own, thing.subject),)
+        tail, names = self._tail(script, seen, own, thing, names)
+        self._take_fields(seen, request, thing)
+        if isinstance(script, Tape):
+            write = _identity(request)
+            running = Running(script, tail, now, write, names, thing.writes)
+            self._running[seen.protocol, tail] = running
+        elif recorded.status is not None and recorded.status < 300:
+            self._running.pop((seen.protocol, tail), None)
+        return self._said(recorded, request, now, seen.protocol, names)
+
+    def _tail(
+        self, script: Tape | Exchange, seen: Observation, own: str | None, thing: Thing, names: Names
+    ) -> tuple[str, Names]:
+        """The client's key for what is begun; names that the answer issues are minted."""
+        if seen.keys:
+            return tail_of(seen.keys[0]), names
+        recorded = script.tail if isinstance(script, Tape) else _issued_tail(script)
+        if recorded is None or own is None or recorded == own:
+            return thing.subject, names
+        where, _, issued = recorded.removeprefix(f"{own}|").rpartition("|")
+        minted = fresh(issued, self._chance)
+        return "|".join((thing.subject, where, minted)), (*names, (issued, minted))
+
+    def _read(self, request: Request, now: float, seen: Observation) -> Response:
+        tail = tail_of(seen.keys[0]) if seen.keys else ""
+        subject = subject_of(seen.protocol, request.path)
+        running = self._running.get((seen.protocol, tail))
+        thing = None if subject is None else self._things.get((seen.protocol, subject))
+        if running is not None and not self._begins_anew(running, seen, thing, now):
+            exchange, hold = running.tape.at(running.elapsed(now, self._speed))
+            return self._said(exchange, request, now, seen.protocol, running.names, hold / self._speed)
+        if seen.role == "opening-read" and seen.kind is not None and self._candidates(seen.kind):
+            return self._script(request, now, seen, seen.kind, subject)
+        return self._truncated(request, now, seen, tail, subject) or self._other(request, now, thing, seen.protocol)
+
+    def _begins_anew(self, running: Running, seen: Observation, thing: Thing | None, now: float) -> bool:
+        """An opening read after the end begins anew once something else was written."""
+        if seen.role != "opening-read" or thing is None or running.open(now, self._speed):
+            return False
+        return thing.writes > running.writes_before
+
+    def _truncated(
+        self, request: Request, now: float, seen: Observation, tail: str, subject: str | None
+    ) -> Response | None:
+        """A recorded operation without its submit, where other traffic has nothing to say; None for none."""
+        shape = shape_of(request.method, request.path, request.query)
+        found = [t.truncated[k] for t in self._recording.threads for k in t.truncated if k == seen.kind]
+        if shape in self._recording.others or subject is None or not found:
+            return None
+        number = self._bound[f"truncated {seen.kind}"]
+        self._bound[f"truncated {seen.kind}"] += 1
+        tape = self._pinned(str(seen.kind)) or found[min(number, len(found) - 1)]
+        names = _aligned(tape.tail, tail)
+        self._running[seen.protocol, tail] = Running(tape, tail, now, b"", names, 0)
+        exchange, hold = tape.at(0.0)
+        return self._said(exchange, request, now, seen.protocol, names, hold / self._speed)
+
+    # ------------------------------------------------------------------------------------------- binding
+
+    def _thing(self, protocol: str, subject: str) -> Thing:
+        return self._things.setdefault((protocol, subject), Thing(subject))
+
+    def _next(self, thing: Thing, kind: str) -> Tape | Exchange | None:
+        """The recorded write that this one gets; binds the thing where it is new for that kind."""
+        pinned = self._pinned(kind)
+        if pinned is not None:
+            thing.bound[kind] = thing.home = Thread(pinned.subject, {kind: [pinned]})
+            return pinned
+        if kind not in thing.bound:
+            thread = self._bind(thing, kind)
+            if thread is None:
+                return None
+            thing.bound[kind] = thread
+            thing.home = thing.home or thread
+        scripts = thing.bound[kind].scripts[kind]
+        index = thing.count[kind]
+        thing.count[kind] += 1
+        return scripts[min(index, len(scripts) - 1)]
+
+    def _bind(self, thing: Thing, kind: str) -> Thread | None:
+        """Its own thread where that has the kind, else the n-th that has one."""
+        candidates = self._candidates(kind)
+        number = self._bound[kind]
+        self._bound[kind] += 1
+        if thing.home is not None and kind in thing.home.scripts:
+            return thing.home
+        return candidates[min(number, len(candidates) - 1)] if candidates else None
+
+    def _candidates(self, kind: str) -> list[Thread]:
+        """Threads with an operation of the kind, by its submit; without any, those with a write of it."""
+        if kind not in self._threads:
+            playing = [thread for thread in self._recording.threads if thread.plays(kind)]
+            writing = [thread for thread in self._recording.threads if kind in thread.scripts]
+            self._threads[kind] = sorted(playing or writing, key=lambda thread: _begins(thread, kind))
+        return self._threads[kind]
+
+    def _pinned(self, kind: str) -> Tape | None:
+        pinned = self._recording.pinned
+        return pinned if pinned is not None and pinned.kind == kind else None
+
+    # -------------------------------------------------------------------------------------- other traffic
+
+    def _other(self, request: Request, now: float, thing: Thing | None, protocol: str | None = None) -> Response:
+        shape = shape_of(request.method, request.path, request.query)
+        recorded = self._recording.others.get(shape)
+        if recorded is None:
+            return no_match(self._recording, request)
+        asked = self._asked.get((shape, request.path))
+        if asked is None:
+            asked = self._asked[shape, request.path] = Asked(self._path(request, shape, recorded, thing), now)
+        takes = recorded[asked.path]
+        elapsed = round((now - asked.since) * self._speed, 6)
+        begin = takes[0].request_started_at
+        fitting = [take for take in takes if (take.request_started_at - begin).total_seconds() <= elapsed]
+        names = _aligned(asked.path, request.path, "/")
+        return self._said(fitting[-1], request, now, protocol, names)
+
+    def _path(self, request: Request, shape: Shape, recorded: dict[str, list[Exchange]], thing: Thing | None) -> str:
+        """The recorded path for a new one: the same, that of its own thread, else the n-th."""
+        if request.path in recorded:
+            return request.path
+        number = self._paths[shape]
+        self._paths[shape] += 1
+        home = thing.home.subject if thing is not None and thing.home is not None else None
+        own = [path for path in recorded if home is not None and home in path]
+        return own[0] if own else list(recorded)[min(number, len(recorded) - 1)]
+
+    # ----------------------------------------------------------------------------------------- answering
+
+    def _submitted(self, request: Request, now: float, running: Running) -> Response:
+        submit = running.tape.submit or running.tape.at(running.elapsed(now, self._speed))[0]
+        return self._said(submit, request, now, running.tape.protocol, running.names)
+
+    def _said(
+        self,
+        exchange: Exchange,
+        request: Request,
+        now: float,
+        protocol: str | None,
+        names: Names,
+        hold_s: float = 0.0,
+    ) -> Response:
+        change = self._change(protocol, names)
+        return self._rewriter.response(
+            exchange, request, now, names=names, change=change, hold_s=hold_s, chance=self._request_ids
+        )
+
+    def _change(self, protocol: str | None, names: Names) -> Change | None:
+        """How the answer shows what this client has sent about the thing, None where it has sent nothing."""
+        thing = self._things.get((protocol or "", names[0][1])) if names else None
+        if protocol is None or thing is None or not thing.fields:
+            return None
+        return partial(_ECHOES[protocol][1], fields=thing.fields)
+
+    def _take_fields(self, seen: Observation, request: Request, thing: Thing) -> None:
+        if seen.role == "write":
+            thing.writes += 1
+        if seen.protocol in _ECHOES:
+            thing.fields |= _ECHOES[seen.protocol][0](request.json())
+
+    def _observed(self, request: Request) -> Observation | None:
+        """What the request alone shows to the first protocol that knows it."""
+        exchange = Exchange("", request.method, "http", "mock", 80, request.path, _EPOCH, query=request.query)
+        for protocol in self._protocols:
+            if observations := protocol.observe(exchange):
+                return observations[0]
+        return None
+
+
+def _tapes(thread: Thread) -> list[Tape]:
+    played = [script for scripts in thread.scripts.values() for script in scripts if isinstance(script, Tape)]
+    return [*played, *thread.truncated.values()]
+
+
+def _begins(thread: Thread, kind: str) -> tuple[datetime, str]:
+    """When the thread's first operation of the kind was submitted; without one, its first write."""
+    scripts = thread.scripts[kind]
+    first = next((script.submit for script in scripts if isinstance(script, Tape)), None) or scripts[0]
+    exchange = first if isinstance(first, Exchange) else first.at(0.0)[0]
+    return exchange.request_started_at, exchange.exchange_id
+
+
+def _issued_tail(exchange: Exchange) -> str | None:
+    issued = [key for seen in exchange.observations for key in seen.issued]
+    return tail_of(issued[0]) if issued else None
+
+
+def _aligned(recorded: str, live: str, mark: str = "|") -> Names:
+    """The parts in which two names of the same build differ."""
+    ours, theirs = recorded.split(mark), live.split(mark)
+    if len(ours) != len(theirs):
+        return ()
+    pairs = [(_bare(a), _bare(b)) for a, b in zip(ours, theirs, strict=True) if a != b]
+    return tuple((a, b) for a, b in dict(pairs).items() if a and b)
+
+
+def _bare(part: str) -> str:
+    return part.removesuffix(".json")
+
+
+def _identity(request: Request) -> bytes:
+    """What makes two writes the same: method, path and body."""
+    return sha256(b"\0".join((request.method.encode(), request.path.encode("latin-1"), request.body))).digest()
