@@ -1,0 +1,191 @@
+"""``make demo``: a mock shop, the recorder in front, real clients; then the analysis, the report, the replay.
+
+Everything runs on this machine and through the real programs.  The recording is left in ``captures/demo``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+FOLDER = ROOT / "captures" / "demo"
+CLIENTS = HERE / "clients"
+SHOP = "demo-shop.myshopify.com"
+TOKEN = "shpat_0123456789abcdef0123456789abcdef"
+SEEN_ABANDONED_S = 32.0
+"""How long the recorder looks on after the forum client's last answer: only then it counts as abandoned."""
+
+POLLTAPE = (sys.executable, "-m", "polltape")
+
+
+def main() -> None:
+    """The whole demo, step by step."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    work = FOLDER / "work"
+    work.mkdir(parents=True)
+    step("1/5  A mock shop that answers 202 by elapsed time, and the recorder in front of it, with TLS.")
+    with shop() as mock, recorder(mock, work) as proxy:
+        say(f"shop {mock}, recorder on port {proxy}, recording to {shown(FOLDER)}")
+        step("2/5  Three clients buy: the forum's (ShopifyAPI), a polite one, one that polls too early.")
+        record_clients(proxy, work)
+    step("3/5  What the recording says.")
+    polltape("analyze", str(FOLDER))
+    report = FOLDER / "report.html"
+    polltape("analyze", str(FOLDER), "--format", "html", "--output", str(report))
+    step("4/5  The early poller's bug as one file, replayed against a mock made from it.")
+    operation = early_operation()
+    bug = FOLDER / "BUG.polltape"
+    polltape("bundle", str(FOLDER), "--operation", operation, "-o", str(bug))
+    polltape("replay", str(bug))
+    step("5/5  Which client has the bug? Each buys once more, from that mock.")
+    polltape("replay", str(bug), "--client", f"{sys.executable} {CLIENTS / 'early.py'}")
+    polltape("replay", str(bug), "--client", f"{sys.executable} {CLIENTS / 'polite.py'}", expected=1)
+    shutil.rmtree(work)
+    print(f"\nThe report lies in {report}\n")
+
+
+def record_clients(proxy: int, work: Path) -> None:
+    """Run the clients through the proxy; wait until the forum's checkout counts as abandoned."""
+    through = client_environment(proxy, work)
+    client("forum.py", through)
+    asked_last = time.monotonic()
+    running = [start_client(name, through) for name in ("polite.py", "early.py", "polite.py", "early.py")]
+    while any(process.poll() is None for _, process in running) or time.monotonic() < asked_last + SEEN_ABANDONED_S:
+        left = max(0, round(asked_last + SEEN_ABANDONED_S - time.monotonic()))
+        buying = sum(process.poll() is None for _, process in running)
+        progress(f"{buying} clients still buying; the forum's client has not asked again, {left} s until that counts")
+        time.sleep(0.5)
+    progress("")
+    for name, process in running:
+        finished(name, process)
+
+
+def early_operation() -> str:
+    """The id of the early poller's operation with the most RA001 findings."""
+    import json
+
+    text = polltape("analyze", str(FOLDER), "--format", "json", quiet=True)
+    analysis = json.loads(text)
+    early = [f["operation"] for f in analysis["findings"] if f["code"] == "RA001" and f["operation"]]
+    return str(max(sorted(set(early)), key=early.count))
+
+
+# ------------------------------------------------------------------------------------------- programs
+
+
+@contextmanager
+def shop() -> Iterator[str]:
+    """The mock shop; yields its address."""
+    command = [*POLLTAPE, "mock", "--scenario", str(HERE / "shop.toml"), "--port", "0"]
+    with running(command, os.environ, r"listening on (http://\S+)") as address:
+        yield address
+
+
+@contextmanager
+def recorder(mock: str, work: Path) -> Iterator[int]:
+    """mitmdump with the recorder, as a regular proxy; yields its port."""
+    mitmdump = shutil.which("mitmdump", path=str(Path(sys.executable).parent)) or "mitmdump"
+    command = [mitmdump, "-s", str(ROOT / "addons" / "record.py"), "-s", str(HERE / "route.py")]
+    settings = [f"polltape_dir={FOLDER}", f"confdir={work}", "connection_strategy=lazy", "listen_host=127.0.0.1"]
+    command += [part for setting in settings for part in ("--set", setting)] + ["--mode", "regular@0"]
+    environment = os.environ | {"DEMO_MOCK": mock, "SHOP": SHOP, "PYTHONUNBUFFERED": "1"}
+    with running(command, environment, r"listening at \S*?:(\d+)") as port:
+        yield int(port)
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str] | os._Environ[str], ready: str) -> Iterator[str]:
+    """A program in the background; yields what ``ready`` matches in its output, ends it with SIGINT."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    told = []
+    try:
+        for line in process.stdout:
+            told.append(line)
+            if match := re.search(ready, line):
+                yield match[1]
+                break
+        else:
+            raise SystemExit(f"{command[0]} did not start:\n{''.join(told)}")
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=30)
+        for line in rest.splitlines():
+            if "recorded" in line:
+                say(line.strip())
+
+
+def client_environment(proxy: int, work: Path) -> dict[str, str]:
+    """A client's environment: through the proxy, trusting its certificate, and nothing else."""
+    authority = str(work / "mitmproxy-ca-cert.pem")
+    environment = {name: value for name, value in os.environ.items() if name.upper() != "NO_PROXY"}
+    environment |= dict.fromkeys(("HTTPS_PROXY", "https_proxy"), f"http://127.0.0.1:{proxy}")
+    environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), authority)
+    return environment | {"SHOP": SHOP, "TOKEN": TOKEN}
+
+
+def start_client(name: str, environment: dict[str, str]) -> tuple[str, subprocess.Popen[str]]:
+    """A client in the background."""
+    command = [sys.executable, str(CLIENTS / name)]
+    return name, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def client(name: str, environment: dict[str, str]) -> None:
+    """A client, until it ends."""
+    finished(*start_client(name, environment))
+
+
+def finished(name: str, process: subprocess.Popen[str]) -> None:
+    """Tell what the client said."""
+    output, _ = process.communicate(timeout=120)
+    for line in output.splitlines():
+        say(f"{name:10} {line}")
+    if process.returncode:
+        raise SystemExit(f"{name} failed with status {process.returncode}")
+
+
+def polltape(*arguments: str, expected: int = 0, quiet: bool = False) -> str:
+    """Run a polltape command, showing it and what it prints; returns its standard output if quiet."""
+    if not quiet:
+        print(f"\n$ polltape {' '.join(shown(a) for a in arguments)}", flush=True)
+    done = subprocess.run([*POLLTAPE, *arguments], text=True, stdout=subprocess.PIPE if quiet else None, check=False)
+    if done.returncode != expected:
+        raise SystemExit(f"polltape {arguments[0]} ended with {done.returncode} instead of {expected}")
+    return done.stdout or ""
+
+
+# -------------------------------------------------------------------------------------------- telling
+
+
+def step(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def say(text: str) -> None:
+    print(f"   {text}", flush=True)
+
+
+def progress(text: str) -> None:
+    """One line that renews itself on a terminal, nothing elsewhere."""
+    if sys.stdout.isatty():
+        print(f"\r\033[K   {text}" if text else "\r\033[K", end="", flush=True)
+
+
+def shown(text: str | Path) -> str:
+    """Paths relative to the project, Python by its name."""
+    return str(text).replace(f"{ROOT}/", "").replace(sys.executable, "python")
+
+
+if __name__ == "__main__":
+    main()
