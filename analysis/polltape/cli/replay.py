@@ -1,0 +1,141 @@
+"""``polltape replay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from polltape.errors import UsageError
+
+if TYPE_CHECKING:
+    from polltape.exchange import Exchange
+    from polltape.replay.case import Case
+    from polltape.replay.runner import Replayed
+
+
+@click.command()
+@click.argument("path")
+@click.option("--operation", metavar="ID", help="Only this one; its id or the beginning of it. [default: all]")
+@click.option("--client", metavar="COMMAND", help="Run this client against the mock instead of the recorded requests.")
+@click.option("--client-timeout", type=click.FloatRange(min=0.1), default=120.0, show_default=True, metavar="SECONDS")
+@click.option("--target", metavar="URL", help="Send the requests to this server instead of the mock.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=env:VAR", help="A credential for the target.")
+@click.option("--allow-writes", multiple=True, metavar="HOST", help="Let requests that change something go to it.")
+@click.option(
+    "--timing",
+    type=click.Choice(["recorded", "asap", "obey"]),
+    default="recorded",
+    show_default=True,
+    help="As recorded, each as soon as its answers are there, or waiting as the server says now.",
+)
+@click.option("--speed", type=click.FloatRange(0.001, 1000), default=1.0, show_default=True, metavar="X")
+@click.option("--virtual", is_flag=True, help="In simulated time: nobody waits, twice the same to the byte.")
+@click.option("--record", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Keep what comes back.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def replay(
+    path: str,
+    operation: str | None,
+    client: str | None,
+    client_timeout: float,
+    target: str | None,
+    headers: tuple[str, ...],
+    allow_writes: tuple[str, ...],
+    timing: str,
+    speed: float,
+    virtual: bool,
+    record: Path | None,
+    form: str,
+) -> int:
+    """Replay a bug report or a recording, and say whether what was found there is found again.
+
+    PATH is a .polltape file, or a capture in any form that `polltape analyze` reads.  Exit status 0:
+    reproduced; 1: not reproduced.
+
+    \b
+    polltape replay BUG.polltape
+    polltape replay BUG.polltape --client 'python my_client.py'
+    polltape replay captures --operation shopify-checkout:0199a3 --speed 10
+    polltape replay BUG.polltape --target https://staging.example --header X-Api-Key=env:KEY
+    """
+    _check(client, target, headers or allow_writes, timing, speed, virtual)
+    from polltape.replay.telling import as_json, as_text, test_command
+
+    case = _case(path, operation)
+    if client is not None:
+        done = _by_client(case, client, client_timeout)
+    else:
+        done = _by_recording(case, target, headers, allow_writes, timing, speed, virtual)
+    if record is not None:
+        for file in done.write(record):
+            click.echo(f"recorded to {file}", err=True)
+    test = test_command(path, operation)
+    click.echo(as_json(done.verdict, test) if form == "json" else as_text(done.verdict, test), nl=False)
+    return 0 if done.verdict.reproduced else 1
+
+
+def _check(
+    client: str | None, target: str | None, for_target: object, timing: str, speed: float, virtual: bool
+) -> None:
+    """Raises UsageError for options that do not go together."""
+    if client is not None and (target is not None or virtual or speed != 1 or timing != "recorded"):
+        raise UsageError(
+            "--client runs at its own pace against the mock", hint="leave out --target, --virtual, --speed and --timing"
+        )
+    if target is not None and (virtual or speed != 1):
+        raise UsageError("--target is a real server", hint="leave out --virtual and --speed: its time is not ours")
+    if for_target and target is None:
+        raise UsageError("--header and --allow-writes are for a --target")
+
+
+def _case(path: str, operation: str | None) -> Case:
+    from polltape.cli.inputs import capture_of
+    from polltape.replay.bundle import is_bundle, read_bundle
+    from polltape.replay.case import case_of, find_operation
+
+    if not is_bundle(Path(path)):
+        return case_of(capture_of([path]), operation)
+    case = read_bundle(Path(path))
+    if operation is not None:
+        find_operation([target.operation_id for target in case.targets], operation)
+    return case
+
+
+def _by_recording(
+    case: Case,
+    target: str | None,
+    headers: tuple[str, ...],
+    allow_writes: tuple[str, ...],
+    timing: str,
+    speed: float,
+    virtual: bool,
+) -> Replayed:
+    from polltape.replay.runner import length_s, replay_on_mock, replay_on_target
+
+    if not virtual:
+        seconds = length_s(case, timing, speed)  # type: ignore[arg-type]
+        click.echo(f"replaying {len(case.exchanges)} exchanges, about {seconds:.0f} s", err=True)
+    if target is not None:
+        return replay_on_target(
+            case,
+            target,
+            timing=timing,  # type: ignore[arg-type]
+            headers=headers,
+            allow_writes=allow_writes,
+            said=_say,
+        )
+    return replay_on_mock(case, timing=timing, speed=speed, virtual=virtual, said=_say)  # type: ignore[arg-type]
+
+
+def _say(exchange: Exchange) -> None:
+    answer = exchange.error or exchange.status
+    click.echo(f"  {exchange.method} {exchange.endpoint} -> {answer}", err=True)
+
+
+def _by_client(case: Case, command: str, timeout_s: float) -> Replayed:
+    from polltape.cli.record import find_mitmdump, mitmdump_arguments
+    from polltape.replay.client import replay_by_client
+
+    recorder = [find_mitmdump(), *mitmdump_arguments(None, ())]
+    return replay_by_client(case, command, recorder=recorder, timeout_s=timeout_s)

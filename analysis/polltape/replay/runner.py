@@ -1,0 +1,133 @@
+"""A whole replay: the requests of a case against the mock, in virtual time or over sockets, or against a target."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from polltape.capture.keys import load_key
+from polltape.capture.parquet import write_exchanges
+from polltape.capture.redaction import Redactor
+from polltape.errors import InputError
+from polltape.exchange import Coverage, Exchange, Header
+from polltape.mock.core import Mock
+from polltape.mock.server import serving
+from polltape.operations.lives import operations_of
+from polltape.replay.case import Case, in_memory
+from polltape.replay.plan import Lifetime, Pace, Timing
+from polltape.replay.session import Manner, Server, Session
+from polltape.replay.sockets import Said, run_on_sockets
+from polltape.replay.target import check_writes, headers_given, peer_of, without_pseudonyms
+from polltape.replay.verdict import By, Verdict, judge
+from polltape.replay.virtual import run_virtually
+from polltape.replay.wire import ANSWER_WITHIN_S, Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay left: its exchanges, their coverage, the verdict."""
+
+    exchanges: tuple[Exchange, ...]
+    coverage: Coverage
+    verdict: Verdict
+
+    def write(self, directory: Path) -> list[Path]:
+        """Write it as a capture like any other; the files.  Raises InputError."""
+        try:
+            return write_exchanges(directory, f"replay-{self.coverage.session_id}", self.exchanges, [self.coverage])
+        except OSError as error:
+            raise InputError(f"cannot record to {directory}: {error.strerror}", hint="name another folder") from error
+
+
+def replay_on_mock(
+    case: Case, *, timing: Timing = "recorded", speed: float = 1.0, virtual: bool = False, said: Said | None = None
+) -> Replayed:
+    """Send the recording's own requests to a mock that is made of the same recording.
+
+    The mock speaks under the recorded names, so what comes back reads like the recording.
+    """
+    mock = Mock.from_capture(case.capture(), speed=speed)
+    pace = Pace(timing, speed)
+    if virtual:
+        session = Session(case.exchanges, _lifetimes(case), Manner(_fixed_id(case, pace), _beginning(case), pace))
+        run_virtually(session, mock)
+    else:
+        session = Session(case.exchanges, _lifetimes(case), Manner(_fresh_id(), datetime.now(UTC), pace))
+        with serving(mock, host="127.0.0.1", port=0) as url:
+            parts = urlsplit(url)
+            peer = Peer("http", parts.hostname or "127.0.0.1", parts.port or 80)
+            run_on_sockets(session, peer, as_recorded=True, said=said)
+    return _finished(case, session, "recording")
+
+
+def replay_on_target(
+    case: Case,
+    url: str,
+    *,
+    timing: Timing = "recorded",
+    headers: Sequence[str] = (),
+    allow_writes: Sequence[str] = (),
+    answer_within_s: float = ANSWER_WITHIN_S,
+    said: Said | None = None,
+) -> Replayed:
+    """Send the recording's requests to a real server, behind the brakes of :mod:`polltape.replay.target`.
+
+    What comes back is redacted with the user's key before anything else is done with it.
+    """
+    peer = peer_of(url)
+    given: tuple[Header, ...] = headers_given(headers)
+    check_writes(case.exchanges, peer, allow_writes)
+    manner = Manner(
+        _fresh_id(),
+        datetime.now(UTC),
+        Pace(timing, paced=False),
+        server=Server(peer.scheme, peer.host, peer.port),
+        prepare=without_pseudonyms(given),
+        clean=Redactor(load_key()).redact,
+    )
+    session = Session(case.exchanges, _lifetimes(case), manner)
+    run_on_sockets(session, peer, as_recorded=False, answer_within_s=answer_within_s, said=said)
+    return _finished(case, session, "target")
+
+
+def _finished(case: Case, session: Session, by: By) -> Replayed:
+    exchanges, coverage = tuple(session.exchanges()), session.coverage(case.tail_s)
+    capture = in_memory(exchanges, [coverage])
+    verdict = judge(case, capture, session.counterparts(), by)
+    return Replayed(exchanges, coverage, verdict)
+
+
+def _lifetimes(case: Case) -> list[Lifetime]:
+    """Every operation among the case's exchanges."""
+    known = {exchange.exchange_id: exchange for exchange in case.exchanges}
+    found = []
+    for operation in operations_of(case.capture()):
+        members = [known[member.seen.exchange_id] for member in operation.members]
+        start, end = min(e.request_started_at for e in members), max(e.last_instant for e in members)
+        found.append(Lifetime(operation.first.exchange_id, operation.truncated, start, end))
+    return found
+
+
+def _beginning(case: Case) -> datetime:
+    return min(exchange.request_started_at for exchange in case.exchanges)
+
+
+def _fresh_id() -> str:
+    return secrets.token_hex(8)
+
+
+def _fixed_id(case: Case, pace: Pace) -> str:
+    """The same for the same requests at the same pace: a virtual replay is the same twice, to the byte."""
+    text = "\n".join([repr(pace), *(exchange.exchange_id for exchange in case.exchanges)])
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def length_s(case: Case, timing: Timing, speed: float) -> float:
+    """About how long a replay in real time takes, in seconds; 0 where nothing is waited for."""
+    session = Session(case.exchanges, _lifetimes(case), Manner("", _beginning(case)))
+    return 0.0 if timing == "asap" else max(step.at_s + (step.latency_s or 0) for step in session.steps) / speed

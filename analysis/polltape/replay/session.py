@@ -1,0 +1,219 @@
+"""One replay, without clock or sockets: what to send next, and what came back as exchanges like any other.
+
+A driver (:mod:`~polltape.replay.virtual`, :mod:`~polltape.replay.sockets`) asks :meth:`Session.due_s` when a
+step is to go, sends :meth:`Session.outgoing`, and hands the answer to :meth:`Session.returned`.  Its seconds are
+those of the replay; instants that are stored are of the recording's pace: seconds × speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+
+from polltape.capture.content import decode
+from polltape.exchange import Body, Coverage, Exchange, Header, all_headers, first_header
+from polltape.operations.fold import FINAL
+from polltape.protocols import observe
+from polltape.replay.carrying import Carrier, Outgoing
+from polltape.replay.plan import Ended, Lifetime, Pace, Step, plan
+
+WAIT_HEADER: Final = "X-Polltape-Wait"
+"""The exact wait in seconds that the mock sends beside a hint that speed has made too coarse."""
+_HOP_BY_HOP: Final = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
+)
+_OF_THE_CODING: Final = frozenset({"accept-encoding", "content-encoding"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: the response, or the error in its place.  ``body`` is as transferred."""
+
+    status: int | None
+    reason: str = ""
+    headers: tuple[Header, ...] = ()
+    body: bytes = b""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instants:
+    """Seconds of the replay: request's first and last byte, response's first and last (None without one)."""
+
+    sent_s: float
+    sent_end_s: float
+    first_byte_s: float | None
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Whom the exchanges name as the server; None keeps what was recorded."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the exchanges of a replay are made.
+
+    ``session_id`` stands in every exchange; ``origin`` is the instant at which the replay began.  ``server``
+    is given where it is not the recorded one.  ``prepare`` is the last to change a request; ``clean`` makes
+    of an exchange one that may be stored.
+    """
+
+    session_id: str
+    origin: datetime
+    pace: Pace = Pace()  # noqa: RUF009 - frozen
+    server: Server | None = None
+    prepare: Callable[[Outgoing, Exchange, Carrier], Outgoing] = lambda outgoing, recorded, carrier: outgoing
+    clean: Callable[[Exchange], Exchange] = lambda exchange: exchange
+
+
+class Session:
+    """The state of one replay."""
+
+    def __init__(self, exchanges: Iterable[Exchange], operations: Sequence[Lifetime], manner: Manner) -> None:
+        recorded = list(exchanges)
+        self.steps: list[Step] = plan(recorded, operations)
+        self.manner = manner
+        self.skipped: set[int] = set()
+        self._carrier = Carrier(recorded)
+        self._ended: dict[int, Ended] = {}
+        self._over: set[int] = set()
+        self._returned: dict[int, Exchange] = {}
+
+    # -- sending
+
+    def has_ended(self, index: int) -> bool:
+        """Whether the answer to a step is there."""
+        return index in self._ended
+
+    def due_s(self, step: Step) -> float:
+        """When the step is to be sent; it must be ready."""
+        return self.manner.pace.due_s(step, self._ended)
+
+    def is_needless(self, step: Step) -> bool:
+        """Whether a client that obeys would not send it: it polls what has ended."""
+        reads = step.exchange.request_body.content is None and any(o.role == "read" for o in step.exchange.observations)
+        return self.manner.pace.timing == "obey" and reads and step.behind in self._over
+
+    def skip(self, step: Step, now_s: float) -> None:
+        """Leave the step out."""
+        self.skipped.add(step.index)
+        self._over.add(step.index)
+        self._ended[step.index] = Ended(now_s)
+
+    def outgoing(self, step: Step) -> Outgoing:
+        """The step's request as it is to be sent now."""
+        made = self._carrier.outgoing(step.exchange)
+        headers = tuple(h for h in made.headers if h.name.lower() not in _HOP_BY_HOP | _OF_THE_CODING)
+        return self.manner.prepare(replace(made, headers=headers), step.exchange, self._carrier)
+
+    # -- what came back
+
+    def returned(self, step: Step, sent: Outgoing, instants: Instants, answer: Answer) -> Exchange:
+        """Take the answer to a step; the exchange that it makes."""
+        raw = observe(self._exchange(step, sent, instants, answer))
+        if answer.error is None:
+            self._carrier.learn(step.exchange, raw)
+        asked_s = _exact_wait(answer)
+        if asked_s is None and raw.instruction is not None:
+            asked_s = raw.instruction.asked_s
+        self._ended[step.index] = Ended(instants.end_s, asked_s)
+        if any(o.state in FINAL for o in raw.observations):
+            self._over.add(step.index)
+        self._returned[step.index] = kept = self._kept(step, raw, answer)
+        return kept
+
+    def _kept(self, step: Step, raw: Exchange, answer: Answer) -> Exchange:
+        """The exchange as it may be stored.
+
+        Equal bodies are told by their digests, which are keyed and of unredacted content: those of the
+        recording stay, so that what was one write there is one write here.  So does who sent it.
+        """
+        clean = self.manner.clean(raw)
+        clean = clean if clean is raw else observe(clean)
+        body = replace(clean.request_body, digest=step.exchange.request_body.digest)
+        kept = replace(clean, request_body=body, client=step.exchange.client)
+        exact_s, speed = _exact_wait(answer), self.manner.pace.speed
+        if speed != 1 and exact_s is not None and kept.instruction is not None and kept.instruction.asked_s is not None:
+            kept = replace(kept, instruction=replace(kept.instruction, asked_s=round(exact_s * speed, 6)))
+        return kept
+
+    def _exchange(self, step: Step, sent: Outgoing, instants: Instants, answer: Answer) -> Exchange:
+        recorded, server = step.exchange, self.manner.server
+        here = Server(recorded.scheme, recorded.host, recorded.port) if server is None else server
+        no_answer = answer.error is not None
+        return Exchange(
+            exchange_id=_digest(self.manner.session_id, step.index),
+            session_id=self.manner.session_id,
+            seq=step.index + 1,
+            method=sent.method,
+            scheme=here.scheme,
+            host=here.host,
+            port=here.port,
+            path=sent.path,
+            query=sent.query,
+            http_version="HTTP/1.1",
+            request_started_at=self.instant(instants.sent_s),
+            request_ended_at=self.instant(instants.sent_end_s),
+            response_started_at=None if instants.first_byte_s is None else self.instant(instants.first_byte_s),
+            response_ended_at=self.instant(instants.end_s),
+            request_headers=sent.headers,
+            request_body=Body(wire_size=len(sent.body), size=len(sent.body), content=sent.body or None),
+            status=answer.status,
+            reason=answer.reason or None,
+            response_headers=answer.headers,
+            response_body=Body() if no_answer else _body(answer),
+            error=answer.error,
+            key_id=recorded.key_id,
+        )
+
+    def instant(self, seconds: float) -> datetime:
+        """Seconds of the replay as an instant at the recording's pace."""
+        return self.manner.origin + timedelta(seconds=seconds * self.manner.pace.speed)
+
+    def exchanges(self) -> list[Exchange]:
+        """What came back until now, by request start."""
+        return sorted(self._returned.values(), key=lambda e: (e.request_started_at, e.exchange_id))
+
+    def counterparts(self) -> dict[str, str]:
+        """For each recorded exchange that was sent again, the id of the new one."""
+        return {self.steps[index].exchange.exchange_id: e.exchange_id for index, e in self._returned.items()}
+
+    def coverage(self, tail_s: float) -> Coverage:
+        """From the first request to as long behind the last answer as the recording went on.
+
+        Nothing is waited for: the replay has sent all there is to send, so nothing can follow any more.
+        Without it an operation that was abandoned could never be told from one that was cut off.
+        """
+        last = max((e.last_instant for e in self._returned.values()), default=self.manner.origin)
+        end = last + timedelta(seconds=tail_s)
+        return Coverage(self.manner.session_id, self.manner.origin, end, source="replay")
+
+
+def _body(answer: Answer) -> Body:
+    decoded = decode(answer.body, ",".join(all_headers(answer.headers, "Content-Encoding")))
+    if decoded.content is None:
+        return Body(wire_size=len(answer.body), not_stored=decoded.problem)
+    size = len(decoded.content) if decoded.complete else None
+    return Body(len(answer.body), size, decoded.content or None, truncated=not decoded.complete)
+
+
+def _exact_wait(answer: Answer) -> float | None:
+    text = first_header(answer.headers, WAIT_HEADER)
+    try:
+        seconds = None if text is None else float(text)
+    except ValueError:
+        return None
+    return seconds if seconds is not None and 0 <= seconds < 1e12 else None
+
+
+def _digest(session_id: str, index: int) -> str:
+    return blake2b(f"{session_id}\0{index}".encode(), digest_size=16).hexdigest()

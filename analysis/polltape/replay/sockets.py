@@ -1,0 +1,88 @@
+"""Replay over real sockets, in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from polltape.errors import PolltapeError
+from polltape.exchange import Exchange, Header, authority
+from polltape.replay.plan import Step
+from polltape.replay.session import Instants, Session
+from polltape.replay.wire import ANSWER_WITHIN_S, Client, Peer, sleep_until
+
+Said = Callable[[Exchange], None]
+
+
+def run_on_sockets(
+    session: Session,
+    peer: Peer,
+    *,
+    as_recorded: bool,
+    answer_within_s: float = ANSWER_WITHIN_S,
+    said: Said | None = None,
+) -> None:
+    """Send every step to the peer; ``said`` hears each exchange as it ends.
+
+    ``as_recorded``: the requests name the recorded host, whoever gets them (the mock does: it answers for all).
+    Raises ServiceError where the peer refuses or hangs.
+    """
+    asyncio.run(_Run(session, Client(peer, answer_within_s), None if as_recorded else peer.authority, said).run())
+
+
+class _Run:
+    def __init__(self, session: Session, client: Client, host: str | None, said: Said | None) -> None:
+        self._session = session
+        self._client = client
+        self._host = host
+        self._said = said
+        self._start = 0.0
+        self._done: list[asyncio.Event] = []
+
+    async def run(self) -> None:
+        self._done = [asyncio.Event() for _ in self._session.steps]
+        self._start = time.monotonic()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for step in self._session.steps:
+                    group.create_task(self._step(step))
+        except* PolltapeError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            self._client.close()
+
+    async def _step(self, step: Step) -> None:
+        for index in step.after:
+            await self._done[index].wait()
+        due_s = self._session.due_s(step)
+        if self._session.is_needless(step):
+            self._session.skip(step, due_s)
+        else:
+            await self._exchange(step, due_s)
+        self._done[step.index].set()
+
+    async def _exchange(self, step: Step, due_s: float) -> None:
+        session, pace = self._session, self._session.manner.pace
+        sent = session.outgoing(step)
+        await sleep_until(self._start + due_s - 0.05)  # connect just before, neither late nor long ahead
+        connection = await self._client.connection()
+        await sleep_until(self._start + due_s)
+        if connection.closed:  # the server let go of it in the meantime
+            connection = await self._client.connection()
+        sent_s = self._now()
+        recorded = step.exchange
+        named = authority(recorded.scheme, recorded.host, recorded.port)
+        more = () if self._host else (Header("X-Forwarded-Proto", recorded.scheme),)
+        received = await self._client.ask(connection, sent, self._host or named, more)
+        first_s = None
+        if received.first_byte is not None:
+            first_s = max(received.first_byte - self._start, sent_s + pace.held_s(step.first_byte_s))
+        end_s = max(received.end - self._start, sent_s + pace.held_s(step.latency_s), first_s or 0.0)
+        await sleep_until(self._start + end_s)
+        kept = session.returned(step, sent, Instants(sent_s, sent_s, first_s, end_s), received.answer)
+        if self._said is not None:
+            self._said(kept)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._start

@@ -1,0 +1,135 @@
+"""The answer: is what was found in the recording found again in what the replay recorded, and by whom?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from polltape.measures.analysis import analyse
+from polltape.replay.case import Case, Named, Target, named_in, renamed, targets_of
+
+if TYPE_CHECKING:
+    from polltape.capture.reading import Capture
+
+By = Literal["recording", "client", "target"]
+Standing = Literal["again", "missing", "new"]
+SCHEMA: Final = "polltape.replay/1"
+ANYWHERE: Final = "anywhere"
+"""The place of a client's findings: another run polls at other instants, so places are not compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A finding of the recording (``again`` or ``missing``), or one that only the replay has (``new``)."""
+
+    standing: Standing
+    finding: Named
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How an operation went in the recording, and in the replay; None where there it has no counterpart."""
+
+    protocol: str
+    kind: str | None
+    recorded_id: str | None
+    recorded_outcome: str | None
+    recorded_statuses: tuple[int | None, ...] | None
+    replayed_id: str | None = None
+    replayed_outcome: str | None = None
+    replayed_statuses: tuple[int | None, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``reproduced``: every finding that the case names appears again (all of none, where it names none)."""
+
+    by: By
+    compared: tuple[Compared, ...]
+    lives: tuple[Life, ...]
+    exchanges: int
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether all of them were there again."""
+        return not any(c.standing == "missing" for c in self.compared)
+
+    @property
+    def named(self) -> int:
+        """How many findings the case names."""
+        return sum(c.standing != "new" for c in self.compared)
+
+
+def judge(case: Case, replayed: Capture, counterparts: dict[str, str], by: By) -> Verdict:
+    """The verdict on requests that were the recording's own.
+
+    ``counterparts``: for each recorded exchange that was sent again the id of the new one.  Findings are the
+    same where operation, code and place are.
+    """
+    analysis = analyse(replayed)
+    every = targets_of(analysis, analysis.operations["id"])
+    holder = {name: target for target in every for name in target.exchanges}
+    pairs = [(old, _counterpart(old, counterparts, holder)) for old in case.targets]
+    names = {new.operation_id: old.operation_id for old, new in pairs if new is not None}
+    found = renamed(named_in(analysis, [new for _, new in pairs if new is not None]), names)
+    lives = [_life(old, new, case, analysis) for old, new in pairs]
+    return Verdict(by, tuple(compare(case.findings, found)), tuple(lives), analysis.exchanges)
+
+
+def judge_client(case: Case, recorded: Capture) -> Verdict:
+    """The verdict on a client of its own: codes are compared, in every operation of the same protocol and kind."""
+    analysis = analyse(recorded)
+    kinds = {(target.protocol, target.kind) for target in case.targets}
+    every = targets_of(analysis, analysis.operations["id"])
+    like = [target for target in every if (target.protocol, target.kind) in kinds]
+    found = [Named("", named.code, ANYWHERE, named.message) for named in named_in(analysis, like)]
+    expected = [Named("", named.code, ANYWHERE, named.message) for named in case.findings]
+    lives = [_life(old, None, case, analysis) for old in case.targets]
+    lives += [_new_life(new, analysis) for new in like]
+    return Verdict("client", tuple(compare(expected, found)), tuple(lives), analysis.exchanges)
+
+
+def compare(expected: Sequence[Named], found: Sequence[Named]) -> list[Compared]:
+    """Each expected finding once, again or missing, then the new ones."""
+    there = {named.identity: named for named in reversed(found)}
+    known = {named.identity: named for named in reversed(expected)}
+    old = [
+        Compared("again", there[named.identity]) if named.identity in there else Compared("missing", named)
+        for named in sorted(known.values())
+    ]
+    return old + [Compared("new", named) for named in sorted(there.values()) if named.identity not in known]
+
+
+def _counterpart(old: Target, counterparts: dict[str, str], holder: dict[str, Target]) -> Target | None:
+    """The operation that the same submit began in the replay."""
+    new = counterparts.get(old.exchanges[0])
+    found = None if new is None else holder.get(new)
+    return found if found is not None and found.exchanges[0] == new else None
+
+
+def _statuses(analysis: Any, operation_id: str) -> tuple[int | None, ...]:
+    row = analysis.operations[analysis.operations["id"] == operation_id].iloc[0]
+    return tuple(None if status is None else int(status) for status in row["statuses"])
+
+
+def _life(old: Target, new: Target | None, case: Case, analysis: Any) -> Life:
+    status = {e.exchange_id: e.status for e in case.exchanges}
+    recorded = tuple(status[name] for name in old.exchanges)
+    if new is None:
+        return Life(old.protocol, old.kind, old.operation_id, old.outcome, recorded)
+    return Life(
+        old.protocol,
+        old.kind,
+        old.operation_id,
+        old.outcome,
+        recorded,
+        new.operation_id,
+        new.outcome,
+        _statuses(analysis, new.operation_id),
+    )
+
+
+def _new_life(new: Target, analysis: Any) -> Life:
+    statuses = _statuses(analysis, new.operation_id)
+    return Life(new.protocol, new.kind, None, None, None, new.operation_id, new.outcome, statuses)

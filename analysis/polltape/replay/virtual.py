@@ -1,0 +1,97 @@
+"""Replay in virtual time: mock and replayer share a simulated clock, nobody waits, twice the same to the byte."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import Final
+
+from polltape.exchange import Header, authority
+from polltape.mock.core import Mock
+from polltape.mock.messages import Request, Response
+from polltape.replay.carrying import Outgoing
+from polltape.replay.plan import Step
+from polltape.replay.session import Answer, Instants, Session
+
+_SEND: Final = 1
+_END: Final = 0
+"""At one instant answers come before requests: who waits for an answer may send with it."""
+
+
+@dataclass(order=True, slots=True)
+class _Event:
+    at_s: float
+    what: int
+    number: int
+    step: Step = field(compare=False)
+    sent: Outgoing | None = field(default=None, compare=False)
+    answer: Answer | None = field(default=None, compare=False)
+    instants: Instants | None = field(default=None, compare=False)
+
+
+def run_virtually(session: Session, mock: Mock) -> None:
+    """Send every step to the mock; ``session.manner.origin`` is the clock's beginning."""
+    _Run(session, mock).run()
+
+
+class _Run:
+    def __init__(self, session: Session, mock: Mock) -> None:
+        self._session = session
+        self._mock = mock
+        self._origin = session.manner.origin.timestamp()
+        self._events: list[_Event] = []
+        self._waiting: dict[int, list[Step]] = {}
+
+    def run(self) -> None:
+        for step in self._session.steps:
+            self._plan(step)
+        while self._events:
+            event = heapq.heappop(self._events)
+            if event.what == _SEND:
+                self._send(event)
+            else:
+                self._end(event)
+
+    def _plan(self, step: Step) -> None:
+        """Send it when it is due; if an answer is missing, look again when that is there."""
+        for index in step.after:
+            if not self._session.has_ended(index):
+                self._waiting.setdefault(index, []).append(step)
+                return
+        heapq.heappush(self._events, _Event(self._session.due_s(step), _SEND, step.index, step))
+
+    def _send(self, event: _Event) -> None:
+        step, now_s, pace = event.step, event.at_s, self._session.manner.pace
+        if self._session.is_needless(step):
+            self._session.skip(step, now_s)
+            self._go_on(step)
+            return
+        sent = self._session.outgoing(step)
+        response = self._mock.answer(_request(step, sent), self._origin + now_s)
+        first_s = now_s + max(response.hold_s, pace.held_s(step.first_byte_s))
+        end_s = max(first_s, now_s + pace.held_s(step.latency_s))
+        instants = Instants(now_s, now_s, first_s, end_s)
+        heapq.heappush(self._events, _Event(end_s, _END, step.index, step, sent, _answer(response), instants))
+
+    def _end(self, event: _Event) -> None:
+        assert event.sent is not None
+        assert event.instants is not None
+        assert event.answer is not None
+        self._session.returned(event.step, event.sent, event.instants, event.answer)
+        self._go_on(event.step)
+
+    def _go_on(self, step: Step) -> None:
+        for waiting in self._waiting.pop(step.index, []):
+            self._plan(waiting)
+
+
+def _request(step: Step, sent: Outgoing) -> Request:
+    named = authority(step.exchange.scheme, step.exchange.host, step.exchange.port)
+    headers = (Header("Host", named), *sent.headers)
+    if sent.body:
+        headers = (*headers, Header("Content-Length", str(len(sent.body))))
+    return Request(sent.method, step.exchange.scheme, named, sent.target, headers, sent.body)
+
+
+def _answer(response: Response) -> Answer:
+    return Answer(response.status, response.reason, response.headers, response.body)
