@@ -6,6 +6,7 @@ import http.client
 import http.server
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -174,6 +175,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def run(
         *arguments: str,
         program: Sequence[str] = (str(PROGRAMS / "mitmdump"),),
+        addon: bool = True,
         environment: Mapping[str, str] | None = None,
     ) -> Mitmdump:
         given = {argument.partition("=")[0] for argument in arguments}
@@ -184,7 +186,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             "flow_detail": 0,
         }
         sets = [part for name, value in settings.items() if name not in given for part in ("--set", f"{name}={value}")]
-        command = [*program, "-s", str(ADDON), "-p", "0", "--listen-host", "127.0.0.1"]
+        command = [*program, *(("-s", str(ADDON)) if addon else ()), "-p", "0", "--listen-host", "127.0.0.1"]
         running.append(Mitmdump(tmp_path, [*command, *sets, *arguments], environment))
         return running[-1]
 
@@ -424,6 +426,13 @@ def test_sigkill_of_both_is_recovered_at_the_next_start(start: Start, shop: int)
     first.send(signal.SIGKILL)
     first.ended()
     assert not rows(first.captures)
+    kept = first.captures.with_name("kept")
+    shutil.copytree(first.captures, kept)
+    by_hand = subprocess.run(
+        [PROGRAMS / "polltape", "recover", kept], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert by_hand.stdout == f"recovered 5 exchanges of 1 recordings in {kept}\n"
+    assert len(rows(kept)) == 5
 
     second = start("--mode", f"reverse:http://127.0.0.1:{shop}")
     request(second.port, path="/jobs/2")
@@ -436,7 +445,9 @@ def test_sigkill_of_both_is_recovered_at_the_next_start(start: Start, shop: int)
 
 
 def test_two_recorders_share_a_folder(start: Start, shop: int) -> None:
-    both = [start("--mode", f"reverse:http://127.0.0.1:{shop}") for _ in range(2)]
+    """One of them `polltape record`, from the installed copy of the addon."""
+    mode = ("--mode", f"reverse:http://127.0.0.1:{shop}")
+    both = [start(*mode), start(*mode, program=[str(PROGRAMS / "polltape"), "record"], addon=False)]
     for mitmdump in both:
         request(mitmdump.port)
     for mitmdump in both:

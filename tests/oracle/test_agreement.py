@@ -7,6 +7,7 @@ leave room.  Both get the same HAR; everything that the JSON contract defines is
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("agreement")
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=int(os.environ.get("POLLTAPE_AGREEMENT_EXAMPLES", "40")), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(entries=histories())
 def test_program_and_oracle_agree(entries: Entries, folder: Path) -> None:
     analysis, numbers = ours(entries, folder)

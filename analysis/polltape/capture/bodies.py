@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from polltape.capture.redaction_rules import Action
-from polltape.capture.scrub import Scrubber, name_parts, requote
+from polltape.capture.redaction_rules import Action, Ruling
+from polltape.capture.scrub import MAX_PAIRS, Scrubber, name_parts
 from polltape.capture.scrub_json import MAX_BYTES, Unreadable
 from polltape.capture.standins import DROPPED
 from polltape.exchange import Header, first_header
@@ -88,7 +88,7 @@ class BodyScrubber:
 
     def _form(self, content: bytes) -> bytes:
         """Bytes beyond ASCII, which a form should have percent-encoded, are encoded first."""
-        if len(content) > _MAX_FORM:
+        if len(content) > _MAX_FORM or content.count(b"&") >= MAX_PAIRS:
             raise Unreadable("too-large")
         if _FORM_BYTES.fullmatch(content.rstrip(b"\r\n")) is None or not content.strip():
             raise Unreadable("unparsed")
@@ -115,8 +115,10 @@ class BodyScrubber:
         if len(pieces) < 3 or pieces[-1].strip() != b"--":
             raise Unreadable("unparsed")
         parts = [self._split(piece) for piece in pieces[1:-1]]
-        beside = [name_parts(name)[-1] for _, name, _ in parts]
-        made = [self._part(head, name, body, beside) for head, name, body in parts]
+        if len(parts) > MAX_PAIRS:
+            raise Unreadable("too-large")
+        rulings = self._scrubber.rulings([name_parts(name) for _, name, _ in parts])
+        made = [self._part(head, ruling, body) for (head, _, body), (_, ruling) in zip(parts, rulings, strict=True)]
         closing = pieces[-1] if pieces[-1].strip(b"\r\n") == b"--" else b"--"
         return b"".join(delimiter + part + b"\r\n" for part in made) + delimiter + closing
 
@@ -130,15 +132,16 @@ class BodyScrubber:
         name = next((m[4].strip('"') for m in _DISPOSITION.finditer(text) if m[2].lower() == "name"), "")
         return text, name, body
 
-    def _part(self, head: str, name: str, body: bytes, beside: list[str]) -> bytes:
+    def _part(self, head: str, ruling: Ruling | None, body: bytes) -> bytes:
         lines = [Header(*_field(line)) for line in head.split("\r\n") if line]
         clean = "".join(f"{h.name}: {self._part_header(h)}\r\n" for h in lines)
-        made = self._part_body(lines, name, body, beside)
+        made = self._part_body(lines, ruling, body)
         return b"\r\n" + clean.encode() + b"\r\n" + made
 
     def _part_header(self, header: Header) -> str:
         if header.name.lower() != "content-disposition":
-            return self._scrubber.text(header.value)
+            ruling = self._scrubber.ruling("header", [header.name])
+            return self._scrubber.text(header.value) if ruling is None else self._scrubber.named(ruling, header.value)
 
         def parameter(match: re.Match[str]) -> str:
             value = match[4].strip('"')
@@ -148,24 +151,18 @@ class BodyScrubber:
 
         return _DISPOSITION.sub(parameter, header.value)
 
-    def _part_body(self, lines: list[Header], name: str, body: bytes, beside: list[str]) -> bytes:
+    def _part_body(self, lines: list[Header], ruling: Ruling | None, body: bytes) -> bytes:
+        """Text after the rules, JSON and forms in a part as if they were the body; the rest is replaced."""
         kind = media_type(lines)[0] or "text/plain"
-        if first_header(lines, "Content-Transfer-Encoding") not in (None, "7bit", "8bit", "binary"):
-            return DROPPED.encode()
-        if kind != "text/plain":
-            try:
-                return self.body(body, lines) if kind != "multipart/form-data" else DROPPED.encode()
-            except Unreadable:
-                return DROPPED.encode()
-        if b"filename" in _joined(lines):
+        coded = first_header(lines, "Content-Transfer-Encoding") not in (None, "7bit", "8bit", "binary")
+        if coded or kind == "multipart/form-data" or (kind == "text/plain" and _is_file(lines)):
             return DROPPED.encode()
         try:
-            text = body.decode()
-        except UnicodeDecodeError:
+            if ruling is not None:
+                return self._scrubber.named(ruling, body.decode()).encode()
+            return self._scrubber.text(body.decode()).encode() if kind == "text/plain" else self.body(body, lines)
+        except (Unreadable, UnicodeDecodeError):
             return DROPPED.encode()
-        ruling = self._scrubber.ruling("query", name_parts(name), beside)
-        made = self._scrubber.text(text) if ruling is None else self._scrubber.named(ruling, text)
-        return made.encode()
 
 
 def _field(line: str) -> tuple[str, str]:
@@ -175,8 +172,5 @@ def _field(line: str) -> tuple[str, str]:
     return name, value.strip()
 
 
-def _joined(lines: list[Header]) -> bytes:
-    return "\n".join(value for _, value in lines).lower().encode()
-
-
-__all__ = ["NOT_STORED", "BodyScrubber", "Unreadable", "media_type", "requote"]
+def _is_file(lines: list[Header]) -> bool:
+    return any("filename" in value.lower() for _, value in lines)

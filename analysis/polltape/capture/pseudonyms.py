@@ -45,7 +45,8 @@ class _Template:
 
     @property
     def size(self) -> int:
-        return math.prod(map(len, self.alphabets))
+        """How many values have this template; of long ones only that they are many."""
+        return math.prod(map(len, self.alphabets)) if len(self.places) <= 25 else _FEW
 
     def fill(self, value: str, letters: list[str]) -> str:
         made = list(value)
@@ -112,14 +113,21 @@ class Pseudonyms:
         return (made.upper() if upper else made) + value[len(body) :]
 
     def _hashed(self, body: str, template: _Template) -> str:
+        """Drawn anew, segment by segment, until each is of its kinds again."""
         canonical = body.translate(_PLAIN)
         made = body
+        wrong = template.segments
         for attempt in range(_ATTEMPTS):
             stream = self.stream(f"text{attempt}", canonical, len(template.places))
-            pairs = zip(template.alphabets, stream, strict=False)
-            made = template.fill(body, [alphabet[byte % len(alphabet)] for alphabet, byte in pairs])
-            if _fits(made, body, template):
+            pairs = zip(template.alphabets, stream, strict=True)
+            drawn = template.fill(body, [alphabet[byte % len(alphabet)] for alphabet, byte in pairs])
+            made = _spliced(made, drawn, wrong) if attempt and wrong else drawn
+            wrong = tuple((a, b) for a, b in wrong if _kinds(made[a:b]) != _kinds(body[a:b]))
+            if wrong:
+                continue
+            if made != body and not has_pan(made):
                 return made
+            wrong = template.segments
         return made.translate(_NO_DIGITS)  # a long list of numbers always holds something like a card number
 
     def _permuted(self, body: str, template: _Template) -> str:
@@ -228,6 +236,14 @@ def _fits(made: str, body: str, template: _Template) -> bool:
     """Whether it is of the same kinds, another value, and no card number."""
     same = all(_kinds(made[a:b]) == _kinds(body[a:b]) for a, b in template.segments)
     return same and (made != body or template.size < 2) and not has_pan(made)
+
+
+def _spliced(made: str, drawn: str, segments: tuple[tuple[int, int], ...]) -> str:
+    """``made`` with those segments of ``drawn``."""
+    letters = list(made)
+    for start, end in segments:
+        letters[start:end] = drawn[start:end]
+    return "".join(letters)
 
 
 def _letters(rank: int, alphabets: tuple[str, ...]) -> list[str]:

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from polltape.capture.bodies import BodyScrubber, Unreadable
+from polltape.capture.bodies import BodyScrubber
 from polltape.capture.identity import client_identity, without_port
 from polltape.capture.keys import Key
 from polltape.capture.redaction_rules import DEFAULT_RULES, Action, Rules, normalise
 from polltape.capture.scrub import Scrubber
+from polltape.capture.scrub_json import Unreadable
 from polltape.capture.standins import DROPPED, drop_text
 from polltape.exchange import Body, Exchange, Header
 

@@ -24,6 +24,9 @@ from polltape.capture.standins import DROPPED, KINDS, MAIL_DOMAIN, Shapes, drop_
 MAX_NESTING: Final = 5
 """How deep URLs, percent-encoding, JSON and base64 inside one another are followed; deeper text is dropped."""
 
+MAX_PAIRS: Final = 10_000
+"""Queries and forms of more fields are not read."""
+
 _SHORT: Final = 6
 _SUSPECT: Final = re.compile(
     r"[/?@%]|\d[^A-Za-z.,:;]{11}|eyJ|shp[a-z]{2}_|Z2lk|^(?:e[wy]|W[w-z13])[\w+/-]{6}|(?i:basic|bearer|token)\s|^\s*[\[{\"]|^[^\s=&]+="
@@ -145,7 +148,7 @@ class Scrubber:
 
     # ------------------------------------------------------------------------------- by name
 
-    def ruling(self, place: Place, parts: Sequence[str], beside: Sequence[str] = ()) -> Ruling | None:
+    def ruling(self, place: Place, parts: Sequence[str], beside: Iterable[str] = ()) -> Ruling | None:
         """What the rules say of a text named by a path such as ``checkout``, ``email``; None for nothing.
 
         ``beside`` are the names that stand beside it.
@@ -386,13 +389,14 @@ class Scrubber:
         return "/".join(segments)
 
     def _is_token(self, words: list[str], place: int) -> bool:
-        if words[place - 1] in self._forms:
-            place -= 1
-        elif words[place] in self._forms and any(words[place + 1 :]):
-            return False
-        before = tuple(words[:place])
-        follows = any(before[-len(literals) :] == literals for literals in self._after if literals)
-        return follows and words[place].partition(".")[0] not in self._words
+        """Whether the segment follows ``/checkouts/`` or the like, or one of its forms: ``/checkouts/cn/``."""
+        if self._follows(words[:place]):
+            form = words[place] in self._forms and any(words[place + 1 :])
+            return not form and words[place].partition(".")[0] not in self._words
+        return words[place - 1] in self._forms and self._follows(words[: place - 1])
+
+    def _follows(self, before: list[str]) -> bool:
+        return any(tuple(before[-len(literals) :]) == literals for literals in self._after if literals)
 
     def _segment(self, segment: str) -> str:
         match = _SUFFIX.fullmatch(segment)
@@ -412,30 +416,41 @@ class Scrubber:
         if level > MAX_NESTING:
             return DROPPED
         pairs = [pair.partition("=") for pair in query.split("&")]
-        names = [self._parts(name) for name, _, _ in pairs]
-        beside = [parts[-1] for parts in names]
-        return "&".join(self._pair(pair, parts, beside, level) for pair, parts in zip(pairs, names, strict=True))
+        if len(pairs) > MAX_PAIRS:
+            return DROPPED
+        rulings = self.rulings([name_parts(_plus(name)) for name, _, _ in pairs])
+        made = [
+            self._pair(pair, parts[-1], ruling, level) for pair, (parts, ruling) in zip(pairs, rulings, strict=True)
+        ]
+        return "&".join(made)
 
-    def _parts(self, raw: str) -> list[str]:
-        return name_parts(_plus(raw))
+    def rulings(self, names: list[list[str]]) -> list[tuple[list[str], Ruling | None]]:
+        """Each name of a form, as its parts, and what the rules say of it among those of the same object."""
+        beside: dict[tuple[str, ...], dict[str, None]] = {}
+        for parts in names:
+            beside.setdefault(tuple(parts[:-1]), {})[parts[-1]] = None
+        known: dict[tuple[str, ...], Ruling | None] = {}
+        for parts in names:
+            if tuple(parts) not in known:
+                known[tuple(parts)] = self.ruling("query", parts, beside[tuple(parts[:-1])])
+        return [(parts, known[tuple(parts)]) for parts in names]
 
-    def _pair(self, pair: tuple[str, str, str], parts: list[str], beside: list[str], level: int) -> str:
+    def _pair(self, pair: tuple[str, str, str], last: str, ruling: Ruling | None, level: int) -> str:
         name, equals, value = pair
         if len(name) >= _SHORT:
             name = self._encoded(name, level + 1)
         if not value:
             return f"{name}{equals}"
-        ruling = self.ruling("query", parts, beside)
         if ruling is None:
-            return f"{name}{equals}{self._form_value(value, parts, level)}"
+            return f"{name}{equals}{self._form_value(value, last, level)}"
         if ruling.action == "pseudonym":  # here a '+' is base64's, not a blank
             return f"{name}{equals}{self.pseudonym(value)}"
         decoded = _plus(value)
         return f"{name}{equals}{requote(self.named(ruling, decoded), value, form=True)}"
 
-    def _form_value(self, value: str, parts: list[str], level: int) -> str:
+    def _form_value(self, value: str, last: str, level: int) -> str:
         decoded = _plus(value)
-        if parts[-1].lower() == "query":
+        if last.lower() == "query":
             made = self.json.graphql(decoded)
             if made is not None:
                 return requote(made, value, form=True)

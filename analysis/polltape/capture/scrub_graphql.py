@@ -18,7 +18,9 @@ from polltape.capture.standins import DROPPED
 if TYPE_CHECKING:
     from polltape.capture.scrub import Scrubber
 
-_START: Final = re.compile(r"[\s,\ufeff]*(?:#[^\r\n]*[\s,]*)*(?:\{|(?:query|mutation|subscription|fragment)\b[^=]*\{)")
+_START: Final = re.compile(
+    r"[\s,\ufeff]*(?:#[^\r\n]*[\s,]*)*(?:\{|(?:query|mutation|subscription|fragment)\b(?=[^{]*\{))"
+)
 _TOKEN: Final = re.compile(
     r'''(?P<block>"""(?:\\"""|(?!""").)*+""")
       | (?P<string>"(?:[^"\\\r\n]|\\.)*+")

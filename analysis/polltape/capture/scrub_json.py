@@ -143,8 +143,9 @@ class JsonScrubber:
     ) -> Any:
         """A value whose name the rules know."""
         scrubber = self._scrubber
-        action = inside.get(name.norm) or scrubber.action(name, node.keys(), "body", card=card)
-        if action == "drop" and name.word and not scrubber.neighbours(name, node.keys()):
+        demanded = inside.get(name.norm)
+        action = demanded or scrubber.action(name, node.keys(), "body", card=card)
+        if action == "drop" and name.word and not demanded and not scrubber.neighbours(name, node.keys()):
             action = None if self._is_plain(value) else action
         container = type(value) in (dict, list)
         if action is None or (container and name.section == "urls"):

@@ -104,6 +104,8 @@ class Shapes:
         return "0" if has_pan(made) else made
 
     def _make(self, kind: str, value: str) -> str:
+        if not any(map(str.isalnum, value)):
+            return value
         made = value
         maker = self._makers[self._seen(kind, value)]
         for attempt in range(32):

@@ -79,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = polltape.main(args=arguments, prog_name="polltape", standalone_mode=False)
     except PolltapeError as error:
         return _told(f"{error}; {error.hint}" if error.hint else str(error), 2)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.UsageError as error:
         where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
         return _told(f"{error.format_message()}{where}", 2)

@@ -45,7 +45,8 @@ def codes_named(names: Iterable[str]) -> frozenset[str]:
     for name in (part.strip().upper() for text in names for part in text.split(",") if part.strip()):
         fitting = set(CODES) if name == "ALL" else {code for code in CODES if code.startswith(name)}
         if not fitting:
-            raise UsageError(f"no finding has the code {name!r}{did_you_mean(name, list(CODES))}")
+            near = did_you_mean(name, list(CODES))
+            raise UsageError(f"no finding has the code {name!r}{near}", hint="polltape explain --all lists them")
         chosen |= fitting
     return frozenset(chosen)
 

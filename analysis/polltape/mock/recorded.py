@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from math import isfinite
@@ -34,12 +34,11 @@ from typing import Any, Final
 from polltape.exchange import Exchange, Observation
 from polltape.mock.messages import Request, Response
 from polltape.mock.nearest import no_match
-from polltape.mock.recording import Recording, Shape, Tape, Thread, shape_of, subject_of, tail_of
+from polltape.mock.recording import Recording, Shape, Tape, Thread, issued_tail, probe, shape_of, subject_of, tail_of
 from polltape.mock.rewriting import Change, Names, Rewriter, fresh
 from polltape.protocols import PROTOCOLS, shopify_checkout_server
 from polltape.protocols.base import Protocol
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ECHOES: Final = {"shopify-checkout": (shopify_checkout_server.sent_fields, shopify_checkout_server.echo)}
 """For each protocol: the fields that a write sets, and how an answer shows them."""
 
@@ -116,7 +115,7 @@ class Recorded:
 
     def answer(self, request: Request, now: float) -> Response:
         """The answer to one request; see the module's text."""
-        seen = self._observed(request)
+        seen = probe(request.method, request.path, request.query, self._protocols)
         if seen is None:
             return self._other(request, now, None)
         if seen.role == "write" and seen.kind is not None:
@@ -178,7 +177,7 @@ class Recorded:
         """The client's key for what is begun; names that the answer issues are minted."""
         if seen.keys:
             return tail_of(seen.keys[0]), names
-        recorded = script.tail if isinstance(script, Tape) else _issued_tail(script)
+        recorded = script.tail if isinstance(script, Tape) else issued_tail(script)
         if recorded is None or own is None or recorded == own:
             return thing.subject, names
         where, _, issued = recorded.removeprefix(f"{own}|").rpartition("|")
@@ -193,13 +192,13 @@ class Recorded:
         if running is not None and not self._begins_anew(running, seen, thing, now):
             exchange, hold = running.tape.at(running.elapsed(now, self._speed))
             return self._said(exchange, request, now, seen.protocol, running.names, hold / self._speed)
-        if seen.role == "opening-read" and seen.kind is not None and self._candidates(seen.kind):
+        if seen.opens and seen.kind is not None and self._candidates(seen.kind):
             return self._script(request, now, seen, seen.kind, subject)
         return self._truncated(request, now, seen, tail, subject) or self._other(request, now, thing, seen.protocol)
 
     def _begins_anew(self, running: Running, seen: Observation, thing: Thing | None, now: float) -> bool:
         """An opening read after the end begins anew once something else was written."""
-        if seen.role != "opening-read" or thing is None or running.open(now, self._speed):
+        if not seen.opens or thing is None or running.open(now, self._speed):
             return False
         return thing.writes > running.writes_before
 
@@ -322,14 +321,6 @@ class Recorded:
         if seen.protocol in _ECHOES:
             thing.fields |= _ECHOES[seen.protocol][0](request.json())
 
-    def _observed(self, request: Request) -> Observation | None:
-        """What the request alone shows to the first protocol that knows it."""
-        exchange = Exchange("", request.method, "http", "mock", 80, request.path, _EPOCH, query=request.query)
-        for protocol in self._protocols:
-            if observations := protocol.observe(exchange):
-                return observations[0]
-        return None
-
 
 def _tapes(thread: Thread) -> list[Tape]:
     played = [script for scripts in thread.scripts.values() for script in scripts if isinstance(script, Tape)]
@@ -342,11 +333,6 @@ def _begins(thread: Thread, kind: str) -> tuple[datetime, str]:
     first = next((script.submit for script in scripts if isinstance(script, Tape)), None) or scripts[0]
     exchange = first if isinstance(first, Exchange) else first.at(0.0)[0]
     return exchange.request_started_at, exchange.exchange_id
-
-
-def _issued_tail(exchange: Exchange) -> str | None:
-    issued = [key for seen in exchange.observations for key in seen.issued]
-    return tail_of(issued[0]) if issued else None
 
 
 def _aligned(recorded: str, live: str, mark: str = "|") -> Names:

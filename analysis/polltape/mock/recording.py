@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from difflib import get_close_matches
+from itertools import zip_longest
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import parse_qsl
 
 from polltape.errors import InputError, UsageError
 from polltape.exchange import Exchange, Observation
+from polltape.protocols import PROTOCOLS, shopify_checkout_server
 from polltape.protocols import endpoint as template_of
-from polltape.protocols import shopify_checkout_server
+from polltape.protocols.base import Protocol
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -33,6 +36,7 @@ SUBJECTS: Final[dict[str, Callable[[str], str | None]]] = {
 SIGNATURES: Final = frozenset({"x-pch-digest", "x-shopify-hmac-sha256"})
 """Headers that sign what the mock changes: left out."""
 _PASSING_S: Final = 1.0
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,18 @@ def subject_of(protocol: str, path: str) -> str | None:
     return None if find is None else find(path)
 
 
+def probe(method: str, path: str, query: str | None, protocols: Sequence[Protocol] = PROTOCOLS) -> Observation | None:
+    """What a request is to the first protocol that knows it, given that it is answered "not yet".
+
+    ``opens`` then says whether it may open an operation.
+    """
+    exchange = Exchange("", method, "http", "mock", 80, path, _EPOCH, query=query, status=202)
+    for protocol in protocols:
+        if observations := protocol.observe(exchange):
+            return observations[0]
+    return None
+
+
 def _known(pinned: str, operations: Iterable[Operation]) -> None:
     names = [operation.operation_id for operation in operations]
     if pinned in names:
@@ -188,16 +204,16 @@ class _Reading:
 
     def _place(self, exchange: Exchange, tape: Tape | None, *, member: bool) -> None:
         """Put an exchange where the mock will look for it; polls and joins are on their tape already."""
-        seen = exchange.observations[0] if exchange.observations else None
+        asked = probe(exchange.method, exchange.path, exchange.query)
         if tape is not None:
             thread = self._thread(tape.protocol, tape.subject, tape.operation_id)
             thread.scripts.setdefault(tape.kind, []).append(tape)
         elif member:
             return
-        elif seen is not None and seen.kind is not None and seen.role in ("write", "opening-read"):
-            subject = subject_of(seen.protocol, exchange.path) or _issued(seen)
-            thread = self._thread(seen.protocol, subject, exchange.exchange_id)
-            thread.scripts.setdefault(seen.kind, []).append(exchange)
+        elif asked is not None and asked.kind is not None and (asked.role == "write" or asked.opens):
+            subject = subject_of(asked.protocol, exchange.path) or issued_tail(exchange)
+            thread = self._thread(asked.protocol, subject, exchange.exchange_id)
+            thread.scripts.setdefault(asked.kind, []).append(exchange)
         else:
             shape = shape_of(exchange.method, exchange.path, exchange.query)
             self._others.setdefault(shape, {}).setdefault(exchange.path, []).append(exchange)
@@ -252,7 +268,7 @@ class _Reading:
         """Answers that say nothing of the state: each stands for as long as it asked to wait, 1 s without a
         word, or until the next recorded poll."""
         found = []
-        for seen, following in zip(polls, [*polls[1:], None], strict=True):
+        for seen, following in zip_longest(polls, polls[1:]):
             if seen.state is not None or seen.status is None or seen.status < 400:
                 continue
             start = _since(seen, t0)
@@ -278,5 +294,7 @@ def _since(seen: Seen, t0: int) -> float:
     return max(0, seen.start_us - t0) / 1e6
 
 
-def _issued(seen: Observation) -> str | None:
-    return tail_of(seen.issued[0]) if seen.issued else None
+def issued_tail(exchange: Exchange) -> str | None:
+    """The first key that an answer gives out, without protocol and authority."""
+    issued = [key for seen in exchange.observations for key in seen.issued]
+    return tail_of(issued[0]) if issued else None

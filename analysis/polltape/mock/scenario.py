@@ -29,24 +29,24 @@ Money = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,2})?$")]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Table(msgspec.Struct, forbid_unknown_fields=True):
+class Table(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A table of a scenario file; a key that it does not have is refused."""
 
 
-class LogNormal(Table):
+class LogNormal(Table, frozen=True):
     """A log-normal duration: exp(N(ln median, sigma)) seconds."""
 
     median: Annotated[float, Meta(gt=0, le=1e9)]
     sigma: Annotated[float, Meta(ge=0, le=10)]
 
 
-class DateHint(Table):
+class DateHint(Table, frozen=True):
     """Retry-After as an HTTP date, ``date`` seconds after the answer's own Date."""
 
     date: Annotated[int, Meta(ge=0, le=10**9)]
 
 
-class Kind(Table):
+class Kind(Table, frozen=True):
     """How one kind of operation goes: its duration in seconds, and the instruction on its 202s."""
 
     duration_s: Seconds | LogNormal = 2.0
@@ -77,13 +77,13 @@ class Kind(Table):
         return (*(Header("Retry-After", line) for line in lines), Header(WAIT_HEADER, exact(asked / speed)))
 
 
-class PaymentKind(Kind):
+class PaymentKind(Kind, frozen=True):
     """A payment, and the share of them that is declined."""
 
     declined: Share = 0.0
 
 
-class Shop(Table):
+class Shop(Table, frozen=True):
     """The shop as a whole; each field is explained in the built-in scenario."""
 
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
@@ -96,7 +96,7 @@ class Shop(Table):
     call_limit: Annotated[int, Meta(ge=0, le=10**6)] = 0
 
 
-class Variant(Table, kw_only=True):
+class Variant(Table, frozen=True, kw_only=True):
     """Something on sale."""
 
     id: Annotated[int, Meta(ge=1, lt=2**53)]
@@ -112,14 +112,14 @@ class Variant(Table, kw_only=True):
     requires_shipping: bool = True
 
 
-class Rate(Table):
+class Rate(Table, frozen=True):
     """A shipping rate that the shop offers."""
 
     title: Annotated[str, Meta(min_length=1)]
     price: Money
 
 
-class CheckoutScenario(Table, kw_only=True):
+class CheckoutScenario(Table, frozen=True, kw_only=True):
     """The scenario of protocol ``shopify-checkout``."""
 
     protocol: Literal["shopify-checkout"]

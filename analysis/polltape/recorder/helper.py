@@ -41,6 +41,7 @@ from polltape.recorder.convert import (
     lock_path,
     spool_path,
     take_lock,
+    without_pandas,
 )
 from polltape.recorder.frames import FRAMES_VERSION, Frame, FrameReader, Head
 
@@ -308,6 +309,7 @@ def _check_version(frames: int) -> None:
 def run(plan: Plan, key: str, frames: int) -> int:
     """The process that the addon starts: frames on standard input; the exit status."""
     protect()
+    without_pandas()
     try:
         _check_version(frames)
         recording = serve(plan, make_redactor(key), sys.stdin.fileno())
