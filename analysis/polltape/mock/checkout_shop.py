@@ -362,7 +362,8 @@ class CheckoutShop:
     def _apply(self, body: Json, sent: Json) -> None:
         """Change a checkout by what a client sent; what it may not set is passed over."""
         before = (body["line_items"], body["shipping_address"])
-        for name in sent.keys() & (shopify.WRITABLE & body.keys()) - {"shipping_line", "line_items"}:
+        # sorted: a set has another order in another process, and new addresses draw their ids
+        for name in sorted(sent.keys() & (shopify.WRITABLE & body.keys()) - {"shipping_line", "line_items"}):
             body[name] = self._address(sent[name], body[name]) if name.endswith("_address") else sent[name]
         if "line_items" in sent:
             body["line_items"] = [self._line(item, body["line_items"]) for item in sent["line_items"] or ()]

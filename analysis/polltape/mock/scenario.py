@@ -208,6 +208,7 @@ def parse_scenario(text: str, source: str) -> Scenario:
 _AT: Final = re.compile(r" - at `\$\.?(.*)`$")
 _STEP: Final = re.compile(r"[^.\[\]]+")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`")
+_PATTERN: Final = re.compile(r"Expected str matching regex '\^\[0-9\]\{1,12\}.*")
 _MISSING: Final = re.compile(r"Object missing required field `(.*?)`")
 
 
@@ -229,7 +230,8 @@ def _told(message: str, text: str, source: str, schema: type[Table]) -> ConfigEr
         if missing := _MISSING.search(message):
             message = f"has no {missing[1]!r}"
         hint = "the built-in scenario explains each key: polltape mock --print-scenario shopify-checkout"
-    return _Lines(text).error(source, steps, _decapitalised(message.replace("`", "")), hint)
+    message = _PATTERN.sub('expected an amount such as "9.99", in quotes', message.replace("`", ""))
+    return _Lines(text).error(source, steps, _decapitalised(message), hint)
 
 
 def _table_at(schema: type[Table], steps: tuple[str | int, ...]) -> type[Table] | None:

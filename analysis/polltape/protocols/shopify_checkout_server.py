@@ -119,7 +119,7 @@ def line_item_errors(sent: object, variants: Mapping[int, Json] | None) -> Json:
     ``variants`` None: every variant is on sale.
     """
     if not isinstance(sent, list):
-        return {}
+        return {} if sent is None else {"line_items": error("invalid", "is invalid")}
     found: Json = {}
     for index, item in enumerate(sent):
         fields = item if isinstance(item, dict) else {}

@@ -1,0 +1,35 @@
+"""Numbers and dates scaled in their own grammar."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polltape.mock.hints import date_in, exact, scaled_number
+
+
+@given(asked=st.integers(0, 10**6), speed=st.sampled_from([0.5, 1.0, 3.0, 7.0, 10.0, 1000.0]))
+def test_whole_seconds_stay_whole_and_never_ask_for_less_than_the_exact_wait(asked: int, speed: float) -> None:
+    scaled = scaled_number(str(asked), speed)
+    assert scaled.isdigit()
+    assert 0 <= int(scaled) - asked / speed < 1 + 1e-9
+    assert (int(scaled) == 0) == (asked == 0)
+
+
+@given(asked=st.decimals(0, 1000, places=2), speed=st.sampled_from([1.0, 3.0, 8.0]))
+def test_a_fraction_keeps_its_decimals(asked: object, speed: float) -> None:
+    scaled = scaled_number(f"{asked}", speed)
+    whole, _, decimals = scaled.partition(".")
+    assert whole.isdigit()
+    assert 1 <= len(decimals) <= 3
+    assert -1e-9 <= float(scaled) - float(f"{asked}") / speed < 0.001 + 1e-9
+
+
+def test_exact_waits_are_plain_decimals() -> None:
+    assert [exact(value) for value in (0, 1, 0.25, 1e-6, 1e9)] == ["0", "1", "0.25", "0.000001", "1000000000"]
+
+
+def test_a_date_is_rounded_up_to_the_second() -> None:
+    assert date_in(1.2, 784111775.5) == "Sun, 06 Nov 1994 08:49:37 GMT"
+    assert date_in(2, 784111775.5, like="Sunday, 06-Nov-94 08:49:37 GMT") == "Sunday, 06-Nov-94 08:49:37 GMT"
+    assert date_in(2, 784111775.5, like="Sun Nov  6 08:49:37 1994") == "Sun Nov  6 08:49:37 1994"
