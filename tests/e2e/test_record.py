@@ -238,7 +238,8 @@ def test_reverse_mode_records_until_interrupted(start: Start, shop: int) -> None
     mitmdump = start("--mode", f"reverse:http://127.0.0.1:{shop}")
     port = mitmdump.port
     target = "/admin/api/2024-01/checkouts/0123456789abcdef0123456789abcdef.json?a=1"
-    assert request(port, "PUT", target, b'{"checkout": {"note": "hello"}}', Content_Type="application/json") == 202
+    document, token = b'{"checkout": {"email": "zoe@shop.example"}}', "shpat_0123456789abcdef0123456789abcdef"
+    assert request(port, "PUT", target, document, X_Shopify_Access_Token=token, **JSON) == 202
     assert request(port) == 202
     mitmdump.send(signal.SIGINT)
 
@@ -269,8 +270,12 @@ def test_reverse_mode_records_until_interrupted(start: Start, shop: int) -> None
     assert coverage.started_at <= put.request_started_at
     assert coverage.ended_at >= put.last_instant
     assert not spooled(mitmdump.captures)
+    everything = repr((put, get)) + mitmdump.output
+    for secret in ("0123456789abcdef", "zoe"):
+        assert secret not in everything
 
 
+JSON = {"Content_Type": "application/json"}
 MONO = ("request_started", "request_ended", "response_started", "response_ended")
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from polltape.capture.coverage import coverage_path, read_coverage, read_session
+from polltape.capture.spool import MARKER
 from polltape.errors import InputError, UsageError
 from polltape.exchange import Exchange, Header, from_table
 from polltape.recorder.addon_record import frame
@@ -337,6 +338,27 @@ def test_the_process_tells_what_the_disk_says(tmp_path: Path) -> None:
     status, said = run_helper(tmp_path, stream(START))
     assert status == 1
     assert ".spool" in said[0]["error"]
+
+
+def test_a_full_disk_ends_the_helper_and_damages_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, room = os.write, [1_500]
+
+    def write_until_full(descriptor: int, data: memoryview | bytes) -> int:
+        if not bytes(data).startswith(MARKER):
+            return real(descriptor, data)
+        if room[0] < len(data):
+            raise OSError(28, "No space left on device")
+        room[0] -= len(data)
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write_until_full)
+    with pytest.raises(OSError, match="No space left"):
+        record(tmp_path, stream(START, *(exchange_head(n) for n in range(1, 9)), stop(8)))
+    monkeypatch.undo()
+    assert rows(tmp_path) == []
+    done = recover(tmp_path)
+    assert done.rows > 0
+    assert (done.torn, done.damaged) == (0, 0)
 
 
 def test_the_process_is_protected() -> None:
