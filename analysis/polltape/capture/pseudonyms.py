@@ -91,12 +91,10 @@ class Pseudonyms:
 
     def stream(self, purpose: str, value: str, count: int) -> bytes:
         """``count`` keyed bytes made of the value."""
-        seed = _bytes(f"{purpose}\0{value}")
-        blocks = [
-            hashlib.blake2b(seed, key=self._key, salt=block.to_bytes(8, "big")).digest()
-            for block in range(-(-count // 64))
-        ]
-        return b"".join(blocks)[:count]
+        first = hashlib.blake2b(_bytes(f"{purpose}\0{value}"), key=self._key).digest()
+        more = range(1, -(-count // 64))  # not of the value again: long ones would take quadratic time
+        blocks = (hashlib.blake2b(first, key=self._key, salt=n.to_bytes(8, "big")).digest() for n in more)
+        return b"".join((first, *blocks))[:count]
 
     # ---------------------------------------------------------------------------------------------- text
 

@@ -45,7 +45,7 @@ KINDS: Final = {
 }
 """Normalised name → kind of its shape; every other name is text (or what its value is seen to be)."""
 
-EMAIL: Final = re.compile(r"[^\s@<>\"',;]+@[^\s@<>\"',;]+")
+EMAIL: Final = re.compile(r"[^\s@<>\",;]+@[^\s@<>\"',;]+")
 _IP: Final = re.compile(
     r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)|(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])"
 )
@@ -104,7 +104,7 @@ class Shapes:
         return "0" if has_pan(made) else made
 
     def _make(self, kind: str, value: str) -> str:
-        if not any(map(str.isalnum, value)):
+        if not any(map(str.isalnum, value)) and not is_address(value):
             return value
         made = value
         maker = self._makers[self._seen(kind, value)]
@@ -182,7 +182,9 @@ class Shapes:
                 return f"{1950 + next(stream) % 50}{1 + next(stream) % 12:02}{1 + next(stream) % 12:02}"
             if len(digits) == 4:
                 return str(1950 + next(stream) % 50)
-            return str(1 + next(stream) % 12).zfill(len(digits)) if len(digits) <= 2 else DROPPED
+            if len(digits) > 2:
+                return "1" * len(digits)
+            return f"{1 + next(stream) % 12:02}" if len(digits) == 2 else str(1 + next(stream) % 9)
 
         if not _DIGIT_RUN.search(value):
             return self._text(value, salt)
@@ -215,7 +217,7 @@ class Shapes:
 
 def is_address(value: str) -> bool:
     """Whether the text is an IP address of either version."""
-    if not 2 < len(value) < 46 or not (value.count(".") == 3 or value.count(":") > 1):
+    if not 1 < len(value) < 46 or not (value.count(".") == 3 or value.count(":") > 1):
         return False
     try:
         ipaddress.ip_address(value)
