@@ -34,7 +34,7 @@ def test_a_session_is_kept_whole(tmp_path: Path) -> None:
     one.torn = 1
     write_session(tmp_path, one)
     assert read_session(coverage_path(tmp_path, "s1")) == one
-    assert [path.name for path in (tmp_path / "coverage").iterdir()] == ["s1.json"]
+    assert [path.name for path in (tmp_path / "_coverage").iterdir()] == ["s1.json"]
 
 
 def test_all_sessions_of_a_folder_by_start(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_all_sessions_of_a_folder_by_start(tmp_path: Path) -> None:
     later = session("a")
     later.coverage = Coverage("a", AT + timedelta(1), AT + timedelta(1))
     write_session(tmp_path, later)
-    (tmp_path / "coverage" / "broken.json").write_text("{")
+    (tmp_path / "_coverage" / "broken.json").write_text("{")
     assert [coverage.session_id for coverage in read_coverage(tmp_path)] == ["b", "a"]
     assert read_coverage(tmp_path / "nothing") == []
 

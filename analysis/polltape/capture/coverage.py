@@ -1,4 +1,4 @@
-"""When a recording session was there to see: ``DIR/coverage/SESSION.json``, written anew at each heartbeat.
+"""When a recording session was there to see: ``DIR/_coverage/SESSION.json``, written anew at each heartbeat.
 
 Without it nobody can tell an operation that its client abandoned from one that the recording cut off.
 """
@@ -15,7 +15,8 @@ import msgspec
 
 from polltape.exchange import Coverage
 
-FOLDER: Final = "coverage"
+FOLDER: Final = "_coverage"
+"""Readers of Parquet folders (pyarrow, pandas, Spark) pass over names that begin with an underscore."""
 MAX_CLOCKS: Final = 1_000
 STEP_US: Final = 10_000
 """A difference between two clocks that moved by less than this is drift or jitter, and no step."""

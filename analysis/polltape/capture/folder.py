@@ -1,6 +1,6 @@
 """Capture folders: ``DIR/date=YYYY-MM-DD/<name>.parquet``, one row an exchange, and what lies beside them.
 
-``DIR/coverage/`` holds when each recording session was there to see, ``DIR/.spool/`` what a recorder has not
+``DIR/_coverage/`` holds when each recording session was there to see, ``DIR/.spool/`` what a recorder has not
 yet turned into Parquet.
 """
 

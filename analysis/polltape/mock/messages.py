@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from random import Random
 from typing import Any, Final
@@ -101,7 +102,12 @@ def http_date(now: float) -> str:
     >>> http_date(784111777.9)
     'Sun, 06 Nov 1994 08:49:37 GMT'
     """
-    return format_datetime(datetime.fromtimestamp(int(now), UTC), usegmt=True)
+    return _http_date(int(now))
+
+
+@lru_cache(maxsize=256)
+def _http_date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)
 
 
 def json_response(status: int, value: object, headers: tuple[Header, ...] = (), *, matched: bool = True) -> Response:

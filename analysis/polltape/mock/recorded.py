@@ -22,7 +22,6 @@ only where a read finds nothing else; their clock starts with the first read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -87,7 +86,7 @@ class Recorded:
     """Answers as the module's text has it.  ``protocols`` as in :func:`polltape.protocols.observe`."""
 
     def __init__(
-        self, recording: Recording, *, speed: float = 1.0, seed: int = 0, protocols: Sequence[Protocol] = PROTOCOLS
+        self, recording: Recording, *, speed: float = 1.0, seed: int = 0, protocols: tuple[Protocol, ...] = PROTOCOLS
     ) -> None:
         self._recording = recording
         self._speed = speed
@@ -115,7 +114,7 @@ class Recorded:
 
     def answer(self, request: Request, now: float) -> Response:
         """The answer to one request; see the module's text."""
-        seen = probe(request.method, request.path, request.query, self._protocols)
+        seen = probe(request.method, request.path, self._protocols)
         if seen is None:
             return self._other(request, now, None)
         if seen.role == "write" and seen.kind is not None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import zip_longest
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal
@@ -132,6 +133,7 @@ class Recording:
         return _Reading(exchanges, complete_at).recording(operations, pinned)
 
 
+@lru_cache(maxsize=65_536)
 def shape_of(method: str, path: str, query: str | None) -> Shape:
     """The shape of a request."""
     names = {name for name, _ in parse_qsl(query or "", keep_blank_values=True, max_num_fields=10_000)}
@@ -149,12 +151,13 @@ def subject_of(protocol: str, path: str) -> str | None:
     return None if find is None else find(path)
 
 
-def probe(method: str, path: str, query: str | None, protocols: Sequence[Protocol] = PROTOCOLS) -> Observation | None:
+@lru_cache(maxsize=65_536)
+def probe(method: str, path: str, protocols: tuple[Protocol, ...] = PROTOCOLS) -> Observation | None:
     """What a request is to the first protocol that knows it, given that it is answered "not yet".
 
     ``opens`` then says whether it may open an operation.
     """
-    exchange = Exchange("", method, "http", "mock", 80, path, _EPOCH, query=query, status=202)
+    exchange = Exchange("", method, "http", "mock", 80, path, _EPOCH, status=202)
     for protocol in protocols:
         if observations := protocol.observe(exchange):
             return observations[0]
@@ -204,7 +207,7 @@ class _Reading:
 
     def _place(self, exchange: Exchange, tape: Tape | None, *, member: bool) -> None:
         """Put an exchange where the mock will look for it; polls and joins are on their tape already."""
-        asked = probe(exchange.method, exchange.path, exchange.query)
+        asked = probe(exchange.method, exchange.path)
         if tape is not None:
             thread = self._thread(tape.protocol, tape.subject, tape.operation_id)
             thread.scripts.setdefault(tape.kind, []).append(tape)

@@ -45,7 +45,10 @@ ENDED_WITHIN_S: Final = 5.0
 AFTER_THE_END: Final = timedelta(days=1)
 """The client has ended: nothing more can come, however long one would wait."""
 
-_LISTENS: Final = re.compile(r"^.*?(?P<reverse>reverse proxy)?[^\n]*? listening at (?:\S*?://)?(?P<at>\S+:\d+)", re.M)
+_LISTENS: Final = {
+    "reverse": re.compile(r"reverse proxy to \S+ listening at (\S+:\d+)"),
+    "regular": re.compile(r"HTTP\(S\) proxy listening at (\S+:\d+)"),
+}
 _REFUSED: Final = re.compile(r"front: refused (\S+)")
 
 
@@ -164,7 +167,7 @@ class _Mitmdump:
             *recorder,
             *("-s", str(Path(__file__).with_name("front.py"))),
             *("--mode", f"reverse:http://{mock}@127.0.0.1:0"),
-            *("--mode", "regular@127.0.0.1:0"),
+            *("--mode", "regular@localhost:0"),  # mitmproxy takes one address only once, be its port 0
             *_set(
                 polltape_dir=self._captures,
                 polltape_key="ephemeral",
@@ -220,10 +223,10 @@ class _Mitmdump:
         deadline = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < deadline and process.poll() is None:
             text = self._text()
-            at = {bool(match["reverse"]): match["at"].rstrip(".") for match in _LISTENS.finditer(text)}
-            if len(at) == 2 and "polltape records to" in text:
+            at = {mode: match[1] for mode, pattern in _LISTENS.items() if (match := pattern.search(text))}
+            if len(at) == len(_LISTENS) and "polltape records to" in text:
                 authority = self._confdir / "mitmproxy-ca-cert.pem"
-                return Front(f"http://{at[True]}", f"http://{at[False]}", authority, self._captures)
+                return Front(f"http://{at['reverse']}", f"http://{at['regular']}", authority, self._captures)
             time.sleep(0.01)
         last = (self._text().strip().splitlines() or ["it said nothing"])[-1]
         raise ServiceError(f"the recorder in front of the mock did not start: {last}")

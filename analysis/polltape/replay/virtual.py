@@ -13,6 +13,8 @@ from polltape.replay.carrying import Outgoing
 from polltape.replay.plan import Step
 from polltape.replay.session import Answer, Instants, Session
 
+ROUND_TRIP_S: Final = 0.001
+"""An answer takes so long at least, in recorded seconds: what comes upon it comes after it."""
 _SEND: Final = 1
 _END: Final = 0
 """At one instant answers come before requests: who waits for an answer may send with it."""
@@ -68,7 +70,7 @@ class _Run:
             return
         sent = self._session.outgoing(step)
         response = self._mock.answer(_request(step, sent), self._origin + now_s)
-        first_s = now_s + max(response.hold_s, pace.held_s(step.first_byte_s))
+        first_s = now_s + max(response.hold_s, pace.held_s(step.first_byte_s), ROUND_TRIP_S / pace.speed)
         end_s = max(first_s, now_s + pace.held_s(step.latency_s))
         instants = Instants(now_s, now_s, first_s, end_s)
         heapq.heappush(self._events, _Event(end_s, _END, step.index, step, sent, _answer(response), instants))

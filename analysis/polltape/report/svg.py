@@ -7,12 +7,22 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
-from polltape.report.figures import INK, LINE, QUIET, save
+from polltape.report.figures import CLIENT, INK, LINE, QUIET, SERVER, VERDICTS, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-THEME: Final = {INK: f"var(--ink, {INK})", QUIET: f"var(--quiet, {QUIET})", LINE: f"var(--line, {LINE})"}
+THEME: Final = {
+    color: f"var(--{name}, {color})"
+    for name, color in {
+        "ink": INK,
+        "quiet": QUIET,
+        "line": LINE,
+        "blue": CLIENT,
+        "orange": SERVER,
+        "red": VERDICTS["early"][0],
+    }.items()
+}
 """Colours that follow the page's theme; without its style sheet they stay what they are."""
 _REFERENCE: Final = re.compile(r"#([\w-]+)")
 _FONT: Final = re.compile(r"(?:\S+ )*?([\d.]+)px")
