@@ -30,7 +30,7 @@ from polltape.report.as_text import (
 )
 from polltape.report.code_pages import page
 from polltape.report.names import shell_paths, short_ids
-from polltape.report.plain import Row, clock, counted, instant, named, percent, printable, rows, seconds
+from polltape.report.plain import Row, clock, counted, instant, named, percent, printable, rows, seconds, span
 from polltape.report.steps import Life, lives_of
 from polltape.report.svg import inline
 from polltape.report.timeline import summary
@@ -115,6 +115,7 @@ def _content(analysis: Analysis, budget: Budget, charts: Row, max_size: int) -> 
             "title": printable(", ".join(analysis.sources)),
             "version": version("polltape"),
             "covered": covered(analysis),
+            "span": span(analysis),
             "path": shell_paths(analysis),
             "totals": _totals(analysis),
             "durations": _Cut.of([_duration(row) for row in rows(analysis.durations)], budget.groups),

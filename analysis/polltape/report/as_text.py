@@ -9,7 +9,7 @@ from polltape.measures.codes import CODES
 from polltape.report.as_json import OUTCOMES
 from polltape.report.names import shell_paths, short_ids
 from polltape.report.page import FAULTS, QUIET, VERDICTS, Page
-from polltape.report.plain import Row, clock, counted, named, percent, rows, seconds
+from polltape.report.plain import Row, clock, counted, named, percent, rows, seconds, span
 
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
@@ -40,11 +40,8 @@ def _read(page: Page, analysis: Analysis) -> None:
     skipped = f", {counted(analysis.skipped, 'entry', 'entries')} skipped" if analysis.skipped else ", none skipped"
     page.line((f"{', '.join(analysis.sources)}", "bold"), indent=0)
     page.line(f"{counted(analysis.exchanges, 'exchange')}{skipped}", indent=0)
-    if analysis.from_us is not None and analysis.to_us is not None:
-        lasted = seconds((analysis.to_us - analysis.from_us) / 1e6)
-        first, last = clock(analysis.from_us), clock(analysis.to_us)
-        last = last[11:] if first[:10] == last[:10] else last
-        page.line(f"{first} to {last} UTC ({lasted})", indent=0)
+    if told := span(analysis):
+        page.line(told, indent=0)
     page.line(covered(analysis), indent=0)
     for warning in analysis.warnings:
         page.line((f"note: {warning}", "yellow"), indent=0)

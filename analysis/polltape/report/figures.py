@@ -137,7 +137,7 @@ def _survival_panel(axes: Axes, row: Row, group: pd.DataFrame) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, fontsize=8, borderpad=0)
     for line, (name, counts) in enumerate(zip(RISK, zip(*risk_table(lived, ticks), strict=True), strict=True)):
         y = -0.36 - 0.1 * line
-        axes.text(-0.015, y, name, transform=axes.transAxes, ha="right", fontsize=8, color=QUIET)
+        axes.text(-0.045, y, name, transform=axes.transAxes, ha="right", fontsize=8, color=QUIET)
         for tick, count in zip(ticks, counts, strict=True):
             axes.text(tick, y, str(count), transform=axes.get_xaxis_transform(), ha="center", fontsize=8)
 

@@ -5,7 +5,6 @@ Everything recorded is untrusted: :func:`printable` is the only way for it to re
 
 from __future__ import annotations
 
-import shlex
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
@@ -66,6 +65,15 @@ def clock(us: int) -> str:
     return (_EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
+def span(analysis: Analysis) -> str:
+    """From when to when there are exchanges, for people; empty for none."""
+    if analysis.from_us is None or analysis.to_us is None:
+        return ""
+    first, last = clock(analysis.from_us), clock(analysis.to_us)
+    last = last[11:] if first[:10] == last[:10] else last
+    return f"{first} to {last} UTC ({seconds((analysis.to_us - analysis.from_us) / 1e6)})"
+
+
 def seconds(value: float | None, *, signed: bool = False) -> str:
     """A duration with its unit, to three digits or the millisecond; a dash for None.
 
@@ -101,7 +109,7 @@ def _short(value: float, digits: int) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1 in per cent; never rounded to 0 or 100 where it is neither.
+    """A share of 0 to 1 in per cent; never rounded to 0 or 100 where it is neither (but for float noise).
 
     >>> percent(0.75), percent(0.9999), percent(0.0004), percent(None)
     ('75 %', '> 99 %', '< 1 %', '–')
@@ -109,9 +117,9 @@ def percent(share: float | None) -> str:
     if share is None:
         return "–"
     whole = round(share * 100)
-    if whole == 100 and share < 1:
+    if whole == 100 and share < 1 - 1e-9:
         return "> 99 %"
-    if whole == 0 and share > 0:
+    if whole == 0 and share > 1e-9:
         return "< 1 %"
     return f"{whole} %"
 
@@ -138,8 +146,3 @@ def named(kind: Row) -> str:
     """What a row of durations or compliance is about: ``checkout.update on shop.example``."""
     what = kind["kind"] or kind["protocol"] or "outside any operation"
     return f"{what} on {kind['host']}"
-
-
-def paths(analysis: Analysis) -> str:
-    """The sources as arguments for a shell."""
-    return shlex.join(printable(source) for source in analysis.sources)
