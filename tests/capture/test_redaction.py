@@ -305,6 +305,8 @@ PATHS = [
     ("/admin/orders/{}.json", True),
     ("/posnext/orders/{}", True),
     ("/Checkouts/{}", True),
+    ("/%63heckouts/{}", True),
+    ("/checkouts/{}/", True),
 ]
 
 
@@ -342,6 +344,12 @@ def test_words_of_the_api_in_paths_stay(path: str) -> None:
 )
 def test_queries(query: str, expected: str) -> None:
     assert REDACTOR.redact(raw(query=query)).query == expected
+
+
+def test_a_relative_reference_needs_no_slash() -> None:
+    assert (
+        redact_header("Location", "checkouts/abcdefgh12345678") == f"checkouts/{REDACTOR.pseudonym('abcdefgh12345678')}"
+    )
 
 
 def test_no_query_and_an_empty_one_stay_two_things() -> None:

@@ -252,7 +252,8 @@ def test_a_shape_of_a_shape_is_of_that_shape(name: str, value: str) -> None:
     once = redact_json({name: value})[name]
     twice = redact_json({name: once})[name]
     assert ("@" in once) == ("@" in twice)
-    assert len(once) == len(twice) or name == "dob"  # a month's name may be of any length
+    if name not in ("dob", "latitude"):  # a month's name, and degrees, may be of any length
+        assert len(once) == len(twice)
 
 
 # ------------------------------------------------------------------------------------------- structure

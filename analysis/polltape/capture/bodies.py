@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from polltape.capture.redaction_rules import Action, Ruling
@@ -44,9 +45,13 @@ _FORM_BYTES: Final = re.compile(rb"[!-~\x80-\xff ]*")
 _DISPOSITION: Final = re.compile(r'(;\s*)(name|filename)(\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)', re.IGNORECASE)
 
 
-def media_type(headers: Iterable[Header]) -> tuple[str, dict[str, str]]:
+def media_type(headers: Iterable[Header]) -> tuple[str, Mapping[str, str]]:
     """Type and parameters of the Content-Type (RFC 9110 §8.3.1), the type in lower case; "" without one."""
-    value = first_header(headers, "Content-Type") or ""
+    return _media_type(first_header(headers, "Content-Type") or "")
+
+
+@lru_cache(maxsize=256)
+def _media_type(value: str) -> tuple[str, Mapping[str, str]]:
     kind = value.partition(";")[0].strip().lower()
     return kind, {m[1].lower(): m[2].strip('"') for m in _PARAMETER.finditer(value)}
 

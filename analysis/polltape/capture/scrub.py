@@ -143,8 +143,10 @@ class Scrubber:
         self._gids = rules.names("gids", "pseudonym")
         self._words = rules.names("urls", "path_words")
         self._forms = rules.names("urls", "path_forms")
-        self._after = [_literals(path) for path in rules.names("urls", "path_pseudonym")]
-        self._before = self._forms | {literals[-1] for literals in self._after if literals}
+        self._after: dict[str, list[list[str]]] = {}  # last word → the words before it, and it
+        for literals in filter(None, map(_literals, rules.names("urls", "path_pseudonym"))):
+            self._after.setdefault(literals[-1], []).append(literals)
+        self._before = self._forms | set(self._after)
 
     # ------------------------------------------------------------------------------- by name
 
@@ -177,8 +179,12 @@ class Scrubber:
 
     def neighbours(self, name: Name, beside: Iterable[str]) -> Action | None:
         """The action that a name has because of those beside it."""
-        near = {normalise(other) for other in beside} if name.beside else set()
-        return next((action for action, others in name.beside if near & others), None)
+        near = None
+        for action, others in name.beside:
+            near = near or set(map(normalise, beside))
+            if not near.isdisjoint(others):
+                return action
+        return None
 
     def _card_beside(self, name: Name, beside: Iterable[str], place: Place) -> bool:
         others = [self.names[place][other] for other in beside]
@@ -378,11 +384,9 @@ class Scrubber:
     def path(self, path: str, level: int = 0) -> str:
         """A path, percent-encoded: tokens after the rules' words are pseudonyms, other segments free text."""
         segments = path.split("/")
-        words = [segment.lower() for segment in segments]
+        words = [unquote(segment).lower() for segment in segments] if "%" in path else path.lower().split("/")
         for place, segment in enumerate(segments):
-            if not segment:
-                continue
-            if place and words[place - 1] in self._before and self._is_token(words, place):
+            if place and segment and words[place - 1] in self._before and self._is_token(words, place):
                 segments[place] = self._segment(segment)
             elif len(segment) >= _SHORT:
                 segments[place] = self._encoded(segment, level + 1)
@@ -390,13 +394,14 @@ class Scrubber:
 
     def _is_token(self, words: list[str], place: int) -> bool:
         """Whether the segment follows ``/checkouts/`` or the like, or one of its forms: ``/checkouts/cn/``."""
-        if self._follows(words[:place]):
-            form = words[place] in self._forms and any(words[place + 1 :])
+        if self._follows(words, place):
+            form = words[place] in self._forms and words[place + 1 : place + 2] not in ([], [""])
             return not form and words[place].partition(".")[0] not in self._words
-        return words[place - 1] in self._forms and self._follows(words[: place - 1])
+        return words[place - 1] in self._forms and place > 1 and self._follows(words, place - 1)
 
-    def _follows(self, before: list[str]) -> bool:
-        return any(tuple(before[-len(literals) :]) == literals for literals in self._after if literals)
+    def _follows(self, words: list[str], place: int) -> bool:
+        after = self._after.get(words[place - 1], ())
+        return any(words[max(0, place - len(literals)) : place] == literals for literals in after)
 
     def _segment(self, segment: str) -> str:
         match = _SUFFIX.fullmatch(segment)
@@ -506,7 +511,6 @@ def _only_pan(value: str) -> bool:
     return False
 
 
-def _literals(path: str) -> tuple[str, ...]:
-    """``after /cart/c/ (tokens)`` or ``/cart/c/`` → (cart, c)."""
-    match = re.search(r"/(?:[^\s()]*/)?", path)
-    return tuple(part for part in match.group().split("/") if part) if match else ()
+def _literals(path: str) -> list[str]:
+    """``/cart/c/`` → [cart, c]."""
+    return [part for part in path.split("/") if part]

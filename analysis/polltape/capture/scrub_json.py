@@ -26,6 +26,7 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 128
 """Deeper ones neither."""
 
+_LONG: Final = 10**12  # of 13 digits, as the shortest card number
 _NOTHING_INSIDE: Final[Mapping[str, Action]] = {}
 _DECODER: Final = msgspec.json.Decoder(float_hook=lambda spelling: msgspec.Raw(spelling.encode()))
 _ENCODER: Final = msgspec.json.Encoder()
@@ -105,6 +106,9 @@ class JsonScrubber:
                     node[key] = name.texts[value]
                 elif len(value) > 5:
                     node[key] = texts[value] if level == 0 else self._scrubber.text(value, level)
+            elif kind is int:
+                if value >= _LONG or value <= -_LONG:
+                    node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
             elif kind is dict:
                 node[key] = self._object(value, _NOTHING_INSIDE, card, level, depth + 1)
             else:
@@ -126,7 +130,7 @@ class JsonScrubber:
                 value[place] = self._value(item, inside, card, level, depth + 1)
             return value
         if kind is int:
-            return 0 if (value >= 10**12 or value <= -(10**12)) and is_pan(str(abs(value))) else value
+            return 0 if (value >= _LONG or value <= -_LONG) and is_pan(str(abs(value))) else value
         if kind is msgspec.Raw:
             return msgspec.Raw(b"0.0") if _is_pan_number(_spelling(value)) else value
         return value
