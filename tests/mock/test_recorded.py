@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polltape.errors import InputError, UsageError
 from polltape.mock.core import Mock, Request
 from polltape.mock.recorded import Recorded
 from polltape.mock.recording import Recording
@@ -130,6 +129,30 @@ def test_one_operation_can_be_pinned(tape: Any, ask: Ask) -> None:
     for token in (MINE, YOURS):
         mock.answer(ask("PUT", path(token), {}), NOW)
         assert [mock.answer(ask("GET", path(token)), NOW + t).status for t in (1.1, 5.1)] == [202, 200]
+
+
+def test_what_goes_before_a_pinned_operation_is_of_its_own_thread(tape: Any, ask: Ask) -> None:
+    for token, at, ends in ((A, 0.0, 1.0), (B, 20.0, 4.0)):
+        tape.add("POST", f"{ADMIN}.json", 202, at - 0.1, body={"checkout": {"token": token}})
+        tape.add("GET", path(token), 200, at + ends, body={"checkout": {"token": token}})
+    tape.update(A, 50.0, 1.0)
+    pinned = tape.update(B, 60.0, 2.0)
+    mock = Mock.from_capture(tape.capture, operation=pinned)
+    token = mock.answer(ask("POST", f"{ADMIN}.json", {}), NOW).json()["checkout"]["token"]
+    assert [mock.answer(ask("GET", path(token)), NOW + t).status for t in (1.2, 4.2)] == [202, 200]
+    mock.answer(ask("PUT", path(token), {}), NOW + 9)
+    assert [mock.answer(ask("GET", path(token)), NOW + 9 + t).status for t in (1.2, 2.2)] == [202, 200]
+
+
+def test_a_checkout_that_was_created_at_once_is_read_as_recorded(tape: Any, ask: Ask) -> None:
+    tape.add("GET", path(B), 202, 0.0, body={"checkout": {"token": B, "note": "another"}})
+    tape.add("POST", f"{ADMIN}.json", 201, 1.0, body={"checkout": {"token": A}})
+    tape.add("GET", path(A), 202, 2.0, body={"checkout": {"token": A, "note": "its own"}})
+    mock = Mock.from_capture(tape.capture)
+    token = mock.answer(ask("POST", f"{ADMIN}.json", {}), NOW).json()["checkout"]["token"]
+    assert token not in (A, B)
+    shown = mock.answer(ask("GET", path(token)), NOW).json()["checkout"]
+    assert (shown["token"], shown["note"]) == (token, "its own")
 
 
 def test_an_operation_that_never_ended_stays_pending_for_ever(tape: Any, ask: Ask) -> None:
@@ -277,21 +300,6 @@ def test_unknown_traffic_is_matched_by_method_template_and_query_names_and_answe
     assert second == {"stock": 9, "self": "http://127.0.0.1:9/items/45"}
 
 
-def test_no_match_names_the_nearest_and_what_differs(tape: Any, ask: Ask) -> None:
-    tape.add("GET", "/items/17", 200, 0.0, query="x=1", body={})
-    tape.update(A, 10.0, 3.0, polls=(1.0,))
-    mock = Mock.from_capture(tape.capture)
-    answer = mock.answer(ask("POST", "/items/17?y=1"), NOW)
-    assert answer.status == 404
-    nearest = answer.json()["nearest"][0]
-    assert nearest["recorded"] == "GET /items/{id}?x=…"
-    assert nearest["differs"] == ["method: asked POST, recorded GET", "query: without x", "query: y was not recorded"]
-    polled = mock.answer(ask("GET", path(MINE)), NOW)  # never submitted
-    assert polled.status == 404
-    assert "submit that first" in polled.json()["nearest"][0]["differs"][0]
-    assert mock.status(NOW)["unmatched"] == 2
-
-
 def test_a_truncated_operation_is_bound_where_a_read_finds_nothing_else(tape: Any, ask: Ask) -> None:
     target = f"{ADMIN}/{A}/payments/77.json"
     for at in (0.0, 1.0):
@@ -323,46 +331,6 @@ def test_the_same_requests_at_the_same_times_get_the_same_answers_also_after_a_r
     mock.reset()
     assert first == story(mock, ask)
     assert first[-1].body != story(Mock.from_capture(tape.capture, seed=6), ask)[-1].body
-
-
-def test_an_unknown_operation_and_an_empty_capture_are_refused(tape: Any) -> None:
-    with pytest.raises(InputError, match="holds no answer"):
-        Mock.from_capture(tape.capture)
-    known = tape.update(A, 10.0, 3.0)
-    with pytest.raises(UsageError, match="no operation") as caught:
-        Mock.from_capture(tape.capture, operation=known + "9")
-    assert caught.value.hint == f"did you mean {known}?"
-
-
-@pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_speed_that_is_none_is_refused(tape: Any, speed: float) -> None:
-    tape.update(A, 10.0, 3.0)
-    with pytest.raises(UsageError, match="speed"):
-        Mock.from_capture(tape.capture, speed=speed)
-
-
-def test_the_mocks_own_pages(tape: Any, ask: Ask) -> None:
-    tape.update(A, 10.0, 3.0)
-    mock = Mock.from_capture(tape.capture, speed=2)
-    mock.answer(ask("PUT", path(MINE), {}), NOW)
-    page = mock.answer(ask("GET", "/__polltape/advance?seconds=1"), NOW).json()
-    assert page["served"] == 1
-    assert page["operations"][0]["elapsed_s"] == 2.0
-    assert page["operations"][0]["completes_s"] == pytest.approx(3.1)
-    assert mock.answer(ask("GET", path(MINE)), NOW + 0.6).status == 200
-    for bad in ("advance", "advance?seconds=-1", "advance?seconds=nan", "advance?seconds=x"):
-        assert mock.answer(ask("GET", f"/__polltape/{bad}"), NOW).status == 400
-    assert mock.answer(ask("GET", "/__polltape/nonsense"), NOW).status == 404
-    page = mock.answer(ask("GET", "/__polltape/reset"), NOW).json()
-    assert (page["served"], page["clock"], page["operations"]) == (0, 0.0, [])
-
-
-def test_signatures_are_left_out_and_that_is_said(tape: Any, ask: Ask) -> None:
-    tape.add("GET", "/a", 200, 0.0, headers={"x-pch-digest": "polltape-dropped"}, body={})
-    mock = Mock.from_capture(tape.capture)
-    assert mock.answer(ask("GET", "/a"), NOW).header("x-pch-digest") is None
-    assert len(mock.notes) == 1
-    assert "x-pch-digest (1 times)" in mock.notes[0]
 
 
 def test_request_ids_are_new_each_time(tape: Any, ask: Ask) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import ssl
 import threading
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -18,7 +17,6 @@ from polltape.errors import ServiceError
 from polltape.exchange import Header
 from polltape.mock.core import Mock, Request, Response
 from polltape.mock.server import bind, serving, steady_clock
-from polltape.mock.tls import certificates
 
 ADMIN = "/admin/api/2020-10/checkouts"
 
@@ -102,23 +100,6 @@ def test_a_fault_of_the_mock_is_a_500_that_says_so_and_the_server_goes_on(
                 urlopen(url, timeout=10)
             assert caught.value.code == 500
             caught.value.close()
-
-
-def test_tls_with_an_authority_that_a_strict_client_trusts(mock: Mock) -> None:
-    with certificates(["shop.example"]) as shown, serving(mock, certificates=shown) as url:
-        assert url.startswith("https://127.0.0.1:")
-        assert shown.key.stat().st_mode & 0o077 == 0
-        trusting = ssl.create_default_context(cafile=str(shown.authority))
-        trusting.verify_flags |= ssl.VERIFY_X509_STRICT
-        with urlopen(f"{url}/__polltape", timeout=10, context=trusting) as page:
-            assert json.load(page)["protocol"] == "shopify-checkout"
-        port = urlsplit(url).port
-        with (
-            socket.create_connection(("127.0.0.1", int(port or 0)), timeout=10) as raw,
-            trusting.wrap_socket(raw, server_hostname="shop.example") as named,
-        ):
-            assert named.version() == "TLSv1.3"
-    assert not shown.key.exists()
 
 
 def test_a_port_in_use_is_one_clear_error() -> None:

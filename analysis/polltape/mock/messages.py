@@ -89,9 +89,9 @@ class Response:
 
 
 def reason_of(status: int) -> str:
-    """The standard reason phrase (RFC 9110 §15), empty for a status without one."""
+    """The usual reason phrase (RFC 9110 §15; 422 as Shopify still writes it), empty for a status without one."""
     try:
-        return HTTPStatus(status).phrase
+        return "Unprocessable Entity" if status == 422 else HTTPStatus(status).phrase
     except ValueError:
         return ""
 

@@ -94,6 +94,8 @@ class Recorded:
         self._protocols = protocols
         self._rewriter = Rewriter.of(recording.authorities, speed)
         self._threads: dict[str, list[Thread]] = {}
+        pinned = recording.pinned
+        self._pinned_thread = next((t for t in recording.threads if pinned is not None and pinned in _tapes(t)), None)
         self.reset()
 
     @property
@@ -226,7 +228,8 @@ class Recorded:
         """The recorded write that this one gets; binds the thing where it is new for that kind."""
         pinned = self._pinned(kind)
         if pinned is not None:
-            thing.bound[kind] = thing.home = Thread(pinned.subject, {kind: [pinned]})
+            thing.bound[kind] = Thread(pinned.subject, {kind: [pinned]})
+            thing.home = thing.home or self._pinned_thread
             return pinned
         if kind not in thing.bound:
             thread = self._bind(thing, kind)
@@ -240,12 +243,13 @@ class Recorded:
         return scripts[min(index, len(scripts) - 1)]
 
     def _bind(self, thing: Thing, kind: str) -> Thread | None:
-        """Its own thread where that has the kind, else the n-th that has one."""
+        """Its own thread (or the pinned operation's) where that has the kind, else the n-th that has one."""
         candidates = self._candidates(kind)
         number = self._bound[kind]
         self._bound[kind] += 1
-        if thing.home is not None and kind in thing.home.scripts:
-            return thing.home
+        home = thing.home or self._pinned_thread
+        if home is not None and kind in home.scripts:
+            return home
         return candidates[min(number, len(candidates) - 1)] if candidates else None
 
     def _candidates(self, kind: str) -> list[Thread]:
