@@ -346,6 +346,10 @@ def test_queries(query: str, expected: str) -> None:
     assert REDACTOR.redact(raw(query=query)).query == expected
 
 
+def test_a_target_in_absolute_form_names_no_user() -> None:
+    assert REDACTOR.redact(raw(path="http://u:p@shop.example/a")).path == "http://shop.example/a"
+
+
 def test_a_relative_reference_needs_no_slash() -> None:
     assert (
         redact_header("Location", "checkouts/abcdefgh12345678") == f"checkouts/{REDACTOR.pseudonym('abcdefgh12345678')}"

@@ -106,3 +106,10 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not a TOML file"):
         Rules.load(path)
+
+
+def test_the_users_own_file_is_used_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Rules.of_user(tmp_path) is DEFAULT_RULES
+    user(tmp_path, "[add.body]\ndrop = ['loyalty']")
+    monkeypatch.setenv("POLLTAPE_CONFIG_DIR", str(tmp_path))
+    assert Rules.of_user().name("loyalty", "body").action == "drop"

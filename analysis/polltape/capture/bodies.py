@@ -20,8 +20,9 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
+from polltape.capture.encodings import name_parts
 from polltape.capture.redaction_rules import Action, Ruling
-from polltape.capture.scrub import MAX_PAIRS, Scrubber, name_parts
+from polltape.capture.scrub import MAX_PAIRS, Scrubber
 from polltape.capture.scrub_json import MAX_BYTES, Unreadable
 from polltape.capture.standins import DROPPED
 from polltape.exchange import Header, first_header

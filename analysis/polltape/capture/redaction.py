@@ -63,7 +63,7 @@ class Redactor:
             client=self.client(exchange),
             client_address=self._address(exchange.client_address),
             key_id=self._key.key_id,
-            path=self._scrubber.path(exchange.path),
+            path=self._path(exchange.path),
             query=None if exchange.query is None else self._scrubber.query(exchange.query),
             request_headers=self._headers(exchange.request_headers),
             request_trailers=self._headers(exchange.request_trailers),
@@ -92,6 +92,11 @@ class Redactor:
     def digest(self, content: bytes) -> str:
         """The keyed digest (32 hexadecimal digits) of a decoded, unredacted body."""
         return hashlib.blake2b(content, key=self._digest_key, digest_size=16).hexdigest()
+
+    def _path(self, target: str) -> str:
+        """The path; a target in absolute form (RFC 9112 §3.2.2) may name a user, too."""
+        absolute = "://" in target and not target.startswith("/")
+        return self._scrubber.url(target) if absolute else self._scrubber.path(target)
 
     # ------------------------------------------------------------------------------------- bodies
 

@@ -22,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, Literal
 
+from polltape.capture.keys import config_dir
 from polltape.capture.standins import KINDS
 from polltape.errors import ConfigError
 
@@ -121,6 +122,12 @@ class Rules:
         if path is not None:
             sections = _merge(sections, path)
         return cls(sections)
+
+    @classmethod
+    def of_user(cls, folder: Path | None = None) -> Rules:
+        """The rules with the user's own file ``redaction.toml`` of the configuration folder, where it is."""
+        path = (config_dir() if folder is None else folder) / "redaction.toml"
+        return cls.load(path) if path.exists() else DEFAULT_RULES
 
     def names(self, section: str, key: str) -> frozenset[str]:
         """One list, in the form in which it is compared."""

@@ -8,17 +8,17 @@ stay equal.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
+from polltape.capture.encodings import decode64, encode64, name_parts, requote, unquote_form
 from polltape.capture.pan import find_pans, has_pan, replace_pans
 from polltape.capture.pseudonyms import Pseudonyms
 from polltape.capture.redaction_rules import Action, Name, Place, Rules, Ruling, normalise, strictest
 from polltape.capture.scrub_json import JsonScrubber, Unreadable
+from polltape.capture.scrub_memory import Names, Rulings, Texts
 from polltape.capture.standins import DROPPED, KINDS, MAIL_DOMAIN, Shapes, drop_text
 
 MAX_NESTING: Final = 5
@@ -61,74 +61,6 @@ _PSEUDONYM: Final = Ruling("pseudonym")
 _INDEX: Final = re.compile(r"[\[\].]+")
 
 
-class Names(dict[str, Name]):
-    """Name as it stands → what the rules say of it in one place, worked out once."""
-
-    def __init__(self, scrubber: Scrubber, place: Place) -> None:
-        super().__init__()
-        self._scrubber = scrubber
-        self._place = place
-        self.odd: dict[str, str] = {}  # names that are no names but data, and what stands for them
-
-    def __missing__(self, name: str) -> Name:
-        made = self[name] = self._scrubber.rules.name(normalise(name), self._place)
-        if made.ruling is not None:
-            made.texts = self._scrubber.ruled[made.ruling]
-        clean = self._scrubber.text(name)
-        if clean != name:
-            self.odd[name] = clean
-        return made
-
-    def tidy(self) -> None:
-        """Forget all, where an API with data for names would fill the memory (never inside one body)."""
-        if len(self) > 20_000:
-            self.clear()
-            self.odd.clear()
-
-
-class _Texts(dict[str, str]):
-    """Text → redacted text; short ones come again and again."""
-
-    def __init__(self, scrubber: Scrubber) -> None:
-        super().__init__()
-        self._scrubber = scrubber
-
-    def __missing__(self, value: str) -> str:
-        made = self._scrubber.fresh_text(value, 0)
-        if len(value) <= 200:
-            if len(self) > 20_000:
-                self.clear()
-            self[value] = made
-        return made
-
-
-class _Ruled(dict[str, str]):
-    """Text → what stands for it under one ruling."""
-
-    def __init__(self, scrubber: Scrubber, ruling: Ruling) -> None:
-        super().__init__()
-        self._scrubber = scrubber
-        self._ruling = ruling
-
-    def __missing__(self, value: str) -> str:
-        made = self._scrubber.fresh_named(self._ruling, value)
-        if len(value) <= 200:
-            if len(self) > 20_000:
-                self.clear()
-            self[value] = made
-        return made
-
-
-class _Rulings(dict[Ruling, _Ruled]):
-    def __init__(self, scrubber: Scrubber) -> None:
-        super().__init__()
-        self._scrubber = scrubber
-
-    def __missing__(self, ruling: Ruling) -> _Ruled:
-        made = self[ruling] = _Ruled(self._scrubber, ruling)
-        return made
-
-
 class Scrubber:
     """Redacts values by name and text by what stands in it, under one key and one set of rules."""
 
@@ -137,8 +69,8 @@ class Scrubber:
         self.shapes = Shapes(self.pseudonyms)
         self.rules = rules
         self.names: dict[Place, Names] = {p: Names(self, p) for p in ("header", "query", "body")}
-        self.texts = _Texts(self)
-        self.ruled = _Rulings(self)
+        self.texts = Texts(self)
+        self.ruled = Rulings(self)
         self.json = JsonScrubber(self)
         self._gids = rules.names("gids", "pseudonym")
         self._words = rules.names("urls", "path_words")
@@ -423,7 +355,7 @@ class Scrubber:
         pairs = [pair.partition("=") for pair in query.split("&")]
         if len(pairs) > MAX_PAIRS:
             return DROPPED
-        rulings = self.rulings([name_parts(_plus(name)) for name, _, _ in pairs])
+        rulings = self.rulings([name_parts(unquote_form(name)) for name, _, _ in pairs])
         made = [
             self._pair(pair, parts[-1], ruling, level) for pair, (parts, ruling) in zip(pairs, rulings, strict=True)
         ]
@@ -450,56 +382,17 @@ class Scrubber:
             return f"{name}{equals}{self._form_value(value, last, level)}"
         if ruling.action == "pseudonym":  # here a '+' is base64's, not a blank
             return f"{name}{equals}{self.pseudonym(value)}"
-        decoded = _plus(value)
+        decoded = unquote_form(value)
         return f"{name}{equals}{requote(self.named(ruling, decoded), value, form=True)}"
 
     def _form_value(self, value: str, last: str, level: int) -> str:
-        decoded = _plus(value)
+        decoded = unquote_form(value)
         if last.lower() == "query":
             made = self.json.graphql(decoded)
             if made is not None:
                 return requote(made, value, form=True)
         made = self.text(decoded, level + 1)
         return value if made == decoded else requote(made, value, form=True)
-
-
-# --------------------------------------------------------------------------------------------- helpers
-
-
-def name_parts(name: str) -> list[str]:
-    """``checkout[lines][0].email`` → its names without indexes; never empty."""
-    parts = [part for part in _INDEX.split(name) if part and not part.isdigit()]
-    return parts or [name]
-
-
-def requote(made: str, raw: str, *, form: bool = False) -> str:
-    """Percent-encode what was made as ``raw`` was: what stood there plain stays plain."""
-    plain = "".join(char for char in set(raw) if char not in "%+")
-    quoted = quote(made, safe=plain + ("" if form else "+" if "+" in raw else ""))
-    return quoted.replace("%20", "+") if form and "+" in raw else quoted
-
-
-def decode64(token: str) -> str | None:
-    """The text that base64 in either alphabet stands for; None where it is none, or no text."""
-    bare = token.rstrip("=").translate(str.maketrans("-_", "+/"))
-    try:
-        decoded = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return None
-    return decoded if decoded and all(c.isprintable() or c in "\r\n\t" for c in decoded) else None
-
-
-def encode64(text: str, like: str) -> str:
-    """Base64 in the alphabet and with the padding (or none) of another."""
-    made = base64.b64encode(text.encode()).decode()
-    if "-" in like or "_" in like:
-        made = made.translate(str.maketrans("+/", "-_"))
-    unpadded = not like.endswith("=") and len(like) % 4 != 0
-    return made.rstrip("=") if unpadded else made
-
-
-def _plus(raw: str) -> str:
-    return unquote(raw.replace("+", " "))
 
 
 def _only_pan(value: str) -> bool:
