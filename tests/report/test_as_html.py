@@ -107,6 +107,12 @@ def test_what_is_left_out_is_said(thousands: Analysis) -> None:
     assert "20 of 3000 findings shown" in page.text
 
 
+def test_a_higher_limit_shows_more(thousands: Analysis) -> None:
+    page = _Page(render(thousands, 3_000_000))
+    assert "Waterfalls for 80 of 3000" in page.text
+    assert "1000 of 3000 operations shown" in page.text
+
+
 @pytest.mark.parametrize("max_size", [1_500_000, 400_000, 150_000])
 def test_the_limit_is_kept(thousands: Analysis, max_size: int) -> None:
     assert len(render(thousands, max_size).encode()) <= max_size

@@ -48,7 +48,7 @@ def test_what_was_recorded_cannot_steer_the_terminal(hostile: Analysis) -> None:
 
 def test_findings_come_by_code_with_count_and_next_commands(thousands: Analysis) -> None:
     text = render(thousands)
-    assert "RA001  asked to wait, came back early  client, 3000 ×" in text
+    assert "RA001  asked to wait, came back early (client, 3000 ×)" in text
     assert "\n  polltape explain RA001\n  polltape show captures/shop x1-0\n" in text
 
 

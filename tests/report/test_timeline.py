@@ -41,6 +41,12 @@ def test_no_operation_is_said(empty: Analysis) -> None:
     assert operations(empty).startswith("no operation: no exchange was answered")
 
 
+def test_a_long_list_is_cut_and_says_so(thousands: Analysis) -> None:
+    text = operations(thousands)
+    assert text.count("checkout.update") == 1000
+    assert "… and 2000 operations more" in text
+
+
 def test_unknown_operation_names_the_nearest(small: Analysis) -> None:
     with pytest.raises(UsageError, match="no operation 'x2-9' in captures/shop") as caught:
         render(small, "x2-9")

@@ -59,7 +59,8 @@ class Analysis:
 
     Instants are ``*_us`` columns, microseconds since 1970 (UTC).  ``timeline`` has one row for each exchange
     that an operation or a finding names: exchange_id, method, endpoint, url, status, error, start_us,
-    response_start_us, end_us, role and operation.
+    response_start_us, end_us, source, raw, klass, asked_s, request_id, and operation, role and state, null
+    outside any operation.
     """
 
     exchanges: int
@@ -118,6 +119,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         stuck_after_s=settings.stuck_after_s,
     )
     span = rows.agg(exchanges=_.count(), first=_.start_us.min(), last=_.end_us.max()).execute().iloc[0]
+    found_out = findings(evidence)
     return Analysis(
         exchanges=int(span["exchanges"]),
         skipped=capture.skipped,
@@ -131,8 +133,8 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         durations=durations(found.operations, found.at_once),
         waits=kept,
         compliance=compliance(kept),
-        findings=findings(evidence),
-        timeline=_told(rows, members),
+        findings=found_out,
+        timeline=_told(rows, members, found_out),
     )
 
 
@@ -175,11 +177,15 @@ def _cut(coverage: Coverage, selection: Selection) -> Coverage:
     return replace(coverage, started_at=start, ended_at=max(start, end))
 
 
-def _told(rows: ir.Table, members: ir.Table) -> pd.DataFrame:
-    """One row for each exchange of an operation, for pictures and timelines."""
+def _told(rows: ir.Table, members: ir.Table, found: pd.DataFrame) -> pd.DataFrame:
+    """One row for each exchange of an operation, and for each other one that a finding names (role null)."""
     columns = ("exchange_id", "method", "endpoint", "url", "status", "error", "start_us", "response_start_us", "end_us")
     instruction = ("source", "raw", "klass", "asked_s")
-    told = rows.select(*columns, *instruction, "request_id").inner_join(members, "exchange_id")
+    names = sorted({name for exchanges in found["exchanges"] for name in exchanges})
+    named = ibis.memtable(pd.DataFrame({"named": names}, dtype="string"))
+    played = members.rename(member="exchange_id")
+    told = rows.select(*columns, *instruction, "request_id").left_join(played, _.exchange_id == played.member)
+    told = told.filter(_.member.notnull() | _.exchange_id.isin(named.named)).drop("member")
     return run(told.order_by("start_us", "exchange_id")).astype({"status": "Int64", "response_start_us": "Int64"})
 
 

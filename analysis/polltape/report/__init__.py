@@ -12,16 +12,21 @@ FORMATS: Final = ("text", "json", "csv", "html", "sarif", "junit")
 """What ``polltape analyze --format`` takes."""
 
 
-def render(analysis: Analysis, form: str, *, to_terminal: bool = False) -> str:
+def render(analysis: Analysis, form: str, *, to_terminal: bool = False, max_size: int | None = None) -> str:
     """The analysis in one of :data:`FORMATS`.
 
     ``to_terminal``: it will be printed on standard output, so that text may take its width and its colours.
+    ``max_size``: bytes that the HTML page may have at most; None for its default.
     """
     if form == "text":
         from polltape.report.as_text import render as text
         from polltape.report.terminal import colours, width
 
         return text(analysis, width=width(to_terminal), color=to_terminal and colours())
+    if form == "html" and max_size is not None:
+        from polltape.report.as_html import render as html
+
+        return html(analysis, max_size)
     module, function = _RENDERERS[form]
     rendered: str = getattr(import_module(f"polltape.report.{module}"), function)(analysis)
     return rendered

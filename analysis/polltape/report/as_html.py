@@ -53,22 +53,22 @@ class Budget:
     statuses: int = 300
     groups: int = 60
 
-    def halved(self) -> Budget:
-        """Half of everything; nothing goes below one."""
-        return Budget(*(max(1, getattr(self, name) // 2) for name in self.__slots__))
+    def times(self, factor: float) -> Budget:
+        """So much of everything; nothing goes below one."""
+        return Budget(*(max(1, int(getattr(self, name) * factor)) for name in self.__slots__))
 
 
 def render(analysis: Analysis, max_size: int = MAX_SIZE) -> str:
     """The report; at most ``max_size`` bytes in UTF-8.  Raises UsageError where even the least does not fit."""
     template = _template()
     charts = _charts(analysis)
-    budget = Budget()
+    budget = Budget().times(max(1.0, max_size / MAX_SIZE))
     while True:
         text: str = template.render(_content(analysis, budget, charts, max_size))
         size = len(text.encode())
         if size <= max_size:
             return text
-        smaller = budget.halved()
+        smaller = budget.times(0.5)
         if smaller == budget:
             raise UsageError(
                 f"the HTML report needs {size} bytes, more than the {max_size} allowed",

@@ -39,7 +39,10 @@ def render(analysis: Analysis) -> str:
 
 def _case(suite: Element, place: Place) -> None:
     code = CODES[place.code]
-    names = {"classname": _xml(f"{place.endpoint} {place.host}".strip()), "name": f"{code.code}: {code.title}"}
+    names = {
+        "classname": _xml(f"{place.endpoint} {place.host}".strip() or "capture"),
+        "name": f"{code.code}: {code.title}",
+    }
     case = SubElement(suite, "testcase", names | {"time": "0"})
     first = place.findings[0]
     failure = SubElement(case, "failure", {"type": code.code, "message": _xml(str(first["message"]))})

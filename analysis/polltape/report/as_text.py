@@ -195,7 +195,7 @@ def _findings(page: Page, analysis: Analysis) -> None:
     for code, group in groups.items():
         first = group[0]
         style = FAULTS.get(first["fault"], "")
-        page.line((code, f"bold {style}"), f"  {title(code)}  ", (f"{first['fault']}, {len(group)} ×", style))
+        page.hanging((code, f"bold {style}"), f"{title(code)} ({first['fault']}, {len(group)} ×)", indent=2, width=6)
         page.line(str(first["message"]), indent=9)
         page.line((_proof(first), QUIET), indent=9)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from polltape.report.names import find_operation, shell_paths, short_ids
 from polltape.report.page import FAULTS, OUTCOMES, QUIET, VERDICTS, Page
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
 
 Cell = tuple[str, str]
+
+MOST_OPERATIONS: Final = 1000
+"""Lines of the list; the rest is counted."""
 
 # ------------------------------------------------------------------------------------ every operation
 
@@ -26,13 +29,16 @@ def operations(analysis: Analysis, *, width: int = 80, color: bool = False) -> s
         page.line('no operation: no exchange was answered "not yet" by a protocol that polltape knows', indent=0)
         return page.text()
     short, codes = short_ids(analysis), _codes(analysis)
-    for (host, day), group in groupby(table, key=lambda row: (row["host"], _day(row))):
+    for (host, day), group in groupby(table[:MOST_OPERATIONS], key=lambda row: (row["host"], _day(row))):
         page.line((str(host), "bold"), f"  {day}", indent=0)
         page.table(
             ["operation", "*kind", "UTC", "outcome", ">lasted", ">polls", "*findings"],
             [_operation_row(row, short, codes) for row in group],
             indent=0,
         )
+    if (left := len(table) - MOST_OPERATIONS) > 0:
+        page.line(f"… and {counted(left, 'operation')} more; all of them:", indent=0)
+        page.command(f"polltape analyze {shell_paths(analysis)} --format csv")
     page.heading("Next")
     worst = next((row["id"] for row in table if row["id"] in codes), table[0]["id"])
     page.command(f"polltape show {shell_paths(analysis)} {short[worst]}")
