@@ -226,6 +226,8 @@ CREDENTIALS = [
     ("proxy-authorization", "Digest username=\"anna\", realm=\"r\"", 'Digest username="'),
     ("X-Shopify-Access-Token", "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", "shpat_"),
     ("Idempotency-Key", '"8e03978e-40d5-43e8-bc93-6894a57f9324"', '"'),
+    ("Authorization", "AWS4-HMAC-SHA256 Credential=AKIA12/2013/s3, SignedHeaders=host;range, Signature=fe5f80", "AWS4-HMAC-SHA256 Credential="),
+    ("Authorization", "Unknown abcdef123", ""),
     ("X-Unknown", "Basic YW5uYTpzZWNyZXQ=", "Basic "),
 ]  # fmt: skip
 
@@ -307,6 +309,8 @@ PATHS = [
     ("/Checkouts/{}", True),
     ("/%63heckouts/{}", True),
     ("/checkouts/{}/", True),
+    ("/checkouts//{}", True),
+    ("/checkouts/cn//{}/x", True),
 ]
 
 
@@ -338,12 +342,20 @@ def test_words_of_the_api_in_paths_stay(path: str) -> None:
         ("a&b=&=c&&d=e%20f+g", "a&b=&=c&&d=e%20f+g"),
         ("key=1&x=2", f"key={DROPPED}&x=2"),
         ("page_info=abc&limit=50", "page_info=abc&limit=50"),
+        ("a=1;key=2;b=3", f"a=1;key={DROPPED};b=3"),
+        ("x=a;b&secret[deep]=2", f"x=a;b&secret[deep]={DROPPED}"),
+        ("cart[lines]=2&state[x]=3", "cart[lines]=2&state[x]=3"),
         ("next=%2Fa%3Fkey%3D1%26b%3D2", f"next=%2Fa%3Fkey%3D{DROPPED}%26b%3D2"),
         ("filter=%7B%22password%22%3A%22x%22%7D", f"filter=%7B%22password%22%3A%22{DROPPED}%22%7D"),
     ],
 )
 def test_queries(query: str, expected: str) -> None:
     assert REDACTOR.redact(raw(query=query)).query == expected
+
+
+def test_parameters_of_a_path_are_read() -> None:
+    made = REDACTOR.redact(raw(path="/a;password=hunter22;v=1/checkouts/abc12345;v=2")).path
+    assert made == f"/a;password={DROPPED};v=1/checkouts/{REDACTOR.pseudonym('abc12345;v=2')}"
 
 
 def test_a_target_in_absolute_form_names_no_user() -> None:
@@ -445,6 +457,13 @@ def test_the_address_of_the_client_keeps_its_form(address: str) -> None:
     assert made != address
     assert REDACTOR.redact(raw(client_address=None)).client_address is None
     assert REDACTOR.redact(raw(client_address="")).client_address == ""
+
+
+def test_names_in_forwarded_are_shaped_and_its_words_stay() -> None:
+    assert redact_header("Forwarded", "for=unknown;proto=https") == "for=unknown;proto=https"
+    made = redact_header("Forwarded", "for=_annasmith;proto=https")
+    assert made.startswith("for=_")
+    assert "anna" not in made
 
 
 def test_the_same_address_is_the_same_client_address() -> None:

@@ -44,6 +44,7 @@ _TOKENS: Final = re.compile(
 )
 _URL: Final = re.compile(r"(?:([A-Za-z][\w+.-]*:)?(//)([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _FORM: Final = re.compile(r"[\w.\[\]%-]+=[^\s&]*(?:&[\w.\[\]%-]+(?:=[^\s&]*)?)*")
+_SEPARATOR: Final = re.compile(r"(&|;(?=[\w.\[\]%-]{1,80}=))")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _SUFFIX: Final = re.compile(r"(.+?)(\.(?:json|js|xml|html))", re.DOTALL)
 _SCHEMES: Final = re.compile(
@@ -51,7 +52,7 @@ _SCHEMES: Final = re.compile(
     r"AWS4-HMAC-SHA256|GoogleLogin|PrivateToken)(\s+)(\S.*)",
     re.DOTALL,
 )
-_PARAMETER: Final = re.compile(r'([A-Za-z_][\w-]*)(\s*=\s*)("(?:[^"\\]|\\.)*"|[^\s,;"]+)')
+_PARAMETER: Final = re.compile(r'([A-Za-z_][\w-]*)(\s*=\s*)("(?:[^"\\]|\\.)*"|[^\s,"]+)')
 _PARAMETERS: Final = re.compile(r"[A-Za-z_][\w-]*\s*=\s*[\"\w]")
 _PUBLIC_PARAMETERS: Final = frozenset({"realm", "algorithm", "qop", "nc", "charset", "stale", "signedheaders"})
 _PREFIX: Final = re.compile(r"((?:[a-z]{2,6}_)(?:(?:live|test)_)?)([0-9A-Za-z]{16,})")
@@ -98,7 +99,7 @@ class Scrubber:
             card = card or (name.opens and not last)
             card = card and not (name.ends and not last)
             action = inside.get(name.norm) or self.action(name, beside if last else (), place, card=card)
-            if action and not (name.section == "urls" and not last):
+            if action and (last or self.names["body"][part].section != "urls"):
                 inherited = strictest(inherited, Ruling(action, KINDS.get(name.norm, "text")))
             inside = dict(name.inside)
         return inherited
@@ -316,24 +317,28 @@ class Scrubber:
     def path(self, path: str, level: int = 0) -> str:
         """A path, percent-encoded: tokens after the rules' words are pseudonyms, other segments free text."""
         segments = path.split("/")
-        words = [unquote(segment).lower() for segment in segments] if "%" in path else path.lower().split("/")
+        seen: list[str] = []  # the words before, without empty ones: servers read // as /
         for place, segment in enumerate(segments):
-            if place and segment and words[place - 1] in self._before and self._is_token(words, place):
+            if not segment:
+                continue
+            word = (unquote(segment) if "%" in segment else segment).lower()
+            if seen and seen[-1] in self._before and self._is_token(seen, word, segments[place + 1 : place + 3]):
                 segments[place] = self._segment(segment)
             elif len(segment) >= _SHORT:
                 segments[place] = self._encoded(segment, level + 1)
+            seen.append(word)
         return "/".join(segments)
 
-    def _is_token(self, words: list[str], place: int) -> bool:
-        """Whether the segment follows ``/checkouts/`` or the like, or one of its forms: ``/checkouts/cn/``."""
-        if self._follows(words, place):
-            form = words[place] in self._forms and words[place + 1 : place + 2] not in ([], [""])
-            return not form and words[place].partition(".")[0] not in self._words
-        return words[place - 1] in self._forms and place > 1 and self._follows(words, place - 1)
+    def _is_token(self, seen: list[str], word: str, rest: list[str]) -> bool:
+        """Whether a segment follows ``/checkouts/`` or the like, or one of its forms: ``/checkouts/cn/``."""
+        if self._follows(seen, 0):
+            return not (word in self._forms and any(rest)) and word.partition(".")[0] not in self._words
+        return seen[-1] in self._forms and len(seen) > 1 and self._follows(seen, 1)
 
-    def _follows(self, words: list[str], place: int) -> bool:
-        after = self._after.get(words[place - 1], ())
-        return any(words[max(0, place - len(literals)) : place] == literals for literals in after)
+    def _follows(self, seen: list[str], back: int) -> bool:
+        end = len(seen) - back
+        after = self._after.get(seen[end - 1], ())
+        return any(seen[max(0, end - len(literals)) : end] == literals for literals in after)
 
     def _segment(self, segment: str) -> str:
         match = _SUFFIX.fullmatch(segment)
@@ -342,6 +347,9 @@ class Scrubber:
 
     def _encoded(self, raw: str, level: int) -> str:
         """Free text that stands percent-encoded."""
+        if ";" in raw:  # path parameters (RFC 3986 §3.3)
+            first, _, rest = raw.partition(";")
+            return f"{self._encoded(first, level)};{self.query(rest, level)}"
         if "%" not in raw:
             return self.text(raw, level)
         decoded = unquote(raw)
@@ -352,14 +360,14 @@ class Scrubber:
         """A query or a form (``a=b&c=d``): order, spelling and what no rule names stay as they are."""
         if level > MAX_NESTING:
             return DROPPED
-        pairs = [pair.partition("=") for pair in query.split("&")]
-        if len(pairs) > MAX_PAIRS:
+        pieces = _SEPARATOR.split(query)  # fields, and between them what separates them
+        if len(pieces) > 2 * MAX_PAIRS:
             return DROPPED
+        pairs = [piece.partition("=") for piece in pieces[::2]]
         rulings = self.rulings([name_parts(unquote_form(name)) for name, _, _ in pairs])
-        made = [
-            self._pair(pair, parts[-1], ruling, level) for pair, (parts, ruling) in zip(pairs, rulings, strict=True)
-        ]
-        return "&".join(made)
+        for place, (parts, ruling) in enumerate(rulings):
+            pieces[2 * place] = self._pair(pairs[place], parts[-1], ruling, level)
+        return "".join(pieces)
 
     def rulings(self, names: list[list[str]]) -> list[tuple[list[str], Ruling | None]]:
         """Each name of a form, as its parts, and what the rules say of it among those of the same object."""

@@ -113,7 +113,7 @@ class Shapes:
             made = maker(value, str(attempt))
             if made != value and not has_pan(made):
                 return made
-        if made == value:  # not what its name says, or without letters and digits
+        if made == value and not _FORWARDED_NAME.search(value):  # not what its name says, or without letters and digits
             made = self._text(value, "")
         # a list of numbers always holds something like a card number
         return made if not has_pan(made) else DROPPED
@@ -126,7 +126,7 @@ class Shapes:
             return "ip"
         if kind == "email" and not EMAIL.fullmatch(value):
             return "text"
-        if kind == "ip" and not _IP.search(value):
+        if kind == "ip" and not (_IP.search(value) or _FORWARDED_NAME.search(value)):
             return "text"
         if kind in ("latitude", "longitude") and not _DECIMAL.fullmatch(value):
             return "text"
