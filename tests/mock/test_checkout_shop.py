@@ -289,7 +289,11 @@ def test_speed_divides_durations_and_hints_but_never_to_nothing(ask: Ask) -> Non
 def test_lines_and_totals_are_summed_as_decimals(ask: Ask) -> None:
     shop = Shop(ask, [('price = "199.00"\ngrams = 567', 'price = "0.10"\ngrams = 567')])
     items = [{"variant_id": GREEN, "quantity": 3}, {"variant_id": RED, "quantity": 2}]
-    sent = {"line_items": items, "shipping_address": HOME, "shipping_line": {"handle": "shopify-Standard-10.00"}}
+    sent: dict[str, Any] = {
+        "line_items": items,
+        "shipping_address": HOME,
+        "shipping_line": {"handle": "shopify-Standard-10.00"},
+    }
     token = shop.create(**sent)
     shown = shop("GET", f"{ADMIN}/{token}.json", 2).json()["checkout"]
     assert [line["line_price"] for line in shown["line_items"]] == ["0.30", "398.00"]
@@ -350,7 +354,7 @@ def test_an_unknown_checkout_is_not_found_in_shopifys_words(shop: Shop) -> None:
 def test_credentials_can_be_required(ask: Ask) -> None:
     shop = Shop(ask, [("access_token = false", "access_token = true")])
     assert shop("POST", f"{ADMIN}.json", 0, {"checkout": {}}).status == 401
-    sent = {"checkout": {}}
+    sent: dict[str, Any] = {"checkout": {}}
     assert shop("POST", f"{ADMIN}.json", 0, sent, headers={"X-Shopify-Access-Token": "t"}).status == 202
 
 

@@ -114,6 +114,14 @@ def test_a_hostile_live_token_breaks_neither_header_nor_url(ask: Ask) -> None:
     assert all("\r" not in header.value and "\n" not in header.value for header in answer.headers)
 
 
+@pytest.mark.parametrize("live", ["²", "9" * 5000, "mine"])
+def test_a_number_stays_where_the_live_name_is_none(ask: Ask, live: str) -> None:
+    assert rewritten(ask, {"id": 25428999, "token": "25428999"}, names=(("25428999", live),)).json() == {
+        "id": 25428999,
+        "token": live,
+    }
+
+
 def test_a_hostile_recorded_header_is_made_harmless(ask: Ask) -> None:
     answer = rewritten(ask, {}, {"X-A": "1\r\nX-B: 2\x00", "Bad Name": "1", "X:Y": "2"})
     assert answer.header("X-A") == "1  X-B: 2 "

@@ -128,7 +128,7 @@ class CheckoutShop:
         if refused is not None:
             return refused
         if request.path == "/cardserver/sessions":
-            return self._vault(request)
+            return self._vault(request, now)
         endpoint = parse_path(request.path)
         act = None if endpoint is None else self._acts().get((request.method, endpoint.what))
         if endpoint is None or act is None:
@@ -265,11 +265,11 @@ class CheckoutShop:
         payments = [payment.body for payment in checkout.payments.values()]
         return self._say(request, now, 200, {"payments": payments})
 
-    def _vault(self, request: Request) -> Response:
+    def _vault(self, request: Request, now: float) -> Response:
         """The card vault: takes a card, keeps nothing of it, and gives a session id."""
         if request.method != "POST":
-            return json_response(404, _NO_SUCH)
-        return json_response(200, {"id": f"east-{self._chance.getrandbits(128):032x}"})
+            return self._say(request, now, 404, _NO_SUCH)
+        return self._say(request, now, 200, {"id": f"east-{self._chance.getrandbits(128):032x}"})
 
     # --------------------------------------------------------------------------------------- refusals
 
@@ -441,7 +441,7 @@ def _object(body: Any, name: str) -> Json | None:
 
 def _identity(request: Request) -> bytes:
     """What makes two writes the same: method, path and body."""
-    return sha256(b"\0".join((request.method.encode(), request.path.encode("latin-1"), request.body))).digest()
+    return sha256(b"\0".join((request.method.encode(), request.path.encode(), request.body))).digest()
 
 
 def _prefix(request: Request) -> str:

@@ -353,4 +353,4 @@ def _bare(part: str) -> str:
 
 def _identity(request: Request) -> bytes:
     """What makes two writes the same: method, path and body."""
-    return sha256(b"\0".join((request.method.encode(), request.path.encode("latin-1"), request.body))).digest()
+    return sha256(b"\0".join((request.method.encode(), request.path.encode(), request.body))).digest()

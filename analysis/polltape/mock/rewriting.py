@@ -36,11 +36,13 @@ _HOP_BY_HOP: Final = {  # RFC 9110 §7.6.1
 }
 _ONE_TRANSFER: Final = {"content-length", "content-encoding", "etag", "date", "age"}
 _REAL_SERVER_ONLY: Final = {"alt-svc", "strict-transport-security", "expect-ct", "public-key-pins"}
+_OWN: Final = "x-polltape-"  # there already where a mock was recorded
 _DROPPED: Final = frozenset(SIGNATURES | _HOP_BY_HOP | _ONE_TRANSFER | _REAL_SERVER_ONLY)
 _URL: Final = re.compile(r"(?i)\b(https?|wss?)://([^/?#\s\"'<>\\,;]*)")
 _ENCODED_URL: Final = re.compile(r"(?i)\b(https?)%3A%2F%2F((?:[A-Za-z0-9.\-_~]|%3A|%40|%5B|%5D)*)")
 _RELATIVE: Final = re.compile(r"^//([^/?#\s]+)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 _COOKIE_DOMAIN: Final = re.compile(r"(?i);\s*domain=[^;]*")
 _COOKIE_SECURE: Final = re.compile(r"(?i);\s*secure(?=\s*(?:;|$))")
@@ -90,7 +92,7 @@ class Rewriter:
         made = []
         for name, value in exchange.response_headers:
             lower = name.lower()
-            if lower in _DROPPED or lower in hop or not _TOKEN.fullmatch(name):
+            if lower in _DROPPED or lower in hop or lower.startswith(_OWN) or not _TOKEN.fullmatch(name):
                 continue
             changed = self._header(exchange, request, names, now, lower, value)
             made.append(Header(name, request_id(chance) if lower == "x-request-id" else _CONTROL.sub(" ", changed)))
@@ -223,7 +225,7 @@ def _renamed(text: str, names: Names, *, encoded: bool) -> str:
 def _renumbered(value: int, field: str, names: Names) -> int:
     spelled = str(value)
     for recorded, live in names:
-        if spelled == recorded and live.isdigit() and (len(recorded) >= _SHORT or field.endswith("id")):
+        if spelled == recorded and _NUMBER.fullmatch(live) and (len(recorded) >= _SHORT or field.endswith("id")):
             return int(live)
     return value
 

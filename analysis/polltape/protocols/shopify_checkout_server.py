@@ -113,17 +113,14 @@ def error(code: str, message: str, **options: object) -> list[Json]:
     return [{"code": code, "message": message, "options": options}]
 
 
-def line_item_errors(sent: object, variants: Mapping[int, Json] | None) -> Json:
-    """What is wrong with the line items of a request, by index; empty where nothing is.
-
-    ``variants`` None: every variant is on sale.
-    """
+def line_item_errors(sent: object, variants: Mapping[int, Json]) -> Json:
+    """What is wrong with the line items of a request, by index; empty where nothing is."""
     if not isinstance(sent, list):
         return {} if sent is None else {"line_items": error("invalid", "is invalid")}
     found: Json = {}
     for index, item in enumerate(sent):
         fields = item if isinstance(item, dict) else {}
-        if variants is not None and _whole(fields.get("variant_id")) not in variants:
+        if _whole(fields.get("variant_id")) not in variants:
             message = "product is not published for this customer."
             found[str(index)] = {"variant_id": error("product_not_available", message)}
         elif "quantity" in fields and (_whole(fields["quantity"]) or 0) < 1:
@@ -143,7 +140,7 @@ def address_errors(name: str, sent: object) -> Json:
     return {name: {"zip": error("invalid_for_country", message, country="United States")}}
 
 
-def checkout_errors(sent: Json, variants: Mapping[int, Json] | None, rates: Sequence[Json]) -> Json:
+def checkout_errors(sent: Json, variants: Mapping[int, Json], rates: Sequence[Json]) -> Json:
     """What is wrong with a request's checkout, shaped as the ``errors`` of a 422; empty where nothing is."""
     errors = line_item_errors(sent.get("line_items"), variants)
     for name in ("shipping_address", "billing_address"):
