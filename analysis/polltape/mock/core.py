@@ -83,7 +83,8 @@ class Mock:
     ) -> Mock:
         """Plays what was recorded; ``operation`` pins one by its id.
 
-        ``complete_at`` is where in the bracket (lower, upper] of its duration an operation ends.  Raises UsageError for an unknown operation or a bad speed, InputError for an empty capture.
+        ``complete_at`` is where in the bracket (lower, upper] of its duration an operation ends.  Raises
+        UsageError for an unknown operation or a bad speed, InputError for an empty capture.
         """
         from polltape.mock.recorded import Recorded
         from polltape.mock.recording import Recording
