@@ -74,6 +74,17 @@ def test_the_request_reaches_the_mock_as_it_was_sent() -> None:
         connection.close()
 
 
+def test_half_a_request_does_nothing(mock: Mock) -> None:
+    with serving(mock) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=10) as client:
+            client.sendall(f"POST {ADMIN}.json HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{".encode())
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+        with urlopen(f"{url}/__polltape", timeout=10) as page:
+            assert json.load(page)["served"] == 0
+
+
 def test_a_held_answer_is_sent_when_its_time_has_come(mock: Mock) -> None:
     class Holding(Echo):
         def answer(self, request: Request, now: float) -> Response:

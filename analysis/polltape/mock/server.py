@@ -21,7 +21,7 @@ from typing import Any, Final
 import uvicorn
 
 from polltape.errors import ServiceError
-from polltape.exchange import Header
+from polltape.exchange import Header, first_header
 from polltape.mock.core import Mock
 from polltape.mock.messages import Request, Response
 from polltape.mock.tls import Certificates
@@ -57,7 +57,10 @@ class App:
         """One request, one answer; see the ASGI specification, HTTP connection scope."""
         if scope["type"] != "http":
             return
-        body = await _read(receive)
+        try:
+            body = await _read(receive)
+        except ConnectionError:
+            return  # half a request asks for nothing
         if body is None:
             await _send(send, Response(413, "", (Header("Content-Length", "0"), Header("Connection", "close"))))
             return
@@ -74,25 +77,21 @@ class App:
         target = scope["raw_path"].decode("latin-1")
         if query := scope["query_string"]:
             target = f"{target}?{query.decode('latin-1')}"
-        request = Request(scope["method"], scope["scheme"], self.authority, target, headers, body)
         # Whoever stands in front (our recorder as a proxy) says what the client itself speaks.
-        scheme = request.header("X-Forwarded-Proto")
-        return Request(
-            request.method,
-            scheme if scheme in ("http", "https") else request.scheme,
-            request.header("Host") or self.authority,
-            target,
-            headers,
-            body,
-        )
+        spoken = first_header(headers, "X-Forwarded-Proto")
+        scheme = spoken if spoken in ("http", "https") else scope["scheme"]
+        host = first_header(headers, "Host") or self.authority
+        return Request(scope["method"], scheme, host, target, headers, body)
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The request's body, None where it is too large."""
+    """The request's body, None where it is too large.  Raises ConnectionError where the client goes away."""
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError
         part = message.get("body", b"")
         size += len(part)
         if size > MAX_BODY:
