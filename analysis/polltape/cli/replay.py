@@ -12,6 +12,7 @@ from polltape.errors import UsageError
 if TYPE_CHECKING:
     from polltape.exchange import Exchange
     from polltape.replay.case import Case
+    from polltape.replay.plan import Timing
     from polltape.replay.runner import Replayed
 
 
@@ -60,17 +61,19 @@ def replay(
     polltape replay BUG.polltape --target https://staging.example --header X-Api-Key=env:KEY
     """
     _check(client, target, headers or allow_writes, timing, speed, virtual)
-    from polltape.replay.telling import as_json, as_text, test_command
+    from polltape.replay.telling import as_json, as_text, fix_command
 
     case = _case(path, operation)
     if client is not None:
         done = _by_client(case, client, client_timeout)
     else:
         done = _by_recording(case, target, headers, allow_writes, timing, speed, virtual)
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
     if record is not None:
         for file in done.write(record):
             click.echo(f"recorded to {file}", err=True)
-    test = test_command(path, operation)
+    test = fix_command(path, operation)
     click.echo(as_json(done.verdict, test) if form == "json" else as_text(done.verdict, test), nl=False)
     return 0 if done.verdict.reproduced else 1
 
@@ -111,26 +114,21 @@ def _by_recording(
     speed: float,
     virtual: bool,
 ) -> Replayed:
-    from polltape.replay.runner import length_s, replay_on_mock, replay_on_target
+    from polltape.replay.runner import Progress, replay_on_mock, replay_on_target
 
-    if not virtual:
-        seconds = length_s(case, timing, speed)  # type: ignore[arg-type]
+    def begins(seconds: float) -> None:
         click.echo(f"replaying {len(case.exchanges)} exchanges, about {seconds:.0f} s", err=True)
+
+    def said(exchange: Exchange) -> None:
+        click.echo(f"  {exchange.method} {exchange.endpoint} -> {exchange.error or exchange.status}", err=True)
+
+    pace: Timing = timing  # type: ignore[assignment]
+    progress = Progress(begins, said)
     if target is not None:
         return replay_on_target(
-            case,
-            target,
-            timing=timing,  # type: ignore[arg-type]
-            headers=headers,
-            allow_writes=allow_writes,
-            said=_say,
+            case, target, timing=pace, headers=headers, allow_writes=allow_writes, progress=progress
         )
-    return replay_on_mock(case, timing=timing, speed=speed, virtual=virtual, said=_say)  # type: ignore[arg-type]
-
-
-def _say(exchange: Exchange) -> None:
-    answer = exchange.error or exchange.status
-    click.echo(f"  {exchange.method} {exchange.endpoint} -> {answer}", err=True)
+    return replay_on_mock(case, timing=pace, speed=speed, virtual=virtual, progress=progress)
 
 
 def _by_client(case: Case, command: str, timeout_s: float) -> Replayed:

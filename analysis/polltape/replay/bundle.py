@@ -209,6 +209,9 @@ def read_bundle(path: Path, limits: Limits = LIMITS) -> Case:
     if missing or not operation.exchanges:
         raise InputError(f"{path}: not a bundle: its {EXCHANGES} lacks exchanges of its operation {operation.id}")
     target = Target(operation.id, operation.protocol, operation.kind, operation.outcome, tuple(operation.exchanges))
+    for instant in (i for c in manifest.coverage for i in (c.started_at, c.ended_at)):
+        if not _YEARS[0] <= instant.year <= _YEARS[1]:
+            raise InputError(f"{path}: not a bundle: its coverage is in the year {instant.year}")
     findings = [Named(operation.id, f.code, f.place, f.message) for f in manifest.findings]
     return Case(tuple(exchanges), (target,), tuple(findings), tuple(_in_utc(c) for c in manifest.coverage))
 
@@ -306,9 +309,27 @@ def _rows(path: Path, content: bytes, limits: Limits) -> Iterator[Exchange]:
                 unpacked += batch.nbytes
                 if unpacked > limits.unpacked:
                     raise InputError(f"{where} unpacks to more than {limits.unpacked} bytes; not read")
-                yield from map(from_row, batch.to_pylist())
+                yield from (_sound(from_row(row)) for row in batch.to_pylist())
     except (pa.ArrowException, OSError, OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{where} cannot be read ({_first_line(error)})", hint="copy the bundle again") from error
+
+
+def _sound(exchange: Exchange) -> Exchange:
+    """The exchange, if it has all that every exchange has.  Raises ValueError."""
+    texts = [exchange.exchange_id, exchange.method, exchange.scheme, exchange.host, exchange.path]
+    lists = (exchange.request_headers, exchange.response_headers, exchange.request_trailers, exchange.response_trailers)
+    texts += [text for headers in lists for header in headers for text in header]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(exchange.port, int):
+        raise ValueError("a row lacks what every exchange has")
+    start: datetime | None = exchange.request_started_at
+    instants = (start, exchange.request_ended_at, exchange.response_started_at, exchange.response_ended_at)
+    if start is None or not all(_YEARS[0] <= at.year <= _YEARS[1] for at in instants if at is not None):
+        raise ValueError("a row has no instant, or one that cannot be")
+    return exchange
+
+
+_YEARS: Final = (1971, 2999)
+"""Instants outside of these are no recording's, and nothing can be added to some of them."""
 
 
 def _check_footer(where: str, file: pq.ParquetFile, limits: Limits) -> None:

@@ -134,9 +134,10 @@ def case_of(capture: Capture, wanted: str | None = None) -> Case:
     chosen = known if wanted is None else [find_operation(known, wanted)]
     targets = targets_of(analysis, chosen)
     exchanges = list(read_exchanges(capture))
-    if wanted is not None:
-        exchanges = _story(exchanges, targets[0], _proof(analysis, targets[0]))
-    return _checked(exchanges, targets, capture.coverage, named_in(analysis, targets))
+    named = named_in(analysis, targets)
+    if wanted is None:
+        return Case(tuple(exchanges), tuple(targets), tuple(named), capture.coverage)
+    return _checked(_story(exchanges, targets[0], _proof(analysis, targets[0])), targets, capture.coverage, named)
 
 
 def _checked(

@@ -26,15 +26,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from polltape.capture.reading import Capture, open_capture, read_exchanges
+from polltape.capture.reading import open_capture, read_exchanges
 from polltape.errors import ServiceError, UsageError
-from polltape.exchange import Coverage
+from polltape.exchange import Coverage, Exchange
 from polltape.mock.core import Mock
 from polltape.mock.server import serving
 from polltape.protocols import observe
 from polltape.replay.case import Case, in_memory
 from polltape.replay.runner import Replayed
-from polltape.replay.verdict import judge_client
+from polltape.replay.verdict import Verdict, judge_client
 
 BASE_URL: Final = "POLLTAPE_BASE_URL"
 PROXY_VARIABLES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
@@ -62,9 +62,7 @@ class Front:
     captures: Path
 
 
-def replay_by_client(
-    case: Case, command: str, *, recorder: Sequence[str], timeout_s: float, front_script: Path | None = None
-) -> Replayed:
+def replay_by_client(case: Case, command: str, *, recorder: Sequence[str], timeout_s: float) -> Replayed:
     """Run the command against a mock of the case and judge what was recorded of it.
 
     ``recorder``: mitmdump with the recorder's addon.  Raises UsageError for a command that cannot be split,
@@ -78,9 +76,11 @@ def replay_by_client(
         recording = _Mitmdump(Path(folder), recorder, urlsplit(url).netloc, hosts)
         with recording.running() as front:
             run_client(arguments, environment(os.environ, front), timeout_s)
-        capture = _recorded(Path(folder) / "captures")
-        _check_asked(capture, recording.refused)
-        return _judged(case, capture)
+        exchanges, coverage = _recorded(Path(folder) / "captures")
+    _check_asked(exchanges, recording.refused)
+    verdict = judge_client(case, in_memory(exchanges, [coverage]))
+    _check_begun(case, verdict)
+    return Replayed(exchanges, coverage, verdict, _strays(mock))
 
 
 def split(command: str) -> list[str]:
@@ -240,12 +240,21 @@ def _set(**options: object) -> Iterator[str]:
 # --------------------------------------------------------------------------------------------- the verdict
 
 
-def _recorded(captures: Path) -> Capture:
-    return open_capture([captures], redact=lambda exchange: exchange, observe=observe)
+def _recorded(captures: Path) -> tuple[tuple[Exchange, ...], Coverage]:
+    """What the client did, and when somebody was there to see: until long after its end.
+
+    Read as a whole: the folder goes with the run.
+    """
+    capture = open_capture([captures], redact=lambda exchange: exchange, observe=observe)
+    exchanges = tuple(read_exchanges(capture))
+    covered = capture.coverage[0]
+    last = max((exchange.last_instant for exchange in exchanges), default=covered.ended_at)
+    return exchanges, replace(covered, ended_at=max(covered.ended_at, last) + AFTER_THE_END)
 
 
-def _check_asked(capture: Capture, refused: Sequence[str]) -> None:
-    if any(exchange.status != 502 or exchange.host not in refused for exchange in read_exchanges(capture)):
+def _check_asked(exchanges: Sequence[Exchange], refused: Sequence[str]) -> None:
+    """Raises ServiceError where the mock was asked for nothing."""
+    if any(exchange.status != 502 or exchange.host not in refused for exchange in exchanges):
         return
     if refused:
         raise ServiceError(
@@ -258,9 +267,24 @@ def _check_asked(capture: Capture, refused: Sequence[str]) -> None:
     )
 
 
-def _judged(case: Case, capture: Capture) -> Replayed:
-    exchanges = tuple(read_exchanges(capture))
-    covered: Coverage = capture.coverage[0]
-    last = max(exchange.last_instant for exchange in exchanges)
-    covered = replace(covered, ended_at=max(covered.ended_at, last) + AFTER_THE_END)
-    return Replayed(exchanges, covered, judge_client(case, in_memory(exchanges, [covered])))
+def _check_begun(case: Case, verdict: Verdict) -> None:
+    """Raises ServiceError where the client began no operation like the recorded one: that is no proof of a fix."""
+    if any(life.replayed_id is not None for life in verdict.lives):
+        return
+    kinds = sorted({target.kind or target.protocol for target in case.targets})
+    raise ServiceError(
+        f"--client: it began no {' and no '.join(kinds)}, so nothing can be compared",
+        hint="let it do what the recorded client did; `polltape show` tells what that was",
+    )
+
+
+def _strays(mock: Mock) -> tuple[str, ...]:
+    """What the client asked for that the mock could not answer."""
+    status = mock.status(time.time())
+    if not status["unmatched"]:
+        return ()
+    last = status["last_unmatched"][-1]
+    return (
+        f"the recording has no answer to {status['unmatched']} of the client's requests (404), "
+        f"the last: {last['method']} {last['target']}",
+    )

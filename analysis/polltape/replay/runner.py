@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from polltape.capture.keys import load_key
@@ -29,12 +30,24 @@ from polltape.replay.wire import ANSWER_WITHIN_S, Peer
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """Who is told how a replay goes on: ``begins`` hears the seconds that it will take, ``said`` each exchange."""
+
+    begins: Callable[[float], None] = lambda seconds: None
+    said: Said = lambda exchange: None
+
+
+SILENT: Final = Progress()
+
+
+@dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay left: its exchanges, their coverage, the verdict."""
+    """What a replay left: its exchanges, their coverage, the verdict, and lines that the user should see."""
 
     exchanges: tuple[Exchange, ...]
     coverage: Coverage
     verdict: Verdict
+    notes: tuple[str, ...] = ()
 
     def write(self, directory: Path) -> list[Path]:
         """Write it as a capture like any other; the files.  Raises InputError."""
@@ -45,7 +58,7 @@ class Replayed:
 
 
 def replay_on_mock(
-    case: Case, *, timing: Timing = "recorded", speed: float = 1.0, virtual: bool = False, said: Said | None = None
+    case: Case, *, timing: Timing = "recorded", speed: float = 1.0, virtual: bool = False, progress: Progress = SILENT
 ) -> Replayed:
     """Send the recording's own requests to a mock that is made of the same recording.
 
@@ -60,9 +73,10 @@ def replay_on_mock(
         session = Session(case.exchanges, _lifetimes(case), Manner(_fresh_id(), datetime.now(UTC), pace))
         with serving(mock, host="127.0.0.1", port=0) as url:
             parts = urlsplit(url)
+            progress.begins(_about_s(session))
             peer = Peer("http", parts.hostname or "127.0.0.1", parts.port or 80)
-            run_on_sockets(session, peer, as_recorded=True, said=said)
-    return _finished(case, session, "recording")
+            run_on_sockets(session, peer, as_recorded=True, said=progress.said)
+    return _finished(case, session, "recording", mock.notes)
 
 
 def replay_on_target(
@@ -73,7 +87,7 @@ def replay_on_target(
     headers: Sequence[str] = (),
     allow_writes: Sequence[str] = (),
     answer_within_s: float = ANSWER_WITHIN_S,
-    said: Said | None = None,
+    progress: Progress = SILENT,
 ) -> Replayed:
     """Send the recording's requests to a real server, behind the brakes of :mod:`polltape.replay.target`.
 
@@ -91,15 +105,26 @@ def replay_on_target(
         clean=Redactor(load_key()).redact,
     )
     session = Session(case.exchanges, _lifetimes(case), manner)
-    run_on_sockets(session, peer, as_recorded=False, answer_within_s=answer_within_s, said=said)
+    progress.begins(_about_s(session))
+    run_on_sockets(session, peer, as_recorded=False, answer_within_s=answer_within_s, said=progress.said)
     return _finished(case, session, "target")
 
 
-def _finished(case: Case, session: Session, by: By) -> Replayed:
+def _finished(case: Case, session: Session, by: By, notes: Iterable[str] = ()) -> Replayed:
     exchanges, coverage = tuple(session.exchanges()), session.coverage(case.tail_s)
     capture = in_memory(exchanges, [coverage])
     verdict = judge(case, capture, session.counterparts(), by)
-    return Replayed(exchanges, coverage, verdict)
+    return Replayed(exchanges, coverage, verdict, (*notes, *_bodies_missing(case)))
+
+
+def _bodies_missing(case: Case) -> Iterable[str]:
+    """Requests whose bodies the recording does not have whole."""
+    lacking = [e for e in case.exchanges if e.request_body.not_stored or e.request_body.truncated]
+    if lacking:
+        first = lacking[0]
+        reason = first.request_body.not_stored or "cut"
+        where = f"{first.method} {first.endpoint or first.path}"
+        yield f"request bodies that are not whole in the recording: {len(lacking)}; the first, {where}: {reason}"
 
 
 def _lifetimes(case: Case) -> list[Lifetime]:
@@ -127,7 +152,9 @@ def _fixed_id(case: Case, pace: Pace) -> str:
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def length_s(case: Case, timing: Timing, speed: float) -> float:
-    """About how long a replay in real time takes, in seconds; 0 where nothing is waited for."""
-    session = Session(case.exchanges, _lifetimes(case), Manner("", _beginning(case)))
-    return 0.0 if timing == "asap" else max(step.at_s + (step.latency_s or 0) for step in session.steps) / speed
+def _about_s(session: Session) -> float:
+    """About how long the session takes in real time; 0 where nothing is waited for."""
+    pace = session.manner.pace
+    if pace.timing == "asap":
+        return 0.0
+    return max(step.at_s + (step.latency_s or 0) for step in session.steps) / pace.speed

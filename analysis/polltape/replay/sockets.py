@@ -21,7 +21,7 @@ def run_on_sockets(
     *,
     as_recorded: bool,
     answer_within_s: float = ANSWER_WITHIN_S,
-    said: Said | None = None,
+    said: Said = lambda exchange: None,
 ) -> None:
     """Send every step to the peer; ``said`` hears each exchange as it ends.
 
@@ -32,7 +32,7 @@ def run_on_sockets(
 
 
 class _Run:
-    def __init__(self, session: Session, client: Client, host: str | None, said: Said | None) -> None:
+    def __init__(self, session: Session, client: Client, host: str | None, said: Said) -> None:
         self._session = session
         self._client = client
         self._host = host
@@ -81,8 +81,7 @@ class _Run:
         end_s = max(received.end - self._start, sent_s + pace.held_s(step.latency_s), first_s or 0.0)
         await sleep_until(self._start + end_s)
         kept = session.returned(step, sent, Instants(sent_s, sent_s, first_s, end_s), received.answer)
-        if self._said is not None:
-            self._said(kept)
+        self._said(kept)
 
     def _now(self) -> float:
         return time.monotonic() - self._start

@@ -37,7 +37,7 @@ def answer_of(verdict: Verdict) -> str:
     return "reproduced" if verdict.reproduced else "not reproduced"
 
 
-def test_command(path: str, operation: str | None) -> str:
+def fix_command(path: str, operation: str | None) -> str:
     """The command that would test a fix."""
     chosen = "" if operation is None else f" --operation {shlex.quote(operation)}"
     return f"polltape replay {shlex.quote(path)}{chosen} --client 'your command'"
@@ -86,16 +86,16 @@ def as_text(verdict: Verdict, test: str) -> str:
     several = len({c.finding.operation for c in verdict.compared}) > 1
     for compared in verdict.compared:
         found = compared.finding
-        lines.append(f"  {compared.standing:<8}{found.code}  {found.place:<10} {_plain(found.message)}")
+        lines.append(f"  {compared.standing:<8}{found.code}  {found.place:<10} {found.message}")
         if several:
-            lines.append(f"          in {_plain(found.operation)}")
+            lines.append(f"          in {found.operation}")
     lines.append("")
     for life in verdict.lives:
         lines += _life_text(life)
     lines += ["", _BY[verdict.by]]
     if verdict.by != "client":
         lines += ["To test a fix of the client:", f"  {test}"]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{_plain(line).rstrip()}\n" for line in lines)
 
 
 def _life_text(life: Life) -> list[str]:
@@ -117,5 +117,5 @@ def _went(outcome: str | None, statuses: tuple[int | None, ...] | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without control characters: a message may quote what a stranger's bundle holds."""
+    """Without control characters: a bundle is a stranger's, and may hold what moves a terminal's cursor."""
     return "".join(char if char.isprintable() else "?" for char in text)

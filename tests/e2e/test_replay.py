@@ -1,0 +1,143 @@
+"""`polltape bundle` and `polltape replay` as a user runs them: real sockets, real mitmdump, real clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from polltape.capture.parquet import write_exchanges
+from polltape.capture.reading import open_capture, read_exchanges
+
+REPLAY_TESTS = Path(__file__).parents[1] / "replay"
+sys.path.insert(0, str(REPLAY_TESTS))
+
+import stories  # noqa: E402
+
+POLLING = REPLAY_TESTS / "clients" / "polling.py"
+PROGRAM = Path(sys.executable).parent / "polltape"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a capture, and a bundle of the early poller in it."""
+    folder = tmp_path_factory.mktemp("home")
+    write_exchanges(folder / "captures", "early", stories.created(), [stories.coverage(1900)])
+    made = polltape(folder, "bundle", "captures", "--operation", "3cab", "-o", "BUG.polltape")
+    assert made.returncode == 0, made.stderr
+    assert "findings: RA001" in made.stdout
+    assert "next: polltape replay BUG.polltape" in made.stdout
+    return folder
+
+
+def polltape(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(PROGRAM), *arguments],
+        cwd=home,
+        env={**os.environ, "POLLTAPE_CONFIG_DIR": str(home / "config"), "NO_PROXY": "*", "TMPDIR": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def client(manner: str) -> str:
+    return f"{sys.executable} {POLLING} {manner}"
+
+
+def refused(done: subprocess.CompletedProcess[str], said: str) -> None:
+    """Exit 2, the error one line, no traceback."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert re.search(said, errors[0]), errors[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_the_recordings_own_requests_reproduce_the_bug_over_real_sockets(home: Path) -> None:
+    done = polltape(home, "replay", "BUG.polltape", "--record", "again")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("reproduced  (by: recording)")
+    assert "polltape replay BUG.polltape --client 'your command'" in done.stdout
+    capture = open_capture([home / "again"], redact=lambda e: e, observe=lambda e: e)
+    first, *others = read_exchanges(capture)
+    assert (first.status, first.host) == (201, "shop.example")
+    assert [e.status for e in others] == [202, 202, 202, 200]
+    starts = [(e.request_started_at - others[0].request_started_at).total_seconds() for e in others]
+    assert starts == pytest.approx([0, 0.4, 0.81, 1.89], abs=0.05)
+
+
+def test_at_another_speed_and_as_json(home: Path) -> None:
+    done = polltape(home, "replay", "captures", "--operation", "3cab", "--speed", "5", "--format", "json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["verdict"], told["by"]) == (0, "reproduced", "recording")
+    assert [found["standing"] for found in told["findings"]] == ["again", "again"]
+
+
+def test_who_obeys_does_not_have_the_bug(home: Path) -> None:
+    done = polltape(home, "replay", "BUG.polltape", "--timing", "obey", "--virtual")
+    assert done.returncode == 1
+    assert done.stdout.startswith("not reproduced")
+
+
+@pytest.mark.parametrize(
+    ("manner", "status", "answer"),
+    [("early", 0, "reproduced"), ("polite", 1, "not reproduced"), ("hard", 1, "not reproduced")],
+)
+def test_a_client_has_the_bug_or_has_it_not(home: Path, manner: str, status: int, answer: str) -> None:
+    """`hard` speaks to https://shop.example itself: through the proxy, it gets to the mock all the same."""
+    done = polltape(home, "replay", "BUG.polltape", "--client", client(manner), "--format", "json")
+    assert done.returncode == status, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["verdict"], told["by"]) == (answer, "client")
+    assert told["operations"][1]["replayed"]["outcome"] == "completed"
+    assert "the checkout is done" in done.stderr
+    assert not [path for path in home.iterdir() if path.name.startswith("polltape-")]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("pass", "it sent no request to the mock"),
+        ("raise SystemExit(3)", "failed with status 3"),
+        (
+            "import urllib.request as u, urllib.error\n"
+            "try: u.urlopen('https://other.example/x')\n"
+            "except urllib.error.HTTPError as e: assert e.code == 502 and b'not in the recording' in e.read()\n",
+            "it asked only for other.example, which the recording does not know",
+        ),
+        (
+            "import os, urllib.request as u, urllib.error\n"
+            "try: u.urlopen(os.environ['POLLTAPE_BASE_URL'] + '/nowhere')\n"
+            "except urllib.error.HTTPError as e: assert e.code == 404\n",
+            "it began no checkout.update, so nothing can be compared",
+        ),
+    ],
+    ids=["sends nothing", "fails", "asks elsewhere", "does something else"],
+)
+def test_a_client_that_proves_nothing_is_one_line(home: Path, code: str, said: str) -> None:
+    script = home / "client.py"
+    script.write_text(code)
+    refused(polltape(home, "replay", "BUG.polltape", "--client", f"{sys.executable} {script}"), said)
+
+
+def test_bad_input_is_one_line(home: Path) -> None:
+    (home / "none.polltape").write_text("no zip")
+    refused(polltape(home, "replay", "none.polltape"), "none.polltape: not a bundle")
+    refused(polltape(home, "replay", "gone.polltape"), "gone.polltape: cannot be read")
+    refused(
+        polltape(home, "replay", "BUG.polltape", "--operation", "xyz"), "no operation 'xyz'; nearest: shopify-checkout:"
+    )
+    refused(polltape(home, "replay", "BUG.polltape", "--target", "nowhere"), "no http or https address")
+    refused(polltape(home, "replay", "BUG.polltape", "--target", "https://shop.example"), "--allow-writes shop.example")
+    refused(polltape(home, "replay", "BUG.polltape", "--target", "http://127.0.0.1:1"), "cannot be reached")
+    refused(polltape(home, "replay", "BUG.polltape", "--client", "x", "--speed", "2"), "--client runs at its own pace")
+    refused(polltape(home, "bundle", "captures", "--operation", "xyz", "-o", "B.polltape"), "no operation 'xyz'")
+    refused(polltape(home, "bundle", "captures", "--operation", "3cab", "-o", "B.zip"), "ends in .polltape")
+    refused(polltape(home, "bundle", "captures", "--operation", "3cab", "-o", "BUG.polltape"), "is there already")

@@ -1,0 +1,167 @@
+"""Whole replays against the mock in virtual time: what was found is found again, and twice the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import stories
+
+from polltape.capture.reading import open_capture, read_exchanges
+from polltape.exchange import Exchange
+from polltape.mock.core import Mock
+from polltape.mock.messages import Request, Response
+from polltape.protocols import observe
+from polltape.replay.case import Case, case_of
+from polltape.replay.runner import replay_on_mock
+from polltape.replay.verdict import Verdict
+
+
+def case_from(story: list[Exchange], until: float = 120) -> Case:
+    return case_of(stories.capture(story, until))
+
+
+def standings(verdict: Verdict) -> list[tuple[str, str, str]]:
+    return [(c.standing, c.finding.code, c.finding.place) for c in verdict.compared]
+
+
+@pytest.mark.parametrize(
+    ("story", "found"),
+    [
+        (stories.early(), [("again", "RA001", "poll 1"), ("again", "RA001", "poll 2")]),
+        (stories.twice(), [("again", "OP005", "join 1")]),
+        (stories.stuck(), [("again", "OP001", "operation"), ("again", "OP002", "operation")]),
+        ([stories.put(0, wait="1")], [("again", "OP003", "operation")]),
+        ([stories.put(0), stories.poll(1, 200)], [("again", "RA003", "submit")]),
+        ([stories.put(0, wait="2.0"), stories.poll(2.1, 200)], [("again", "RA004", "submit")]),
+        ([stories.put(0, wait="1"), stories.poll(9, 200)], [("again", "RA006", "poll 1")]),
+    ],
+    ids=["early", "joined", "stuck", "taken for the answer", "no hint", "fraction", "late"],
+)
+def test_a_bug_is_reproduced_in_virtual_time(story: list[Exchange], found: list[tuple[str, str, str]]) -> None:
+    done = replay_on_mock(case_from(story), virtual=True)
+    assert standings(done.verdict) == found
+    assert done.verdict.reproduced
+    life = done.verdict.lives[0]
+    assert (life.replayed_outcome, life.replayed_statuses) == (life.recorded_outcome, life.recorded_statuses)
+
+
+def test_a_slow_server_is_replayed_as_slow() -> None:
+    """0.9 s after the answer is too early, though 1.3 s after the request; what is seen when depends on it, too."""
+    story = [stories.put(0, took=0.4, wait="1"), stories.poll(1.3, took=0.5, wait="1"), stories.poll(2.9, 200)]
+    done = replay_on_mock(case_from(story), virtual=True)
+    assert standings(done.verdict) == [("again", "RA001", "poll 1")]
+    assert done.verdict.lives[0].replayed_statuses == (202, 202, 200)
+
+
+def test_a_virtual_replay_is_twice_the_same() -> None:
+    case = case_from(stories.early())
+    assert replay_on_mock(case, virtual=True) == replay_on_mock(case, virtual=True)
+
+
+def test_the_token_that_the_mock_issues_is_carried_on() -> None:
+    case = case_of(stories.capture(stories.created(), 1900), "3cab")
+    done = replay_on_mock(case, virtual=True)
+    assert done.verdict.reproduced
+    tokens = {e.path for e in done.exchanges[1:]}
+    assert len(tokens) == 1
+    assert stories.CHECKOUT not in tokens
+    issued = done.exchanges[0].observations[0].issued
+    assert all(e.observations[0].keys == issued for e in done.exchanges[1:])
+
+
+def test_equal_writes_stay_equal_and_different_ones_different() -> None:
+    """Redaction can make two bodies look alike: their digests tell them apart, in the replay as well."""
+    body = replace(stories.body({"checkout": {"note": "x"}}), digest="0" * 32)
+    other = replace(stories.put(1.1, wait="1"), request_body=body)
+    case = case_of(stories.capture([stories.put(0, wait="1"), other, stories.poll(2.3, 200)], 60))
+    assert case.targets[0].outcome == "superseded"
+    done = replay_on_mock(case, virtual=True)
+    assert done.exchanges[1].request_body.digest == "0" * 32
+
+
+def test_who_obeys_what_the_server_says_now_does_not_poll_early() -> None:
+    done = replay_on_mock(case_from(stories.early()), timing="obey", virtual=True)
+    assert standings(done.verdict) == [("missing", "RA001", "poll 1"), ("missing", "RA001", "poll 2")]
+    assert not done.verdict.reproduced
+    assert done.verdict.lives[0].replayed_statuses == (202, 202, 200)
+
+
+def test_as_soon_as_possible_polls_far_too_early() -> None:
+    done = replay_on_mock(case_from(stories.early()), timing="asap", virtual=True)
+    assert [c.finding.code for c in done.verdict.compared if c.standing == "new"].count("RA002") == 3
+
+
+@pytest.mark.parametrize("speed", [0.1, 10, 1000])
+def test_at_any_speed_the_measures_are_those_of_the_recording(speed: float) -> None:
+    done = replay_on_mock(case_from(stories.early()), speed=speed, virtual=True)
+    assert done.verdict.reproduced
+    assert [e.instruction.asked_s for e in done.exchanges if e.instruction] == [1.0, 1.0, 1.0]
+    last = done.exchanges[-1].request_started_at - done.exchanges[0].request_started_at
+    assert last.total_seconds() == pytest.approx(1.89, abs=0.01)
+
+
+def test_not_reproduced_when_the_server_does_not_do_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mock that is done at once: nobody can come back too early."""
+
+    def done_at_once(self: Mock, request: Request, now: float) -> Response:
+        return Response(200, "OK", (), b"{}")
+
+    case = case_from(stories.early())
+    monkeypatch.setattr(Mock, "answer", done_at_once)
+    done = replay_on_mock(case, virtual=True)
+    assert not done.verdict.reproduced
+    assert [c.standing for c in done.verdict.compared] == ["missing", "missing"]
+    assert done.verdict.lives[0].replayed_id is None
+
+
+def test_not_reproduced_when_it_happens_at_another_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = case_from(stories.early())
+    elsewhere = replace(case, findings=(replace(case.findings[0], place="poll 9"),))
+    done = replay_on_mock(elsewhere, virtual=True)
+    assert not done.verdict.reproduced
+    assert ("missing", "RA001", "poll 9") in standings(done.verdict)
+    assert ("new", "RA001", "poll 1") in standings(done.verdict)
+
+
+def test_without_findings_there_is_nothing_to_miss() -> None:
+    done = replay_on_mock(case_from(stories.polite()), virtual=True)
+    assert done.verdict.reproduced
+    assert done.verdict.named == 0
+
+
+def test_a_recording_that_was_cut_off_is_cut_off_again() -> None:
+    story = [stories.put(0, wait="1"), stories.poll(1.1, wait="1")]
+    assert replay_on_mock(case_from(story, 5), virtual=True).verdict.lives[0].replayed_outcome == "pending"
+    assert replay_on_mock(case_from(story, 50), virtual=True).verdict.lives[0].replayed_outcome == "abandoned"
+
+
+def test_what_comes_back_is_a_capture_like_any_other(tmp_path: Path) -> None:
+    done = replay_on_mock(case_from(stories.early()), virtual=True)
+    done.write(tmp_path)
+    capture = open_capture([tmp_path], redact=lambda e: e, observe=lambda e: e)
+    assert tuple(read_exchanges(capture)) == done.exchanges
+    assert capture.coverage == (done.coverage,)
+
+
+def test_a_request_body_that_was_not_kept_is_told() -> None:
+    lacking = replace(stories.put(0, wait="1"), request_body=replace(stories.body(None), not_stored="too-large"))
+    done = replay_on_mock(case_from([lacking, stories.poll(1.1, 200)]), virtual=True)
+    assert done.notes == (
+        "request bodies that are not whole in the recording: 1; "
+        "the first, PUT /admin/api/{version}/checkouts/{token}.json: too-large",
+    )
+
+
+def test_all_operations_of_a_capture_are_replayed_side_by_side() -> None:
+    other = [
+        replace(e, path=e.path.replace(stories.TOKEN, "f" * 32), exchange_id=f"{e.exchange_id[:-1]}y", observations=())
+        for e in stories.early()
+    ]
+    case = case_from([*stories.early(), *(stories.moved(observe(e), 0.2) for e in other)])
+    assert len(case.targets) == 2
+    done = replay_on_mock(case, virtual=True)
+    assert [c.standing for c in done.verdict.compared] == ["again"] * 4
+    span = done.exchanges[-1].last_instant - done.exchanges[0].request_started_at
+    assert span.total_seconds() == pytest.approx(2.1, abs=0.02)
