@@ -106,7 +106,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("agreement")
 
 
-@settings(deadline=None, max_examples=int(os.environ.get("POLLTAPE_AGREEMENT_EXAMPLES", "40")), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+EXAMPLES = int(os.environ.get("POLLTAPE_AGREEMENT_EXAMPLES", "40"))
+
+
+@settings(
+    deadline=None,
+    max_examples=EXAMPLES,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(entries=histories())
 def test_program_and_oracle_agree(entries: Entries, folder: Path) -> None:
     analysis, numbers = ours(entries, folder)

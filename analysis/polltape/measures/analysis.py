@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from polltape.measures.durations import durations
 from polltape.measures.findings import Evidence, findings
 from polltape.measures.retry_after import compliance
 from polltape.measures.statuses import statuses
+from polltape.measures.words import iso
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
 from polltape.operations.tables import keep, run
@@ -99,7 +100,7 @@ def analyse(capture: Capture, *, selection: Selection | None = None, settings: S
 def _analyse(connection: Any, capture: Capture, selection: Selection, settings: Settings) -> Analysis:
     recorded = narrow(connection, capture)
     steps = [
-        f"the recorder's clock was set by {moved:+.3f} s at {_iso(at)} (session {session}); its monotonic clock is used"
+        f"the recorder's clock was set by {moved:+.3f} s at {iso(at)} (session {session}); its monotonic clock is used"
         for session, at, moved in clock_steps(recorded)
     ]
     rows = timeline(connection, recorded)
@@ -191,7 +192,3 @@ def _told(rows: ir.Table, members: ir.Table, found: pd.DataFrame) -> pd.DataFram
 
 def _us(instant: datetime) -> int:
     return round(instant.timestamp() * 1_000_000)
-
-
-def _iso(us: int) -> str:
-    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

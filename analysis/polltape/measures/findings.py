@@ -17,6 +17,7 @@ from ibis import _
 
 from polltape.measures.codes import CODES
 from polltape.measures.statuses import fault, meaning, on_checkout
+from polltape.measures.words import counted, seconds
 from polltape.operations.lives import Lives
 from polltape.operations.tables import records, run
 from polltape.operations.waits import UNDER_WAY_US
@@ -92,16 +93,6 @@ def _finished(draft: Draft, known: dict[str, Any]) -> tuple[Any, ...]:
 
 def _name(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def seconds(value: float) -> str:
-    """A duration for people: 0.4 s, 12 s.
-
-    >>> seconds(0.4), seconds(12.0), seconds(0.0004)
-    ('0.4 s', '12 s', '0.0004 s')
-    """
-    text = f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.6f}"
-    return f"{text.rstrip('0').rstrip('.') or '0'} s"
 
 
 # ------------------------------------------------------------------------------------- Retry-After
@@ -192,7 +183,7 @@ def _abandoned(evidence: Evidence) -> Iterator[Draft]:
             continue
         proof = list(row.exchanges)
         if row.polls:
-            text = f"polled {row.polls} times, then stopped without having seen the end"
+            text = f"polled {counted(row.polls, 'time')}, then stopped without having seen the end"
             yield Draft("OP002", text, row.id, proof)
         elif row.address or row.asked:
             text = 'the "not yet" was taken for the answer: nobody ever asked again'
@@ -242,9 +233,8 @@ def _statuses(evidence: Evidence) -> Iterator[Draft]:
         whose = fault(int(row.status), checkout=bool(row.checkout))
         if whose is None:
             continue
-        text = (
-            f"{row.endpoint} on {row.host} answered {row.status} {len(row.exchanges)} times: {meaning(int(row.status))}"
-        )
+        times, said = counted(len(row.exchanges), "time"), meaning(int(row.status))
+        text = f"{row.endpoint} on {row.host} answered {row.status} {times}: {said}"
         yield Draft("ST001" if whose == "server" else "ST002", text, None, list(row.exchanges))
 
 

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from polltape.errors import UsageError
 from polltape.measures.codes import CODES
+from polltape.measures.words import clock, counted, instant, percent, seconds
 from polltape.report import figures
 from polltape.report.as_text import (
     QUANTILES,
@@ -30,7 +31,7 @@ from polltape.report.as_text import (
 )
 from polltape.report.code_pages import page
 from polltape.report.names import shell_paths, short_ids
-from polltape.report.plain import Row, clock, counted, instant, named, percent, printable, rows, seconds, span
+from polltape.report.plain import Row, named, printable, rows, span
 from polltape.report.steps import Life, lives_of
 from polltape.report.svg import inline
 from polltape.report.timeline import summary

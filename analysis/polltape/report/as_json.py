@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from polltape.report.plain import Row, instant, iso, rows
+from polltape.measures.words import instant, iso
+from polltape.report.plain import Row, rows
 
 if TYPE_CHECKING:
     from polltape.exchange import Coverage

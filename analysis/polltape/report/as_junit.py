@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from polltape.measures.codes import CODES
+from polltape.measures.words import iso
 from polltape.report.places import Place, places
-from polltape.report.plain import iso
 
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis

@@ -6,10 +6,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from polltape.measures.codes import CODES
+from polltape.measures.words import clock, counted, percent, seconds
 from polltape.report.as_json import OUTCOMES
 from polltape.report.names import shell_paths, short_ids
 from polltape.report.page import FAULTS, QUIET, VERDICTS, Page
-from polltape.report.plain import Row, clock, counted, named, percent, rows, seconds, span
+from polltape.report.plain import Row, named, rows, span
 
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis

@@ -23,7 +23,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from polltape.measures.durations import survival as survival_curves
 from polltape.measures.statistics import SurvivalCurve
-from polltape.report.plain import Row, counted, named, percent, printable, rows, seconds
+from polltape.measures.words import counted, percent, seconds
+from polltape.report.plain import Row, named, printable, rows
 from polltape.report.steps import Life, lives_of
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from polltape.measures.codes import CODES
-from polltape.report.plain import Row, clock, counted, rows
+from polltape.measures.words import clock, counted
+from polltape.report.plain import Row, rows
 
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis

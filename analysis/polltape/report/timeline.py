@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from polltape.measures.words import clock, counted, seconds
 from polltape.report.names import find_operation, shell_paths, short_ids
 from polltape.report.page import FAULTS, OUTCOMES, QUIET, VERDICTS, Page
-from polltape.report.plain import Row, clock, counted, rows, seconds
+from polltape.report.plain import Row, rows
 from polltape.report.steps import Life, Step, lives_of
 
 if TYPE_CHECKING:
