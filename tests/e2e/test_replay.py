@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from polltape.capture.parquet import write_exchanges
 from polltape.capture.reading import open_capture, read_exchanges
+from polltape.cli import main
 
 REPLAY_TESTS = Path(__file__).parents[1] / "replay"
 sys.path.insert(0, str(REPLAY_TESTS))
@@ -101,6 +103,18 @@ def test_a_client_has_the_bug_or_has_it_not(home: Path, manner: str, status: int
     assert not [path for path in home.iterdir() if path.name.startswith("polltape-")]
 
 
+@pytest.mark.parametrize("manner", ["fetch", "https"])
+def test_a_node_client_with_the_shops_address_in_it_gets_to_the_mock(home: Path, manner: str) -> None:
+    if shutil.which("node") is None:
+        if os.environ.get("POLLTAPE_REQUIRE_ALL") == "1":
+            pytest.fail("node is missing")
+        pytest.skip("node is missing")
+    command = f"node {REPLAY_TESTS / 'clients' / 'polling.mjs'} {manner}"
+    done = polltape(home, "replay", "BUG.polltape", "--client", command, "--format", "json")
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["operations"][1]["replayed"]["outcome"] == "completed"
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -127,17 +141,35 @@ def test_a_client_that_proves_nothing_is_one_line(home: Path, code: str, said: s
     refused(polltape(home, "replay", "BUG.polltape", "--client", f"{sys.executable} {script}"), said)
 
 
-def test_bad_input_is_one_line(home: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["replay", "none.polltape"], "none.polltape: not a bundle"),
+        (["replay", "gone.polltape"], "gone.polltape: cannot be read"),
+        (["replay", "BUG.polltape", "--operation", "xyz"], "no operation 'xyz'; nearest: shopify-checkout:"),
+        (["replay", "BUG.polltape", "--target", "nowhere"], "no http or https address"),
+        (["replay", "BUG.polltape", "--target", "https://shop.example"], "--allow-writes shop.example"),
+        (["replay", "BUG.polltape", "--target", "http://127.0.0.1:1"], "cannot be reached"),
+        (["replay", "BUG.polltape", "--header", "A=env:B"], "are for a --target"),
+        (["replay", "BUG.polltape", "--client", "x", "--speed", "2"], "--client runs at its own pace"),
+        (["replay", "BUG.polltape", "--client", "no-such-program"], "no program 'no-such-program'"),
+        (["bundle", "captures", "--operation", "xyz", "-o", "B.polltape"], "no operation 'xyz'"),
+        (["bundle", "captures", "--operation", "3cab", "-o", "B.zip"], "ends in .polltape"),
+        (["bundle", "captures", "--operation", "3cab", "-o", "BUG.polltape"], "is there already"),
+    ],
+    ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line(
+    home: Path,
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (home / "none.polltape").write_text("no zip")
-    refused(polltape(home, "replay", "none.polltape"), "none.polltape: not a bundle")
-    refused(polltape(home, "replay", "gone.polltape"), "gone.polltape: cannot be read")
-    refused(
-        polltape(home, "replay", "BUG.polltape", "--operation", "xyz"), "no operation 'xyz'; nearest: shopify-checkout:"
-    )
-    refused(polltape(home, "replay", "BUG.polltape", "--target", "nowhere"), "no http or https address")
-    refused(polltape(home, "replay", "BUG.polltape", "--target", "https://shop.example"), "--allow-writes shop.example")
-    refused(polltape(home, "replay", "BUG.polltape", "--target", "http://127.0.0.1:1"), "cannot be reached")
-    refused(polltape(home, "replay", "BUG.polltape", "--client", "x", "--speed", "2"), "--client runs at its own pace")
-    refused(polltape(home, "bundle", "captures", "--operation", "xyz", "-o", "B.polltape"), "no operation 'xyz'")
-    refused(polltape(home, "bundle", "captures", "--operation", "3cab", "-o", "B.zip"), "ends in .polltape")
-    refused(polltape(home, "bundle", "captures", "--operation", "3cab", "-o", "BUG.polltape"), "is there already")
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("POLLTAPE_CONFIG_DIR", str(home / "config"))
+    assert main(arguments) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert said in errors[0]

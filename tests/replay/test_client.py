@@ -35,6 +35,12 @@ def test_nothing_inherited_leads_the_client_elsewhere() -> None:
     assert made["PATH"] == "inherited"
 
 
+def test_what_node_was_told_already_stays() -> None:
+    made = environment({"NODE_OPTIONS": "--no-warnings"}, FRONT)
+    assert made["NODE_OPTIONS"].startswith('--no-warnings --require "/')
+    assert made["POLLTAPE_TLS_PORT"] == "1"
+
+
 def run(code: str, timeout_s: float = 30.0) -> None:
     run_client([sys.executable, "-c", code], os.environ, timeout_s)
 

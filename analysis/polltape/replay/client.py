@@ -8,6 +8,7 @@ mock and refuses all others; its certificates are signed by an authority made fo
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -40,6 +41,8 @@ BASE_URL: Final = "POLLTAPE_BASE_URL"
 PROXY_VARIABLES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 CA_VARIABLES: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 TAKEN_AWAY: Final = ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "SSL_CERT_DIR")
+_NODE_SHIM: Final = json.dumps(str(Path(__file__).with_name("node_shim.cjs")))
+_TLS_PORT: Final = "POLLTAPE_TLS_PORT"
 READY_WITHIN_S: Final = 30.0
 ENDED_WITHIN_S: Final = 5.0
 AFTER_THE_END: Final = timedelta(days=1)
@@ -100,6 +103,9 @@ def environment(inherited: Mapping[str, str], front: Front) -> dict[str, str]:
     made |= dict.fromkeys(PROXY_VARIABLES, front.proxy)
     made |= dict.fromkeys(CA_VARIABLES, str(front.authority))
     made[BASE_URL] = front.base_url
+    # Node knows no proxy: a small script in it leads its TLS connections to the listener before the mock.
+    made["NODE_OPTIONS"] = f"{inherited.get('NODE_OPTIONS', '')} --require {_NODE_SHIM}".strip()
+    made[_TLS_PORT] = front.base_url.rpartition(":")[2]
     return made
 
 
@@ -243,12 +249,14 @@ def _set(**options: object) -> Iterator[str]:
 def _recorded(captures: Path) -> tuple[tuple[Exchange, ...], Coverage]:
     """What the client did, and when somebody was there to see: until long after its end.
 
-    Read as a whole: the folder goes with the run.
+    Raises ServiceError where it did nothing.
     """
+    if not any(captures.glob("date=*/*.parquet")):
+        raise _asked_nothing()
     capture = open_capture([captures], redact=lambda exchange: exchange, observe=observe)
     exchanges = tuple(read_exchanges(capture))
     covered = capture.coverage[0]
-    last = max((exchange.last_instant for exchange in exchanges), default=covered.ended_at)
+    last = max(exchange.last_instant for exchange in exchanges)
     return exchanges, replace(covered, ended_at=max(covered.ended_at, last) + AFTER_THE_END)
 
 
@@ -261,7 +269,11 @@ def _check_asked(exchanges: Sequence[Exchange], refused: Sequence[str]) -> None:
             f"--client: it asked only for {', '.join(refused)}, which the recording does not know",
             hint=f"let it take its server from {BASE_URL}",
         )
-    raise ServiceError(
+    raise _asked_nothing()
+
+
+def _asked_nothing() -> ServiceError:
+    return ServiceError(
         "--client: it sent no request to the mock",
         hint=f"let it take its server from {BASE_URL}, or use the proxy in HTTPS_PROXY",
     )

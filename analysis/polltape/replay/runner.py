@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from polltape.capture.keys import load_key
 from polltape.capture.parquet import write_exchanges
 from polltape.capture.redaction import Redactor
 from polltape.errors import InputError
@@ -91,7 +90,7 @@ def replay_on_target(
 ) -> Replayed:
     """Send the recording's requests to a real server, behind the brakes of :mod:`polltape.replay.target`.
 
-    What comes back is redacted with the user's key before anything else is done with it.
+    What comes back is redacted with the user's key and rules before anything else is done with it.
     """
     peer = peer_of(url)
     given: tuple[Header, ...] = headers_given(headers)
@@ -102,7 +101,7 @@ def replay_on_target(
         Pace(timing, paced=False),
         server=Server(peer.scheme, peer.host, peer.port),
         prepare=without_pseudonyms(given),
-        clean=Redactor(load_key()).redact,
+        clean=Redactor.of_user().redact,
     )
     session = Session(case.exchanges, _lifetimes(case), manner)
     progress.begins(_about_s(session))
