@@ -18,7 +18,7 @@ from typing import Final
 
 from polltape.capture.bodies import BodyScrubber
 from polltape.capture.identity import client_identity, without_port
-from polltape.capture.keys import Key
+from polltape.capture.keys import Key, load_key
 from polltape.capture.redaction_rules import DEFAULT_RULES, Action, Rules, normalise
 from polltape.capture.scrub import Scrubber
 from polltape.capture.scrub_json import Unreadable
@@ -41,13 +41,23 @@ class Redactor:
     """
 
     def __init__(self, key: Key, rules: Rules = DEFAULT_RULES, *, keep_unparsed: bool = False) -> None:
-        self._key = key
+        self.key = key
         self._scrubber = Scrubber(key.secret, rules)
         self._bodies = BodyScrubber(self._scrubber)
         self._keep_unparsed = keep_unparsed
         self._queue_cookies = rules.names("cookies", "pseudonym")
         self._vaults = tuple(rules.names("paths", "vaults"))
         self._digest_key = hashlib.blake2b(key.secret, digest_size=32, person=b"body digests").digest()
+
+    @classmethod
+    def of_user(cls, *, ephemeral: bool = False) -> Redactor:
+        """The one that every command and the recorder use: the user's key and the user's rules.
+
+        With ``ephemeral`` the key is a new one that is written nowhere.  Raises
+        :class:`~polltape.errors.ConfigError` for a key or a rules file that cannot be used.
+        """
+        rules = Rules.of_user()  # first: a key is made at first use, and not for a run that is refused
+        return cls(load_key(ephemeral=ephemeral), rules)
 
     def redact(self, exchange: Exchange) -> Exchange:
         """The exchange as it may be stored, with ``client``, ``key_id`` and the bodies' digests.
@@ -62,7 +72,7 @@ class Redactor:
             exchange,
             client=self.client(exchange),
             client_address=self._address(exchange.client_address),
-            key_id=self._key.key_id,
+            key_id=self.key.key_id,
             path=self._path(exchange.path),
             query=None if exchange.query is None else self._scrubber.query(exchange.query),
             request_headers=self._headers(exchange.request_headers),

@@ -127,7 +127,8 @@ class Rules:
     def of_user(cls, folder: Path | None = None) -> Rules:
         """The rules with the user's own file ``redaction.toml`` of the configuration folder, where it is."""
         path = (config_dir() if folder is None else folder) / "redaction.toml"
-        return cls.load(path) if path.exists() else DEFAULT_RULES
+        there = path.exists() or path.is_symlink()  # a link that leads nowhere is no reason to go without its rules
+        return cls.load(path) if there else DEFAULT_RULES
 
     def names(self, section: str, key: str) -> frozenset[str]:
         """One list, in the form in which it is compared."""

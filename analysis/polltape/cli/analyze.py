@@ -97,10 +97,9 @@ def _selection(
 
 def _tokens(token: str) -> tuple[str, ...]:
     """The token as given, which may be a pseudonym already, and the pseudonym of it."""
-    from polltape.capture.keys import load_key
     from polltape.capture.redaction import Redactor
 
-    return token, Redactor(load_key()).pseudonym(token)
+    return token, Redactor.of_user().pseudonym(token)
 
 
 def _instant(text: str | None, option: str) -> datetime | None:

@@ -24,14 +24,13 @@ def convert(source: Path, out: Path, force: bool) -> None:
     A capture folder (no ending), .parquet, .har, .mitm or .flow. What is imported is always redacted.
     """
     from polltape.capture.converting import target_kind, write_capture
-    from polltape.capture.keys import load_key
     from polltape.capture.redaction import Redactor
     from polltape.cli.inputs import capture_of
     from polltape.protocols import observe
 
     kind = target_kind(out, [str(source)], force=force)
     capture = capture_of([str(source)])
-    key = load_key()
-    count = write_capture(capture, out, kind, redact=Redactor(key).redact, observe=observe, key=key)
+    redactor = Redactor.of_user()
+    count = write_capture(capture, out, kind, redact=redactor.redact, observe=observe, key=redactor.key)
     left_out = f", {capture.skipped} left out" if capture.skipped else ""
     click.echo(f"{out}: {count} exchange{'s'[: count != 1]} written{left_out}", err=True)

@@ -18,17 +18,17 @@ DEFAULT_CAPTURE = "captures"
 
 
 def capture_of(paths: Sequence[str]) -> Capture:
-    """The capture that the paths name; what is imported is redacted with the user's key and observed.
+    """The capture that the paths name; what is imported is redacted with the user's key and rules, and observed.
 
     Warnings go to standard error.  Raises InputError and ConfigError.
     """
-    from polltape.capture.keys import load_key
     from polltape.capture.reading import open_capture
     from polltape.capture.redaction import Redactor
     from polltape.protocols import observe
 
-    key = load_key()
-    capture = open_capture(list(paths) or [DEFAULT_CAPTURE], redact=Redactor(key).redact, observe=observe, key=key)
+    redactor = Redactor.of_user()
+    named = list(paths) or [DEFAULT_CAPTURE]
+    capture = open_capture(named, redact=redactor.redact, observe=observe, key=redactor.key)
     for warning in capture.warnings:
         click.echo(f"warning: {warning}", err=True)
     return capture

@@ -13,7 +13,6 @@ def token(value: str) -> None:
     \b
     polltape token 5cb4149503d186d8eec0ad2c4b9c6ea7
     """
-    from polltape.capture.keys import load_key
     from polltape.capture.redaction import Redactor
 
-    click.echo(Redactor(load_key()).pseudonym(value))
+    click.echo(Redactor.of_user().pseudonym(value))

@@ -254,11 +254,10 @@ def protect() -> None:
 
 
 def make_redactor(key: str) -> Redacts:
-    """The redactor with the user's key, or one for this run only; raises ConfigError."""
-    from polltape.capture.keys import load_key
+    """The redactor with the user's rules and key, or a key for this run only; raises ConfigError."""
     from polltape.capture.redaction import Redactor
 
-    return Redactor(load_key(ephemeral=key == "ephemeral"))
+    return Redactor.of_user(ephemeral=key == "ephemeral")
 
 
 def _lock(plan: Plan) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from polltape.capture.parquet import write_exchanges
-from polltape.capture.redaction import Redactor
+from polltape.capture.redaction import Redactor, Rules
 from polltape.errors import InputError
 from polltape.exchange import Coverage, Exchange, Header
 from polltape.mock.core import Mock
@@ -100,7 +100,7 @@ def replay_on_target(
         datetime.now(UTC),
         Pace(timing, paced=False),
         server=Server(peer.scheme, peer.host, peer.port),
-        prepare=without_pseudonyms(given),
+        prepare=without_pseudonyms(given, Rules.of_user()),
         clean=Redactor.of_user().redact,
     )
     session = Session(case.exchanges, _lifetimes(case), manner)
