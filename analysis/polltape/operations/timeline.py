@@ -81,7 +81,9 @@ _INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance"
 
 def timeline(connection: Any, rows: ir.Table) -> ir.Table:
     """The timeline of :func:`narrow` rows as a table of the connection; columns as in the module's text."""
-    rows = _ranked(_on_one_clock(rows) if clock_steps(rows) else rows).drop(*_MONOTONIC)
+    rows = _on_one_clock(rows) if clock_steps(rows) else rows
+    # A HAR's numbers may contradict each other: nothing ends before it starts.
+    rows = _ranked(rows.mutate(end_us=ibis.greatest(rows.end_us, rows.start_us))).drop(*_MONOTONIC)
     return keep(connection, rows)
 
 
@@ -116,7 +118,7 @@ def _select(part: ir.Table) -> ir.Table:
         write=part.method.concat(" ", part.path, " ", part.request_body["digest"]),
         start_us=epoch_us(part.request_started_at),
         response_start_us=epoch_us(part.response_started_at),
-        end_us=ibis.greatest(epoch_us(end), epoch_us(part.request_started_at)),
+        end_us=epoch_us(end),
         ended=part.response_ended_at.notnull() & part.status.notnull(),
         **{name: part.instruction[name] for name in _INSTRUCTION},
     )
@@ -169,8 +171,7 @@ def _on_one_clock(rows: ir.Table) -> ir.Table:
     offsets = offsets.rename({f"{name}_offset": name for name in _INSTANTS}).rename(of="exchange_id")
     joined = rows.left_join(offsets, rows.exchange_id == offsets.of)
     moved = {name: joined[name] - joined[f"{name}_offset"].fill_null(0) for name in _INSTANTS}
-    joined = joined.mutate(**moved)
-    return joined.mutate(end_us=ibis.greatest(joined.end_us, joined.start_us)).select(*rows.columns)
+    return joined.mutate(**moved).select(*rows.columns)
 
 
 def _ranked(rows: ir.Table) -> ir.Table:

@@ -1,0 +1,138 @@
+"""The analysis of whole captures: what is selected, what was seen, and that no order matters."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from polltape.capture.reading import Capture, read_exchanges
+from polltape.errors import InputError
+from polltape.exchange import Coverage, Exchange, to_table
+from polltape.measures.analysis import Selection, analyse
+from polltape.report import render
+
+T0 = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
+Make = Callable[..., Any]
+
+
+def checkout(token: str) -> str:
+    return f"/admin/api/2024-04/checkouts/{token}.json"
+
+
+@pytest.fixture
+def busy(entry: Make) -> list[Any]:
+    """Two checkouts of two clients on two hosts, one finished, one given up."""
+    one, two = checkout("tokenone1"), checkout("tokentwo2")
+    return [
+        entry(0, "PUT", one, 202, hint="1", sent="{}"),
+        entry(0.4, "GET", one, 202, hint="1"),
+        entry(2, "GET", one, 200),
+        entry(10, "PUT", two, 202, hint="1", sent="{}", client="b", host="other.example"),
+        entry(11.2, "GET", two, 202, hint="2.0", client="b", host="other.example"),
+        entry(12, "GET", "/elsewhere", 404),
+        entry(90, "GET", "/elsewhere", 404),
+    ]
+
+
+def test_the_order_of_rows_and_files_changes_nothing(busy: list[Any], captured: Make) -> None:
+    whole = captured(busy)
+    exchanges = list(read_exchanges(whole))
+    expected = render(analyse(whole), "json")
+    for seed in range(3):
+        shuffled = random.Random(seed).sample(exchanges, len(exchanges))
+        assert render(analyse(replace(whole, table=to_table(shuffled))), "json") == expected
+
+
+def test_the_same_exchange_in_a_file_and_in_the_table_counts_once(
+    busy: list[Any], captured: Make, tmp_path: Path
+) -> None:
+    whole = captured(busy)
+    pq.write_table(whole.table, tmp_path / "copy.parquet")
+    twice = replace(whole, files=(tmp_path / "copy.parquet",))
+    assert analyse(twice).exchanges == len(busy)
+
+
+@pytest.mark.parametrize(
+    ("selection", "exchanges", "operations"),
+    [
+        (Selection(), 7, 2),
+        (Selection(host="OTHER.example"), 2, 1),
+        (Selection(since=T0 + timedelta(seconds=5)), 4, 1),
+        (Selection(until=T0 + timedelta(seconds=5)), 3, 1),
+        (Selection(since=T0 + timedelta(seconds=500)), 0, 0),
+        (Selection(endpoint="PUT /admin"), 5, 2),
+        (Selection(endpoint="/elsewhere"), 2, 0),
+        (Selection(endpoint="/nothing"), 0, 0),
+    ],
+)
+def test_a_selection_takes_whole_operations(
+    busy: list[Any], analysed: Make, selection: Selection, exchanges: int, operations: int
+) -> None:
+    analysis = analysed(busy, selection=selection)
+    assert (analysis.exchanges, len(analysis.operations)) == (exchanges, operations)
+
+
+def test_a_token_selects_its_operation(busy: list[Any], analysed: Make) -> None:
+    key = str(analysed(busy).operations["key"][0])
+    token = key.split("|")[-1]
+    analysis = analysed(busy, selection=Selection(tokens=(token,)))
+    assert list(analysis.operations["key"]) == [key]
+    assert analysis.exchanges == 3
+
+
+def test_what_happened_between_two_sessions_was_not_seen(busy: list[Any], captured: Make) -> None:
+    """The second operation's last exchange is near the end of a session: nobody knows that it was given up."""
+    whole: Capture = captured(busy)
+    seen = [
+        Coverage("one", T0, T0 + timedelta(seconds=20)),
+        Coverage("two", T0 + timedelta(seconds=60), T0 + timedelta(seconds=200)),
+    ]
+    outcomes = {True: "abandoned", False: "pending"}
+    for joined, outcome in outcomes.items():
+        coverage = (replace(seen[0], ended_at=T0 + timedelta(seconds=60)), seen[1]) if joined else tuple(seen)
+        analysis = analyse(replace(whole, coverage=coverage))
+        assert list(analysis.operations["outcome"]) == ["completed", outcome]
+
+
+def stepped(exchange: Exchange, step_s: float, after: datetime) -> Exchange:
+    """The exchange as a recorder saw it whose wall clock was set ``after`` that instant."""
+    columns = {}
+    for name in ("request_started", "response_started", "response_ended"):
+        instant = getattr(exchange, f"{name}_at")
+        columns[f"{name}_mono_ns"] = round((instant - T0).total_seconds() * 1e9) + 10**15
+        columns[f"{name}_at"] = instant + timedelta(seconds=step_s if instant >= after else 0.0)
+    return replace(exchange, session_id="s", **columns)
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 7.0])
+def test_a_step_of_the_wall_clock_is_said_and_changes_no_duration(
+    busy: list[Any], captured: Make, step_s: float
+) -> None:
+    whole = captured(busy)
+    plain = analyse(whole)
+    moved = [stepped(e, step_s, T0 + timedelta(seconds=0.45)) for e in read_exchanges(whole)]
+    analysis = analyse(replace(whole, table=to_table(moved)))
+    columns = ["id", "duration_s", "lower_s", "upper_s", "observed_s", "outcome", "polls"]
+    assert analysis.operations[columns].equals(plain.operations[columns])
+    assert analysis.waits["waited_s"].equals(plain.waits["waited_s"])
+    (warning,) = [text for text in analysis.warnings if "clock was set" in text]
+    assert f"{step_s:+.3f} s" in warning
+
+
+def test_a_parquet_file_damaged_behind_its_footer_is_one_line(busy: list[Any], captured: Make, tmp_path: Path) -> None:
+    whole = captured(busy)
+    path = tmp_path / "damaged.parquet"
+    pq.write_table(whole.table, path, compression="zstd")
+    raw = bytearray(path.read_bytes())
+    raw[4:400] = bytes(396)
+    path.write_bytes(raw)
+    with pytest.raises(InputError) as caught:
+        analyse(replace(whole, table=None, files=(path,)))
+    assert len(str(caught.value).splitlines()) == 1
