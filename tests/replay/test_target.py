@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import stories
 
+from polltape.capture.redaction_rules import DEFAULT_RULES
 from polltape.errors import ServiceError, UsageError
 from polltape.exchange import Exchange, Header
 from polltape.replay.carrying import Carrier
@@ -69,7 +70,7 @@ def prepared(recorded: Exchange, *given: Header, learnt: Exchange | None = None)
     carrier = Carrier([first, recorded])
     if learnt is not None:
         carrier.learn(first, learnt)
-    return list(without_pseudonyms(given)(carrier.outgoing(recorded), recorded, carrier).headers)
+    return list(without_pseudonyms(given, DEFAULT_RULES)(carrier.outgoing(recorded), recorded, carrier).headers)
 
 
 def test_pseudonyms_are_never_sent_as_credentials() -> None:
@@ -97,7 +98,7 @@ def test_a_token_that_the_target_has_issued_is_sent() -> None:
 def test_secrets_in_the_query_go_too() -> None:
     recorded = replace(stories.poll(1.0), query="access_token=dropped&page=2&empty=")
     carrier = Carrier([recorded])
-    assert without_pseudonyms([])(carrier.outgoing(recorded), recorded, carrier).query == "page=2&empty="
+    assert without_pseudonyms([], DEFAULT_RULES)(carrier.outgoing(recorded), recorded, carrier).query == "page=2&empty="
 
 
 # ------------------------------------------------------------------------------------ a server that is real

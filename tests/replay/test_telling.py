@@ -27,6 +27,13 @@ def test_it_names_the_command_that_would_test_a_fix() -> None:
     assert fix_command("captures", "p:1") == "polltape replay captures --operation p:1 --client 'your command'"
 
 
+def test_what_is_still_there_is_said_with_whose_fault_it_is() -> None:
+    still = Compared("again", Named("p:1", "OP005", "join 1"))
+    partly = Verdict("client", (still, Compared("missing", EARLY)), (LIFE,), 2)
+    assert "Not all of it is gone: OP005 (client)." in as_text(partly, "x")
+    assert "Not all of it" not in as_text(VERDICT, "x")
+
+
 def test_the_json_is_the_contracts() -> None:
     told = json.loads(as_json(VERDICT, "x"))
     assert told["schema"] == "polltape.replay/1"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from polltape.capture.redaction_rules import DEFAULT_RULES, normalise
+from polltape.capture.redaction_rules import Rules, normalise
 from polltape.errors import UsageError
 from polltape.exchange import DEFAULT_PORTS, Exchange, Header
 from polltape.replay.carrying import Carrier, Outgoing
@@ -78,13 +78,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def without_pseudonyms(given: Sequence[Header]) -> Callable[[Outgoing, Exchange, Carrier], Outgoing]:
+def without_pseudonyms(given: Sequence[Header], rules: Rules) -> Callable[[Outgoing, Exchange, Carrier], Outgoing]:
     """What is done to each request: the recording's credentials go, they are pseudonyms; the given ones come.
 
-    A value that the target itself has issued during the replay stays.
+    Credentials are what the redaction rules call a secret or a pseudonym, and cookies.  A value that the target
+    itself has issued during the replay stays.
     """
     mine = {header.name.lower() for header in given}
-    headers_ruled, query_ruled = _secret_names("header"), _secret_names("query")
+    headers_ruled, query_ruled = _secret_names(rules, "header"), _secret_names(rules, "query")
 
     def prepare(outgoing: Outgoing, recorded: Exchange, carrier: Carrier) -> Outgoing:
         def keeps(name: str, value: str) -> bool:
@@ -103,8 +104,8 @@ def without_pseudonyms(given: Sequence[Header]) -> Callable[[Outgoing, Exchange,
     return prepare
 
 
-def _secret_names(place: Literal["header", "query"]) -> frozenset[str]:
-    table = DEFAULT_RULES.table(place)
+def _secret_names(rules: Rules, place: Literal["header", "query"]) -> frozenset[str]:
+    table = rules.table(place)
     return frozenset(name for name, (action, _) in table.items() if action in ("drop", "pseudonym"))
 
 

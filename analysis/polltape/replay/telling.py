@@ -17,10 +17,12 @@ JSON, one object; instants and ids are those of the captures, a missing counterp
 from __future__ import annotations
 
 import shlex
+from textwrap import wrap
 from typing import Final
 
 import msgspec
 
+from polltape.measures.codes import CODES
 from polltape.replay.verdict import SCHEMA, By, Life, Verdict
 
 _BY: Final[dict[By, str]] = {
@@ -92,10 +94,18 @@ def as_text(verdict: Verdict, test: str) -> str:
     lines.append("")
     for life in verdict.lives:
         lines += _life_text(life)
-    lines += ["", _BY[verdict.by]]
+    lines += ["", *wrap(_BY[verdict.by], 90)]
+    still = sorted({c.finding.code for c in verdict.compared if c.standing == "again"})
+    if still and not verdict.reproduced:
+        lines += [f"Not all of it is gone: {', '.join(f'{code} ({_fault(code)})' for code in still)}."]
     if verdict.by != "client":
         lines += ["To test a fix of the client:", f"  {test}"]
     return "".join(f"{_plain(line).rstrip()}\n" for line in lines)
+
+
+def _fault(code: str) -> str:
+    known = CODES.get(code)
+    return "unknown" if known is None else known.fault
 
 
 def _life_text(life: Life) -> list[str]:
