@@ -201,6 +201,7 @@ class _Mitmdump:
         """From when it listens until everything is written."""
         process = subprocess.Popen(
             self._arguments,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},  # its first line says where it listens: at once, please
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
