@@ -7,18 +7,24 @@ fault is one line that names the file, what is wrong and what to do.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from polltape.capture.ordering import STARTS, Part
 from polltape.capture.parquet import coverage_of_file
 from polltape.errors import InputError
-from polltape.exchange import SCHEMA, SCHEMA_VERSION, Coverage, Exchange, from_row
+from polltape.exchange import SCHEMA, SCHEMA_VERSION, Coverage
 
 VERSION_KEY: Final = b"polltape.schema"
 
+_INSTANTS: Final = (STARTS, "request_ended_at", "response_started_at", "response_ended_at")
 _MAGIC: Final = b"PAR1"
 _REWRITTEN: Final = "name the files as polltape wrote them; another program's copy of them lacks what it needs"
 
@@ -39,12 +45,52 @@ def read_footer(path: Path) -> list[Coverage]:
     return coverage_of_file(schema.metadata)
 
 
-def read_rows(path: Path) -> Iterator[Exchange]:
-    """Every row of a file whose footer was checked.  Raises :class:`~polltape.errors.InputError`."""
+def read_parts(path: Path) -> list[Part]:
+    """The row groups of a file whose footer was checked, each to be read when it is wanted.
+
+    Raises :class:`~polltape.errors.InputError`, also from ``load``, where the file is damaged.
+    """
+    with _damage(path), pq.ParquetFile(path) as file:
+        firsts = [file.read_row_group(group, columns=[STARTS])[STARTS] for group in range(file.num_row_groups)]
+        if any(column.null_count for column in firsts):
+            raise InputError(f"{path}: not a capture: a row without {STARTS}", hint=_REWRITTEN)
+        return [
+            Part(pc.min(column).as_py(), partial(_read_group, path, group))
+            for group, column in enumerate(firsts)
+            if len(column)
+        ]
+
+
+def _read_group(path: Path, group: int) -> pa.Table:
+    """One row group, in the columns of :data:`~polltape.exchange.SCHEMA` and no others."""
+    with _damage(path), pq.ParquetFile(path) as file:
+        table = file.read_row_group(group, columns=SCHEMA.names)
+        return pa.Table.from_arrays([table[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def read_ids(path: Path) -> Iterator[str]:
+    """The id of every row.  Raises :class:`~polltape.errors.InputError` where the file is damaged."""
+    with _damage(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=["exchange_id"]):
+            yield from cast("list[str]", batch.column(0).to_pylist())
+
+
+def read_spans(path: Path) -> Iterator[tuple[str | None, datetime, datetime]]:
+    """Of each row group's sessions: the first request's start and the last instant that is known."""
+    with _damage(path), pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, columns=["session_id", *_INSTANTS])
+            last = pc.coalesce(*(rows[name] for name in reversed(_INSTANTS)))
+            spans = pa.Table.from_arrays([rows["session_id"], rows[STARTS], last], names=["session", "start", "end"])
+            for row in spans.group_by("session").aggregate([("start", "min"), ("end", "max")]).to_pylist():
+                start, end = row["start_min"].astimezone(UTC), row["end_max"].astimezone(UTC)
+                yield row["session"], start, max(start, end)
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                yield from map(from_row, batch.to_pylist())
+        yield
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: damaged behind a sound footer ({_first_line(error)})") from error
 

@@ -1,38 +1,36 @@
 """Opening what a user names: capture folders, Parquet files, HAR files, mitmproxy flow files.
 
 Parquet files are only checked (their footers) and left to whoever queries them; what comes from other
-formats is imported: redacted, observed, and held as one Arrow table of the same columns.
+formats is imported (:mod:`polltape.capture.importing`): redacted, observed, and held as an Arrow table of the
+same columns or, where it is large, as one more Parquet file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from hashlib import sha256
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from polltape.capture.flows import read_flows
 from polltape.capture.folder import read_folder
-from polltape.capture.footers import read_footer, read_rows
-from polltape.capture.har import read_har
+from polltape.capture.footers import read_footer, read_parts, read_spans
+from polltape.capture.importing import Step, import_file
 from polltape.capture.keys import Key
-from polltape.capture.notes import Notes
+from polltape.capture.ordering import STARTS, Part, each_once, in_order, merged_tables
 from polltape.errors import InputError
-from polltape.exchange import Coverage, Exchange, from_table, to_table
+from polltape.exchange import Coverage, Exchange, from_table
 
-Step = Callable[[Exchange], Exchange]
-Reader = Callable[[Path, Notes, Key | None], Iterator[tuple[Exchange, bool]]]
+__all__ = ["KINDS", "Capture", "Step", "kind_of", "merged", "open_capture", "read_exchanges", "read_tables"]
 
 KINDS: Final = {".parquet": "parquet", ".har": "har", ".mitm": "flows", ".flow": "flows", ".flows": "flows"}
 """What an ending says about a file."""
 
-IMPORTERS: Final[dict[str, tuple[Reader, str]]] = {"har": (read_har, "entry"), "flows": (read_flows, "flow")}
-"""How a kind is read, and what its pieces are called; each comes with whether it is redacted already."""
+ROWS_AT_ONCE: Final = 256
+"""Rows that become Python objects together."""
 
 
 def kind_of(path: Path) -> str:
@@ -48,8 +46,9 @@ def kind_of(path: Path) -> str:
 class Capture:
     """What was opened.
 
-    ``files``: Parquet files of :data:`~polltape.exchange.SCHEMA`, each checked.  ``table``: what was imported
-    from other formats, redacted and observed, each exchange once; None where there are only Parquet files.
+    ``files``: Parquet files of :data:`~polltape.exchange.SCHEMA`, each checked; among them large imports, which
+    lie in a temporary folder until the program ends.  ``table``: what else was imported from other formats,
+    redacted and observed, each exchange once; None where there are only files.
     ``coverage``: of every recording session and import, by start.  ``skipped``: entries that could not become
     a row.  ``sources``: as the user named them.  ``warnings``: lines for standard error.
 
@@ -80,27 +79,22 @@ def open_capture(paths: Sequence[str | Path], *, redact: Step, observe: Step, ke
 
 
 def read_exchanges(capture: Capture) -> Iterator[Exchange]:
-    """Every exchange of the capture once, by request start, then id.
+    """Every exchange of the capture once, by request start, then id; memory stays bounded.
 
     Raises :class:`~polltape.errors.InputError` where a Parquet file is damaged behind its footer.
     """
-    imported = [] if capture.table is None else from_table(capture.table)
-    rows = chain(imported, chain.from_iterable(read_rows(path) for path in capture.files))
-    yield from sorted(unique(rows).values(), key=_by_start)
+    for table in read_tables(capture):
+        for start in range(0, table.num_rows, ROWS_AT_ONCE):
+            yield from from_table(table.slice(start, ROWS_AT_ONCE))
 
 
-def unique(exchanges: Iterable[Exchange]) -> dict[str, Exchange]:
-    """Each exchange once, by its id; of several the one of the first session, whatever their order."""
-    found: dict[str, Exchange] = {}
-    for exchange in exchanges:
-        known = found.setdefault(exchange.exchange_id, exchange)
-        if (exchange.session_id or "") < (known.session_id or ""):
-            found[exchange.exchange_id] = exchange
-    return found
-
-
-def _by_start(exchange: Exchange) -> tuple[datetime, str]:
-    return exchange.request_started_at, exchange.exchange_id
+def read_tables(capture: Capture) -> Iterator[pa.Table]:
+    """The same as tables of :data:`~polltape.exchange.SCHEMA`, none of them empty."""
+    parts = [part for path in capture.files for part in read_parts(path)]
+    table = capture.table
+    if table is not None and table.num_rows:
+        parts.append(Part(pc.min(table[STARTS]).as_py(), lambda: table))
+    yield from merged_tables(parts)
 
 
 @dataclass
@@ -112,7 +106,9 @@ class _Opened:
     key: Key | None
     seen: set[Path] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
-    imported: list[Exchange] = field(default_factory=list)
+    tables: list[pa.Table] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    twice: int = 0
     coverage: list[Coverage] = field(default_factory=list)
     uncovered: list[Path] = field(default_factory=list)
     skipped: int = 0
@@ -145,51 +141,36 @@ class _Opened:
             self._import(path, kind)
 
     def _import(self, path: Path, kind: str) -> None:
-        """Read a file of another format: redact, then observe, each exchange as it comes."""
-        read, noun = IMPORTERS[kind]
-        notes = Notes(str(path), noun)
-        rows = [self._take(*found) for found in read(path, notes, self.key)]
-        session_id = f"{kind}-{_digest(row.exchange_id for row in rows)}"
-        rows = [row if row.session_id else replace(row, session_id=session_id) for row in rows]
-        self.imported += rows
-        self.coverage += notes.coverage
-        told = {coverage.session_id for coverage in notes.coverage}
-        self.coverage += span([row for row in rows if row.session_id not in told], session_id, str(path))
-        self.skipped += notes.skipped
-        self.warnings += notes.warnings()
-        if not rows:
-            self.warnings.append(f"{path}: holds no HTTP exchange")
-
-    def _take(self, exchange: Exchange, redacted: bool) -> Exchange:
-        return self.observe(exchange if redacted else self.redact(exchange))
+        """Read a file of another format; large ones become Parquet files."""
+        found = import_file(path, kind, redact=self.redact, observe=self.observe, key=self.key)
+        if found.file is not None:
+            self.files.append(found.file)
+        if found.table is not None:
+            self.tables.append(found.table)
+        before = len(self.ids)
+        self.ids.update(found.ids)
+        self.twice += before + len(found.ids) - len(self.ids)
+        self.coverage += found.coverage
+        self.skipped += found.skipped
+        self.warnings += found.warnings
 
     def capture(self, sources: tuple[str, ...]) -> Capture:
         """All of it as one capture."""
-        imported = sorted(unique(self.imported).values(), key=_by_start)
-        twice = len(self.imported) - len(imported)
-        if twice:
-            self.warnings.append(f"{_plural(twice)} more than once; counted once")
-        table = to_table(imported) if imported or not self.files else None
+        if self.twice:
+            self.warnings.append(f"{_plural(self.twice)} more than once; counted once")
+        table = each_once(in_order(pa.concat_tables(self.tables)), set()) if self.tables else None
         return Capture(tuple(self.files), table, self._coverage(), self.skipped, sources, tuple(self.warnings))
 
     def _coverage(self) -> tuple[Coverage, ...]:
         """What the sources say; of sessions that nothing tells about, what their rows show."""
         told = {coverage.session_id for coverage in self.coverage}
-        shown = [row for path in self.uncovered for row in read_rows(path) if row.session_id not in told]
-        by_session: dict[str, list[Exchange]] = {}
-        for row in shown:
-            by_session.setdefault(row.session_id or "unnamed", []).append(row)
-        spans = [span(rows, session, "") for session, rows in by_session.items()]
-        return merged(chain(self.coverage, *spans))
-
-
-def span(rows: Sequence[Exchange], session_id: str, source: str) -> list[Coverage]:
-    """What a file without recording sessions covers: its first request's start to its last response's end."""
-    if not rows:
-        return []
-    start = min(row.request_started_at for row in rows)
-    end = max(row.last_instant for row in rows)
-    return [Coverage(session_id, start, max(start, end), source=source)]
+        spans: dict[str, Coverage] = {}
+        for session, start, end in chain.from_iterable(read_spans(path) for path in self.uncovered):
+            if session not in told:
+                name = session or "unnamed"
+                known = spans.get(name) or Coverage(name, start, end, source="")
+                spans[name] = Coverage(name, min(known.started_at, start), max(known.ended_at, end), source="")
+        return merged(chain(self.coverage, spans.values()))
 
 
 def merged(coverage: Iterable[Coverage]) -> tuple[Coverage, ...]:
@@ -200,10 +181,6 @@ def merged(coverage: Iterable[Coverage]) -> tuple[Coverage, ...]:
         if (found.ended_at, found.clean) > (known.ended_at, known.clean):
             latest[found.session_id] = found
     return tuple(sorted(latest.values(), key=lambda c: (c.started_at, c.session_id)))
-
-
-def _digest(ids: Iterable[str]) -> str:
-    return sha256("\n".join(sorted(ids)).encode()).hexdigest()[:16]
 
 
 def _plural(count: int) -> str:
