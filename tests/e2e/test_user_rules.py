@@ -91,7 +91,7 @@ def test_convert_adds_and_removes_as_the_users_file_says(config: Path, har: Path
 BAD = [
     ("[add.bodies]\ndrop = ['x']", r"redaction\.toml, line 1: 'bodies' is not known here; did you mean"),
     ("[add.body]\ndrop = 'x'", r"redaction\.toml, line 2: 'drop' must be a list of names"),
-    ("[remove.body]\nshape = ['compny']", r"redaction\.toml, line 2: 'compny' is not known here; did you mean 'company'"),
+    ("[remove.body]\nshape = ['compny']", r"redaction\.toml, line 2: 'compny' is not known here; did you mean"),
     ("[add.body\n", r"redaction\.toml: not a TOML file"),
 ]
 

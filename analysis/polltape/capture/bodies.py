@@ -39,6 +39,8 @@ NOT_STORED: Final = (
 """Every word that redaction puts into ``not_stored``."""
 
 _MAX_FORM: Final = 1024 * 1024
+_REMEMBERED: Final = 256  # bodies; they and what was made of them take at most 8 MiB of memory
+_REMEMBERED_BYTES: Final = 16 * 1024
 _NOTHING: Final[Mapping[str, Action]] = {}
 _JSON: Final = re.compile(r"(?:application|text)/(?:x-)?json|[\w.+-]+/[\w.+-]+\+json")
 _PARAMETER: Final = re.compile(r';\s*([\w*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
@@ -169,6 +171,26 @@ class BodyScrubber:
             return self._scrubber.text(body.decode()).encode() if kind == "text/plain" else self.body(body, lines)
         except (Unreadable, UnicodeDecodeError):
             return DROPPED.encode()
+
+
+class KnownBodies:
+    """As :class:`BodyScrubber`, but for a body that came before: who polls is mostly answered the same again."""
+
+    def __init__(self, scrubber: BodyScrubber) -> None:
+        self._scrubber = scrubber
+        self._made: dict[tuple[object, ...], bytes] = {}
+
+    def body(self, content: bytes, headers: Iterable[Header], inside: Mapping[str, Action] = _NOTHING) -> bytes:
+        """See :meth:`BodyScrubber.body`; equal bodies of one Content-Type are redacted once."""
+        known = (content, first_header(headers, "Content-Type"), *inside.items())
+        made = self._made.get(known)
+        if made is None:
+            made = self._scrubber.body(content, headers, inside)
+            if len(content) <= _REMEMBERED_BYTES:
+                if len(self._made) >= _REMEMBERED:
+                    self._made.clear()
+                self._made[known] = made
+        return made
 
 
 def _field(line: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -69,10 +70,15 @@ def without_port(address: str) -> str:
         bare = bare[1:].partition("]")[0]
     elif bare.count(":") == 1:
         bare = bare.partition(":")[0]
+    return _shortest(bare)
+
+
+@lru_cache(maxsize=1024)
+def _shortest(address: str) -> str:
     try:
-        return ipaddress.ip_address(bare).compressed
+        return ipaddress.ip_address(address).compressed
     except ValueError:
-        return bare
+        return address
 
 
 def _first(headers: Iterable[Header], name: str) -> str:

@@ -13,6 +13,9 @@ _GAP: Final = r"[ \t\u00a0\u2007\u2009\u202f\u2010-\u2014-]{0,2}"
 _RUN: Final = re.compile(rf"(?<!\d)\d(?:{_GAP}\d){{12,}}")
 _GROUP: Final = re.compile(r"\d+")
 _UUID: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Za-z])")
+_GAPS: Final = b" \t-"
+_MARKS: Final = bytes(ord("0") if 48 <= byte < 58 else ord(" ") if byte in _GAPS else ord("x") for byte in range(256))
+_SHORTEST: Final = b"0" * 13
 _DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
@@ -35,6 +38,30 @@ def is_pan(digits: str) -> bool:
 
 def find_pans(text: str) -> list[tuple[int, int]]:
     """Where in the text card numbers stand: (start, end) of each, in order, not overlapping."""
+    if not text.isascii():
+        return _searched(text)
+    content = text.encode()
+    if _SHORTEST not in content.translate(_MARKS, _GAPS):
+        return []
+    marks = content.translate(_MARKS)
+    return _searched(text) if b" " in marks else _without_gaps(text, marks)
+
+
+def _without_gaps(text: str, marks: bytes) -> list[tuple[int, int]]:
+    """The same of ASCII text without blanks and hyphens: the number is the whole of a run; ``marks`` of its digits."""
+    found: list[tuple[int, int]] = []
+    start = marks.find(_SHORTEST)
+    while start >= 0:
+        end = marks.find(b"x", start)
+        end = len(marks) if end < 0 else end
+        if is_pan(text[start:end]):
+            found.append((start, end))
+        start = marks.find(_SHORTEST, end)
+    return found
+
+
+def _searched(text: str) -> list[tuple[int, int]]:
+    """The same of any text, digit by digit."""
     found: list[tuple[int, int]] = []
     uuids: list[tuple[int, int]] | None = None
     for run in _RUN.finditer(text):

@@ -17,6 +17,7 @@ import math
 import re
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from polltape.capture.pan import has_pan
@@ -25,6 +26,9 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 _HEX: Final = re.compile(r"[0-9a-f]{8,}|[0-9A-F]{8,}", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
 _SEGMENT: Final = re.compile(r"[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+")  # letters, digits, beyond ASCII
+_DIGIT: Final = re.compile("[0-9]")
+_UPPER: Final = re.compile("[A-Z]")
+_LOWER: Final = re.compile("[a-z\x80-\U0010ffff]")
 _PLAIN: Final = str.maketrans("-_", "+/")
 _HEX_DIGITS: Final = "0123456789abcdef"
 _EXACT: Final = 2**53
@@ -60,6 +64,8 @@ class Pseudonyms:
 
     def __init__(self, secret: bytes) -> None:
         self._key = hashlib.blake2b(secret, person=b"pseudonyms").digest()
+        self._keyed = hashlib.blake2b(key=self._key)  # to be copied: the key is taken in once
+        self._mixers: dict[bytes, hashlib.blake2b] = {}
         self._texts: dict[str, str] = {}
         self._numbers: dict[int, int] = {}
 
@@ -91,7 +97,11 @@ class Pseudonyms:
 
     def stream(self, purpose: str, value: str, count: int) -> bytes:
         """``count`` keyed bytes made of the value."""
-        first = hashlib.blake2b(_bytes(f"{purpose}\0{value}"), key=self._key).digest()
+        keyed = self._keyed.copy()
+        keyed.update(_bytes(f"{purpose}\0{value}"))
+        first = keyed.digest()
+        if count <= len(first):
+            return first[:count]
         more = range(1, -(-count // 64))  # not of the value again: long ones would take quadratic time
         blocks = (hashlib.blake2b(first, key=self._key, salt=n.to_bytes(8, "big")).digest() for n in more)
         return b"".join((first, *blocks))[:count]
@@ -103,12 +113,26 @@ class Pseudonyms:
         if _DIGITS.fullmatch(body) and (len(body) == 1 or body[0] != "0") and int(body[:18]) < _EXACT:
             return str(self._make_number(int(body))) + value[len(body) :]
         folded, upper = _fold(body)
+        if len(folded) > 25 and folded.isascii() and folded.isalnum() and not folded.isdigit():
+            made = self._one_segment(folded)
+            return (made.upper() if upper else made) + value[len(body) :]
         template = _template(folded)
         if not template.places:
             return value
         few = template.size < _FEW and folded.isascii()
         made = self._permuted(folded, template) if few else self._hashed(folded, template)
         return (made.upper() if upper else made) + value[len(body) :]
+
+    def _one_segment(self, body: str) -> str:
+        """As :meth:`_hashed`, for letters and digits alone, of which there are many."""
+        kinds = _kinds(body)
+        table = _table(_alphabet(body, _HEX.fullmatch(body) is not None))
+        made = body
+        for attempt in range(_ATTEMPTS):
+            made = self.stream(f"text{attempt}", body, len(body)).translate(table).decode()
+            if made != body and _kinds(made) == kinds and not has_pan(made):
+                return made
+        return made.translate(_NO_DIGITS)
 
     def _hashed(self, body: str, template: _Template) -> str:
         """Drawn anew, segment by segment, until each is of its kinds again."""
@@ -168,21 +192,30 @@ class Pseudonyms:
         """A Feistel network on Z_a × Z_b with a·b ≥ size, walked until it is inside; ``way`` −1 undoes it."""
         a = math.isqrt(size - 1) + 1
         b = -(-size // a)
-        seed = _bytes(f"{tweak}\0{size}\0")
+        mixer = self._mixer(_bytes(f"{tweak}\0{size}\0"))
+        turns = range(_ROUNDS)[::way]
         while True:
             left, right = divmod(rank, b)
-            for turn in range(_ROUNDS)[::way]:
+            for turn in turns:
+                mixed = mixer.copy()
+                mixed.update(b"%d.%d" % (turn, right if turn % 2 else left))
+                drawn = way * int.from_bytes(mixed.digest(), "big")
                 if turn % 2:
-                    left = (left + way * self._mix(seed, turn, right)) % a
+                    left = (left + drawn) % a
                 else:
-                    right = (right + way * self._mix(seed, turn, left)) % b
+                    right = (right + drawn) % b
             rank = left * b + right
             if rank < size:
                 return rank
 
-    def _mix(self, seed: bytes, turn: int, half: int) -> int:
-        message = seed + b"%d.%d" % (turn, half)
-        return int.from_bytes(hashlib.blake2b(message, key=self._key, digest_size=16).digest(), "big")
+    def _mixer(self, seed: bytes) -> hashlib.blake2b:
+        """The keyed hash that has taken in the seed, to be copied."""
+        made = self._mixers.get(seed)
+        if made is None:
+            if len(self._mixers) >= _CACHED:
+                self._mixers.clear()
+            made = self._mixers[seed] = hashlib.blake2b(seed, key=self._key, digest_size=16)
+        return made
 
 
 def _bytes(text: str) -> bytes:
@@ -224,10 +257,13 @@ def _alphabet(segment: str, hexadecimal: bool) -> str:
 
 def _kinds(segment: str) -> tuple[bool, bool, bool]:
     """Whether there are digits, upper case, lower case (or anything beyond ASCII)."""
-    digit = any("0" <= c <= "9" for c in segment)
-    upper = any("A" <= c <= "Z" for c in segment)
-    lower = any("a" <= c <= "z" or c > "\x7f" for c in segment)
-    return digit, upper, lower
+    return _DIGIT.search(segment) is not None, _UPPER.search(segment) is not None, _LOWER.search(segment) is not None
+
+
+@lru_cache(maxsize=64)
+def _table(alphabet: str) -> bytes:
+    """For each byte of a stream the letter drawn."""
+    return bytes(ord(alphabet[byte % len(alphabet)]) for byte in range(256))
 
 
 def _fits(made: str, body: str, template: _Template) -> bool:

@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from polltape.capture.bodies import BodyScrubber
+from polltape.capture.bodies import BodyScrubber, KnownBodies
 from polltape.capture.identity import client_identity, without_port
 from polltape.capture.keys import Key, load_key
 from polltape.capture.redaction_rules import DEFAULT_RULES, Action, Rules, normalise
 from polltape.capture.scrub import Scrubber
 from polltape.capture.scrub_json import Unreadable
+from polltape.capture.scrub_memory import Headers
 from polltape.capture.standins import DROPPED, drop_text
 from polltape.exchange import Body, Exchange, Header
 
@@ -43,7 +44,8 @@ class Redactor:
     def __init__(self, key: Key, rules: Rules = DEFAULT_RULES, *, keep_unparsed: bool = False) -> None:
         self.key = key
         self._scrubber = Scrubber(key.secret, rules)
-        self._bodies = BodyScrubber(self._scrubber)
+        self._known_headers = Headers(self._header)
+        self._bodies = KnownBodies(BodyScrubber(self._scrubber))
         self._keep_unparsed = keep_unparsed
         self._queue_cookies = rules.names("cookies", "pseudonym")
         self._vaults = tuple(rules.names("paths", "vaults"))
@@ -106,7 +108,7 @@ class Redactor:
     def _path(self, target: str) -> str:
         """The path; a target in absolute form (RFC 9112 §3.2.2) may name a user, too."""
         absolute = "://" in target and not target.startswith("/")
-        return self._scrubber.url(target) if absolute else self._scrubber.path(target)
+        return self._scrubber.url(target) if absolute else self._scrubber.paths[target]
 
     # ------------------------------------------------------------------------------------- bodies
 
@@ -119,7 +121,7 @@ class Redactor:
         if not body.content:
             return replace(body, size=size, digest=digest)
         content, reason = self._stored(body, headers, inside)
-        return replace(body, size=size, digest=digest, content=content, not_stored=reason or body.not_stored)
+        return Body(body.wire_size, size, content, body.truncated, reason or body.not_stored, digest)
 
     def _stored(
         self, body: Body, headers: tuple[Header, ...], inside: Mapping[str, Action]
@@ -137,7 +139,8 @@ class Redactor:
     # ------------------------------------------------------------------------------------- headers
 
     def _headers(self, headers: tuple[Header, ...]) -> tuple[Header, ...]:
-        return tuple([Header(name, self._header(name, value)) for name, value in headers])
+        known = self._known_headers
+        return tuple([known[header] for header in headers])
 
     def _header(self, name: str, value: str) -> str:
         known = self._scrubber.names["header"][name]

@@ -95,23 +95,21 @@ class JsonScrubber:
         names, texts = self._names, self._scrubber.texts
         self._seen += len(node)
         for key, value in node.items():
-            name = names[key]
+            name = names[key]  # of every name, as there are those that are data
             kind = type(value)
-            if value is None or kind is bool:
-                continue
-            if (inside and name.norm in inside) or not (name.plain or (kind is str and name.texts is not None)):
-                node[key] = self._special(node, name, value, inside, card, level, depth)
-            elif kind is str:
-                if name.texts is not None:
+            if value is True or (not value and kind is not int):
+                continue  # null, true, false, "", [] and {} stay under every rule
+            if not name.plain or (inside and name.norm in inside):
+                if kind is str and name.texts is not None and not inside:
                     node[key] = name.texts[value]
-                elif len(value) > 5:
+                else:
+                    node[key] = self._special(node, name, value, inside, card, level, depth)
+            elif kind is str:
+                if len(value) > 5:
                     node[key] = texts[value] if level == 0 else self._scrubber.text(value, level)
-            elif kind is int:
-                if value >= _LONG or value <= -_LONG:
-                    node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
             elif kind is dict:
                 node[key] = self._object(value, _NOTHING_INSIDE, card, level, depth + 1)
-            else:
+            elif kind is not int or value >= _LONG or value <= -_LONG:
                 node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
         odd = names.odd
         return self._renamed(node) if odd and not odd.keys().isdisjoint(node) else node
@@ -127,7 +125,10 @@ class JsonScrubber:
             if depth > MAX_DEPTH:
                 raise Unreadable("too-deep")
             for place, item in enumerate(value):
-                value[place] = self._value(item, inside, card, level, depth + 1)
+                if type(item) is dict:
+                    value[place] = self._object(item, inside, card, level, depth + 2)
+                else:
+                    value[place] = self._value(item, inside, card, level, depth + 1)
             return value
         if kind is int:
             return 0 if (value >= _LONG or value <= -_LONG) and is_pan(str(abs(value))) else value

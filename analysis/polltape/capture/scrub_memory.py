@@ -5,15 +5,37 @@ Only in memory, and bounded: a value that is remembered is a secret.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from polltape.capture.redaction_rules import Name, Place, Ruling, normalise
+from polltape.exchange import Header
 
 if TYPE_CHECKING:
     from polltape.capture.scrub import Scrubber
 
 _MANY: Final = 20_000
 _LONG: Final = 200
+_SHORTEST_PAN: Final = 13
+_PLAIN: Final = re.compile(r"[\w .,:;#+()'-]*", re.ASCII)
+
+
+def is_plain(value: str) -> bool:
+    """Whether all that a text may hold is a card number: what else redaction looks for needs what is not there.
+
+    URLs, addresses, forms, JSON and percent-encoding have characters that are not plain; JWTs, global ids and
+    base64 of JSON begin with known letters, Shopify's tokens and schemes with known words.
+    """
+    if _PLAIN.fullmatch(value) is None or value[:1] in ("e", "W"):
+        return False
+    if "eyJ" in value or "Z2lk" in value or "shp" in value:
+        return False
+    if " " not in value:
+        return True
+    lower = value.lower()
+    return not ("basic" in lower or "bearer" in lower or "token" in lower)
 
 
 class Names(dict[str, Name]):
@@ -41,6 +63,23 @@ class Names(dict[str, Name]):
             self.odd.clear()
 
 
+class Headers(dict[Header, Header]):
+    """Header → redacted header; most of them are the same in every exchange."""
+
+    def __init__(self, make: Callable[[str, str], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, header: Header) -> Header:
+        name, value = header
+        made = Header(name, self._make(name, value))
+        if len(name) + len(value) <= _LONG:
+            if len(self) > _MANY:
+                self.clear()
+            self[header] = made
+        return made
+
+
 class Texts(dict[str, str]):
     """Text → redacted text; short ones come again and again."""
 
@@ -49,7 +88,8 @@ class Texts(dict[str, str]):
         self._scrubber = scrubber
 
     def __missing__(self, value: str) -> str:
-        made = self._scrubber.fresh_text(value, 0)
+        short = len(value) < _SHORTEST_PAN and is_plain(value)
+        made = value if short else self._scrubber.fresh_text(value, 0)
         if len(value) <= _LONG:
             if len(self) > _MANY:
                 self.clear()
@@ -57,16 +97,15 @@ class Texts(dict[str, str]):
         return made
 
 
-class Ruled(dict[str, str]):
-    """Text → what stands for it under one ruling."""
+class Memory(dict[str, str]):
+    """Text → what is made of it."""
 
-    def __init__(self, scrubber: Scrubber, ruling: Ruling) -> None:
+    def __init__(self, make: Callable[[str], str]) -> None:
         super().__init__()
-        self._scrubber = scrubber
-        self._ruling = ruling
+        self._make = make
 
     def __missing__(self, value: str) -> str:
-        made = self._scrubber.fresh_named(self._ruling, value)
+        made = self._make(value)
         if len(value) <= _LONG:
             if len(self) > _MANY:
                 self.clear()
@@ -74,11 +113,13 @@ class Ruled(dict[str, str]):
         return made
 
 
-class Rulings(dict[Ruling, Ruled]):
+class Rulings(dict[Ruling, Memory]):
+    """Ruling → text → what stands for it under the ruling."""
+
     def __init__(self, scrubber: Scrubber) -> None:
         super().__init__()
         self._scrubber = scrubber
 
-    def __missing__(self, ruling: Ruling) -> Ruled:
-        made = self[ruling] = Ruled(self._scrubber, ruling)
+    def __missing__(self, ruling: Ruling) -> Memory:
+        made = self[ruling] = Memory(partial(self._scrubber.fresh_named, ruling))
         return made

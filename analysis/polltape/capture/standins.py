@@ -52,6 +52,7 @@ _IP: Final = re.compile(
 )
 _FORWARDED_NAME: Final = re.compile(r'(?i)(\b(?:for|by)=)("?)([^\s;,"]+)')
 _DECIMAL: Final = re.compile(r"([-+]?)(\d+)(?:\.(\d+))?", re.ASCII)
+_NUMBER: Final = re.compile(r"[0-9][0-9.,]*")
 _DIGIT_RUN: Final = re.compile(r"\d+")
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _PRODUCT_NAMES: Final = (
@@ -145,12 +146,7 @@ class Shapes:
 
     def _letters(self, purpose: str, canonical: str, value: str) -> str:
         stream = self._keyed.stream(purpose, canonical, len(value))
-        made: list[str] = []
-        number = False
-        for char, byte in zip(value, stream, strict=False):
-            made.append(_letter(char, byte, number))
-            number = char.isdigit() or (number and char in ".,")
-        return "".join(made)
+        return _ascii_letters(value, stream) if value.isascii() else _any_letters(value, stream)
 
     def _addresses(self, value: str, salt: str) -> str:
         made = _IP.sub(lambda match: self.address(match.group(), salt), value)
@@ -216,6 +212,26 @@ class Shapes:
         return f"{whole}." + "".join(str(byte % 9 + 1) for byte in decimals)
 
 
+def _any_letters(value: str, stream: bytes) -> str:
+    """A character of the same kind for each; the first digit of a number that is not 0 stays so."""
+    made: list[str] = []
+    number = False
+    for char, byte in zip(value, stream, strict=False):
+        made.append(_letter(char, byte, number))
+        number = char.isdigit() or (number and char in ".,")
+    return "".join(made)
+
+
+def _ascii_letters(value: str, stream: bytes) -> str:
+    """The same of ASCII text, by tables."""
+    made = [_ROWS[char][byte] for char, byte in zip(value, stream, strict=False)]
+    for number in _NUMBER.finditer(value):
+        place = number.start()
+        if value[place] != "0":
+            made[place] = _FIRST_DIGITS[stream[place]]
+    return "".join(made)
+
+
 def is_address(value: str) -> bool:
     """Whether the text is an IP address of either version."""
     if not 1 < len(value) < 46 or not (value.count(".") == 3 or value.count(":") > 1):
@@ -240,3 +256,9 @@ def _letter(char: str, byte: int, number: bool) -> str:
     if char.isspace():
         return " "
     return string.ascii_uppercase[byte % 26] if char.isupper() else string.ascii_lowercase[byte % 26]
+
+
+_ROWS: Final = {chr(n): [_letter(chr(n), byte, True) for byte in range(256)] for n in range(128)}
+"""For each ASCII character what each byte makes of it, inside a number."""
+
+_FIRST_DIGITS: Final = [_letter("1", byte, False) for byte in range(256)]
