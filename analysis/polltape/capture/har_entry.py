@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from fractions import Fraction
+from decimal import Context, Decimal
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -44,6 +42,8 @@ _VERSIONS: Final = {"http/2": "HTTP/2.0", "h2": "HTTP/2.0", "h2c": "HTTP/2.0", "
 _CONNECTION: Final = re.compile(r"\d{1,12}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _BEFORE: Final = ("blocked", "dns", "connect")
 _STEPS: Final = (*_BEFORE, "send", "wait", "receive")
+_EXACT: Final = Context(prec=400)
+"""No sum of timings and instants has so many digits: the smallest float is written 5e-324."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_BODY: Final = frozenset({204, 205, 304})
 
@@ -62,10 +62,10 @@ def read_entry(entry: object, exchange_id: str) -> Exchange:
 
     Raises :class:`UnusableError` where it has no request, no method, no http URL or no time.
     """
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, dict):
         raise UnusableError("not an object")
     request, response = entry.get("request"), _mapping(entry.get("response"))
-    if not isinstance(request, Mapping):
+    if not isinstance(request, dict):
         raise UnusableError("it has no request")
     method = request.get("method")
     if not isinstance(method, str) or not _METHOD.fullmatch(method):
@@ -110,14 +110,14 @@ def read_instants(entry: Mapping[str, Any], *, answered: bool = True) -> Instant
     """
     began = parse_instant(entry.get("startedDateTime"))
     timings = _mapping(entry.get("timings"))
-    ready = began + sum((_ms(timings.get(name)) or Fraction(0) for name in _BEFORE), Fraction(0))
-    sent = _plus(ready, _ms(timings.get("send")))
-    answer = _plus(sent, _ms(timings.get("wait")))
-    total = _ms(entry.get("time"))
-    if total is None:  # by HAR 1.2 the sum of those timings that are not -1
-        known = [spent for name in _STEPS if (spent := _ms(timings.get(name))) is not None]
-        total = sum(known, Fraction(0)) if known else None
-    ended = None if total is None else max(began + total, answer or sent or ready)
+    spent = {name: _us(timings.get(name)) for name in _STEPS}
+    ready = _sum(began, *(spent[name] for name in _BEFORE))
+    sent = _plus(ready, spent["send"])
+    answer = _plus(sent, spent["wait"])
+    total = _us(entry.get("time"))
+    if total is None and any(us is not None for us in spent.values()):
+        total = _sum(*spent.values())  # by HAR 1.2 the sum of those timings that are not -1
+    ended = None if total is None else max(_sum(began, total), answer or sent or ready)
     return Instants(
         _to_datetime(ready),
         None if sent is None else _to_datetime(sent),
@@ -126,11 +126,11 @@ def read_instants(entry: Mapping[str, Any], *, answered: bool = True) -> Instant
     )
 
 
-def parse_instant(value: object) -> Fraction:
+def parse_instant(value: object) -> Decimal:
     """ISO 8601 as microseconds since the epoch, exactly; without a zone it is taken as UTC.
 
     >>> parse_instant("2026-01-02T03:04:05.1234567+01:00")
-    Fraction(17673194451234567, 10)
+    Decimal('1767319445123456.7000000')
     """
     match = _INSTANT.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
@@ -141,10 +141,9 @@ def parse_instant(value: object) -> Fraction:
         whole += timedelta(seconds=int(second or 0)) - _offset(zone)
     except (ValueError, OverflowError):
         raise UnusableError("it has no start time") from None
-    digits = fraction or "0"
-    return Fraction(int((whole - _EPOCH).total_seconds())) * 1_000_000 + Fraction(
-        int(digits) * 1_000_000, 10 ** len(digits)
-    )
+    since = whole - _EPOCH
+    exact = _EXACT.add(Decimal(since.days * 86_400 + since.seconds), Decimal(f"0.{fraction or 0}"))
+    return _EXACT.multiply(exact, Decimal(1_000_000))
 
 
 def has_zone(value: object) -> bool:
@@ -161,23 +160,32 @@ def _offset(zone: str | None) -> timedelta:
     return sign * timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
 
 
-def _ms(value: object) -> Fraction | None:
-    """A timing in microseconds; None where it is missing, negative or no believable number.
+def _us(value: object) -> Decimal | None:
+    """A timing as microseconds; None where it is missing, negative or no believable number.
 
     ``repr`` of a float is the shortest text that gives it back, hence what the tool wrote.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not 0 <= value <= MAX_MILLISECONDS or not math.isfinite(value):
+    if not 0 <= value <= MAX_MILLISECONDS:  # false of NaN, too
         return None
-    return Fraction(Decimal(repr(value))) * 1000
+    return Decimal(repr(value)) * 1000
 
 
-def _plus(start: Fraction | None, duration: Fraction | None) -> Fraction | None:
-    return None if start is None or duration is None else start + duration
+def _sum(*amounts: Decimal | None) -> Decimal:
+    """The sum, exactly, of those that are known."""
+    total = Decimal(0)
+    for amount in amounts:
+        if amount:
+            total = _EXACT.add(total, amount)
+    return total
 
 
-def _to_datetime(microseconds: Fraction) -> datetime:
+def _plus(start: Decimal | None, duration: Decimal | None) -> Decimal | None:
+    return None if start is None or duration is None else _EXACT.add(start, duration)
+
+
+def _to_datetime(microseconds: Decimal) -> datetime:
     try:
         return _EPOCH + timedelta(microseconds=round(microseconds))
     except OverflowError:
@@ -193,26 +201,31 @@ def _headers(message: Mapping[str, Any]) -> tuple[Header, ...]:
     Chrome joins lines of one name by a line feed; no value may contain one, so they are split again.
     """
     lines = message.get("headers")
-    pairs = [_pair(line) for line in lines] if isinstance(lines, list) else []
-    return tuple(
-        Header(byte_text(name), byte_text(value))
-        for pair in pairs
-        if pair is not None
-        for name, values in [pair]
-        if name and not name.startswith(":")
-        for value in re.split(r"\r?\n", values)
-    )
+    found: list[Header] = []
+    for pair in map(_pair, lines if isinstance(lines, list) else ()):
+        if pair is None or not pair[0] or pair[0].startswith(":"):
+            continue
+        name, value = byte_text(pair[0]), byte_text(pair[1])
+        if "\n" in value:
+            found += [Header(name, part) for part in re.split(r"\r?\n", value)]
+        else:
+            found.append(Header(name, value))
+    return tuple(found)
 
 
 def _pair(line: object) -> tuple[str, str] | None:
     """``{"name": …, "value": …}`` or, as Slack writes it, ``[name, value]``."""
-    if isinstance(line, Mapping):
+    if isinstance(line, dict):
         name, value = line.get("name"), line.get("value", "")
     elif isinstance(line, list) and len(line) == 2:
         name, value = line
     else:
         return None
-    if not isinstance(name, str) or not isinstance(value, str | int | float | None):
+    if not isinstance(name, str):
+        return None
+    if isinstance(value, str):
+        return name, value
+    if not isinstance(value, int | float | None):
         return None
     return name, "" if value is None else str(value)
 
@@ -366,4 +379,4 @@ def _size(value: object) -> int | None:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}

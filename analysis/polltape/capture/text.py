@@ -26,6 +26,8 @@ def byte_text(text: str) -> str:
     >>> byte_text("Zoë €")
     'ZoÃ«\\xa0â\\x82¬'.replace("\\xa0", " ")
     """
+    if text.isascii():
+        return text
     try:
         text.encode("latin-1")
     except UnicodeEncodeError:
@@ -82,6 +84,7 @@ _AUTHORITY: Final = re.compile(  # RFC 3986 §3.2; user information is not kept
     r"^(?:[^@]*@)*(?P<host>\[[0-9A-Fa-f:.]+(?:%25[^\]]*)?\]|[^:\[\]@\s]+)(?::(?P<port>\d{0,5}))?$"
 )
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_PLAIN: Final = re.compile(r"[!-~]*")
 _KEPT: Final = "".join(chr(code) for code in range(0x21, 0x7F))
 
 
@@ -116,7 +119,7 @@ def split_url(url: str) -> tuple[str, str, int, str, str | None]:
 
 
 def _percent(text: str) -> str:
-    return quote(utf8(text), safe=_KEPT)
+    return text if _PLAIN.fullmatch(text) else quote(utf8(text), safe=_KEPT)
 
 
 def _ascii_host(host: str) -> str:
