@@ -18,24 +18,25 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-FOLDER = ROOT / "captures" / "demo"
-CLIENTS = HERE / "clients"
+FOLDER = Path("captures/demo")
+CLIENTS = Path("docs/demo/clients")
 SHOP = "demo-shop.myshopify.com"
-TOKEN = "shpat_0123456789abcdef0123456789abcdef"
 SEEN_ABANDONED_S = 32.0
 """How long the recorder looks on after the forum client's last answer: only then it counts as abandoned."""
 
+STARTED = time.monotonic()
 POLLTAPE = (sys.executable, "-m", "polltape")
 
 
 def main() -> None:
     """The whole demo, step by step."""
+    os.chdir(ROOT)
     shutil.rmtree(FOLDER, ignore_errors=True)
     work = FOLDER / "work"
     work.mkdir(parents=True)
     step("1/5  A mock shop that answers 202 by elapsed time, and the recorder in front of it, with TLS.")
     with shop() as mock, recorder(mock, work) as proxy:
-        say(f"shop {mock}, recorder on port {proxy}, recording to {shown(FOLDER)}")
+        say(f"shop {mock}, recorder on port {proxy}, recording to {FOLDER}")
         step("2/5  Three clients buy: the forum's (ShopifyAPI), a polite one, one that polls too early.")
         record_clients(proxy, work)
     step("3/5  What the recording says.")
@@ -51,7 +52,7 @@ def main() -> None:
     polltape("replay", str(bug), "--client", f"{sys.executable} {CLIENTS / 'early.py'}")
     polltape("replay", str(bug), "--client", f"{sys.executable} {CLIENTS / 'polite.py'}", expected=1)
     shutil.rmtree(work)
-    print(f"\nThe report lies in {report}\n")
+    print(f"\nThe report lies in {report.resolve()}\n")
 
 
 def record_clients(proxy: int, work: Path) -> None:
@@ -71,13 +72,14 @@ def record_clients(proxy: int, work: Path) -> None:
 
 
 def early_operation() -> str:
-    """The id of the early poller's operation with the most RA001 findings."""
+    """The id of the shortest purchase of the early poller: quick to replay, and all that led to it goes along."""
     import json
 
     text = polltape("analyze", str(FOLDER), "--format", "json", quiet=True)
     analysis = json.loads(text)
-    early = [f["operation"] for f in analysis["findings"] if f["code"] == "RA001" and f["operation"]]
-    return str(max(sorted(set(early)), key=early.count))
+    early = {finding["operation"] for finding in analysis["findings"] if finding["code"] == "RA001"}
+    ended = [row for row in analysis["operations"] if row["id"] in early and row["kind"] == "checkout.complete"]
+    return str(min(ended, key=lambda row: (row["duration_s"], row["id"]))["id"])
 
 
 # ------------------------------------------------------------------------------------------- programs
@@ -128,17 +130,18 @@ def running(command: list[str], environment: dict[str, str] | os._Environ[str], 
 
 def client_environment(proxy: int, work: Path) -> dict[str, str]:
     """A client's environment: through the proxy, trusting its certificate, and nothing else."""
-    authority = str(work / "mitmproxy-ca-cert.pem")
+    authority = str((work / "mitmproxy-ca-cert.pem").resolve())
     environment = {name: value for name, value in os.environ.items() if name.upper() != "NO_PROXY"}
     environment |= dict.fromkeys(("HTTPS_PROXY", "https_proxy"), f"http://127.0.0.1:{proxy}")
     environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), authority)
-    return environment | {"SHOP": SHOP, "TOKEN": TOKEN}
+    return environment | {"SHOP": SHOP}
 
 
 def start_client(name: str, environment: dict[str, str]) -> tuple[str, subprocess.Popen[str]]:
-    """A client in the background."""
+    """A client in the background, with a token of its own."""
+    own = environment | {"TOKEN": f"shpat_{name.encode().hex():0>32}"}
     command = [sys.executable, str(CLIENTS / name)]
-    return name, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return name, subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def client(name: str, environment: dict[str, str]) -> None:
@@ -169,7 +172,7 @@ def polltape(*arguments: str, expected: int = 0, quiet: bool = False) -> str:
 
 
 def step(text: str) -> None:
-    print(f"\n== {text}", flush=True)
+    print(f"\n== {text}  [{time.monotonic() - STARTED:.0f} s]", flush=True)
 
 
 def say(text: str) -> None:
@@ -182,9 +185,9 @@ def progress(text: str) -> None:
         print(f"\r\033[K   {text}" if text else "\r\033[K", end="", flush=True)
 
 
-def shown(text: str | Path) -> str:
-    """Paths relative to the project, Python by its name."""
-    return str(text).replace(f"{ROOT}/", "").replace(sys.executable, "python")
+def shown(text: str) -> str:
+    """Python by its name."""
+    return str(text).replace(sys.executable, "python")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def listed(*sections: str) -> list[tuple[str, str]]:
     return [
         (name, section)
         for section in sections
-        for key in keys & set(DEFAULT_RULES.sections[section])
+        for key in sorted(keys & set(DEFAULT_RULES.sections[section]))
         for name in DEFAULT_RULES.sections[section][key]
         if normalise(name) not in CONTEXTUAL
     ]
