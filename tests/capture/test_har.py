@@ -163,6 +163,69 @@ def test_mitmproxy() -> None:
     assert gone.request_ended_at == at("2026-03-01T10:00:01.0055")
 
 
+def test_fiddler() -> None:
+    (put, post, gone), notes = load("fiddler.har")  # with a byte order mark
+    assert put.request_started_at == at("2026-03-01T10:00:00.168457")  # .1234567, rounded, + 12 dns + 33 connect
+    assert put.request_ended_at == at("2026-03-01T10:00:00.169457")
+    assert put.response_started_at == at("2026-03-01T10:00:00.349457")
+    assert put.response_ended_at == at("2026-03-01T10:00:00.369457")
+    assert put.request_body == Body(28, 28, '{"checkout":{"name":"Zoë"}}'.encode())
+    assert put.response_body == Body(wire_size=35, size=15, content=b'{"checkout":{}}')
+    assert [value for name, value in put.response_headers if name == "Set-Cookie"] == ["c=3; path=/; secure", "d=4"]
+    assert (put.server_connection_id, put.server_address, put.reason) == ("50123", None, "Accepted")
+
+    assert post.request_body == Body(19, 19, b"name=Jo+Doe&a%26b=1")  # the form is listed, never its text
+    assert post.response_body == Body(wire_size=70000, size=70000, not_stored="not in the HAR")
+
+    assert (gone.status, gone.error, gone.response_started_at, gone.http_version) == (
+        None,
+        "no response",
+        None,
+        "HTTP/1.1",
+    )
+    assert notes.warnings() == (
+        "fiddler.har: 1 entry left out: it has no start time (entry 3, counted from 0)",  # the year 1
+    )
+
+
+def test_insomnia() -> None:
+    (put, poll, unsent), notes = load("insomnia.har")
+    assert {row.request_started_at for row in (put, poll, unsent)} == {at("2026-03-01T10:05:15.181")}  # of the export
+    assert put.response_ended_at == at("2026-03-01T10:05:16.072566")
+    assert put.request_body == Body(None, 33, '{\n\t"checkout": {"name": "Zoë"}\n}'.encode())
+    assert put.response_body == Body(None, 15, b'{"checkout":{}}')
+    assert [value for name, value in put.response_headers if name == "Vary"] == ["Origin", "Accept"]
+    assert poll.request_body == Body()  # a GET without one
+    assert poll.response_body == Body(None, 0, b"")
+    assert (unsent.status, unsent.error) == (None, "no response")
+    assert unsent.request_body == Body(not_stored="not in the HAR")  # "", and nobody knows of how many bytes
+    assert put.server_address is put.server_connection_id is None
+    assert not notes.warnings()
+
+
+def test_playwright() -> None:
+    put, aborted, api, image = load("playwright.har")[0]
+    assert put.request_started_at == at("2026-03-01T10:00:00.131260")
+    assert put.request_ended_at == put.request_started_at
+    assert put.response_started_at == at("2026-03-01T10:00:00.300160")
+    assert put.response_ended_at == at("2026-03-01T10:00:00.306520")
+    assert put.http_version == "HTTP/2.0"
+    assert put.response_body == Body(wire_size=35, size=15, content=b'{"checkout":{}}')
+    assert put.server_address == "[2001:db8::7]:443"
+
+    assert (aborted.status, aborted.error, aborted.query) == (None, "net::ERR_ABORTED", "poll=1")
+    assert aborted.http_version is None  # HTTP/1.1 stands there as a filler
+    assert (aborted.request_ended_at, aborted.response_started_at, aborted.response_ended_at) == (None, None, None)
+    assert (aborted.request_body, aborted.response_body) == (Body(0, 0, b""), Body())
+
+    assert api.http_version == "HTTP/2.0"  # the request's is a filler
+    assert (api.request_ended_at, api.response_ended_at) == (None, None)
+    assert api.request_body == Body(not_stored="not in the HAR")  # in a file beside the HAR
+    assert api.response_body == Body(not_stored="not in the HAR")
+
+    assert image.response_body == Body(wire_size=4, size=4, content=b"GIF8")
+
+
 @pytest.mark.parametrize(
     "encode",
     [
@@ -387,6 +450,7 @@ def test_wire_size(fields: dict[str, Any], wire: int | None) -> None:
         ({"mimeType": "application/json", "text": "{}"}, -1, Body(None, 2, b"{}")),
         ({"mimeType": "application/json", "text": ""}, 0, Body(0, 0, b"")),
         ({"mimeType": "application/json", "text": ""}, 8, Body(8, not_stored="not in the HAR")),
+        ({"mimeType": "application/json", "text": ""}, -1, Body(not_stored="not in the HAR")),
         ({"mimeType": "application/json"}, 8, Body(8, not_stored="not in the HAR")),
         (None, 0, Body(0, 0, b"")),
         (None, None, Body(not_stored="not in the HAR")),

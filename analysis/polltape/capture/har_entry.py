@@ -32,6 +32,9 @@ MAX_MILLISECONDS: Final = 10**12
 
 MAX_ERROR_CHARS: Final = 500
 
+EARLIEST_YEAR: Final = 1900
+"""Before that there was no HTTP; Fiddler writes the year 1 for a time that it does not know."""
+
 _METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)  # a token, RFC 9110 §5.6.2
 _INSTANT: Final = re.compile(
     r"""(\d{4})-(\d\d)-(\d\d) [T\ ] (\d\d):(\d\d)(?: :(\d\d)(?:[.,](\d{1,30}))? )?
@@ -83,7 +86,7 @@ def read_entry(entry: object, exchange_id: str) -> Exchange:
         port=port,
         path=path,
         query=query,
-        http_version=_version(request) or _version(response),
+        http_version=_http_version(entry, request, response),
         request_started_at=instants.request_started,
         request_ended_at=instants.request_ended,
         response_started_at=instants.response_started,
@@ -136,6 +139,8 @@ def parse_instant(value: object) -> Decimal:
     if match is None:
         raise UnusableError("it has no start time")
     year, month, day, hour, minute, second, fraction, zone = match.groups()
+    if int(year) < EARLIEST_YEAR:
+        raise UnusableError("it has no start time")
     try:  # seconds are added, so that a leap second's 60 is the next minute's 0
         whole = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
         whole += timedelta(seconds=int(second or 0)) - _offset(zone)
@@ -245,6 +250,15 @@ def _url(request: Mapping[str, Any]) -> str:
     return url
 
 
+def _http_version(entry: Mapping[str, Any], request: Mapping[str, Any], response: Mapping[str, Any]) -> str | None:
+    """The version both spoke; Playwright writes HTTP/1.1 where it knows none (a status -1, an API request)."""
+    if response.get("status") == -1:
+        return None
+    if entry.get("_apiRequest") is True:
+        return _version(response)
+    return _version(request) or _version(response)
+
+
 def _version(message: Mapping[str, Any]) -> str | None:
     version = message.get("httpVersion")
     if not isinstance(version, str):
@@ -264,7 +278,7 @@ def _request_body(request: Mapping[str, Any], headers: tuple[Header, ...]) -> Bo
     content, why = _content(post, first_header(headers, "content-type"))
     if content is None and why is None:
         content = _form(post)
-    if content == b"" and wire:
+    if content == b"" and wire != 0:  # what could not be had is written as "", too
         content = None
     if content is not None:
         return Body(wire_size=wire, size=len(content), content=content)
