@@ -9,6 +9,8 @@ from io import StringIO
 import pytest
 
 from polltape.measures.analysis import Analysis
+from polltape.report import TABLES as CHOICES
+from polltape.report import render as rendered
 from polltape.report.as_csv import render
 from polltape.report.as_json import TABLES
 
@@ -24,8 +26,12 @@ def test_every_table(small: Analysis, table: str) -> None:
     assert list(found[0]) == list(TABLES[table])
 
 
+def test_the_command_line_knows_every_table() -> None:
+    assert set(CHOICES) == set(TABLES)
+
+
 def test_operations_are_the_default(small: Analysis) -> None:
-    polite, _, _, stuck = _read(render(small))
+    polite, _, _, stuck = _read(rendered(small, "csv"))
     assert (polite["duration_s"], polite["statuses"]) == ("7.9", "202 202 202 200")
     assert polite["truncated"] == "false"
     assert (stuck["duration_s"], stuck["ended_at"], stuck["statuses"]) == ("", "", "202 202 none 202")

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import click
 
 from polltape.errors import UsageError
+from polltape.report import FORMATS, TABLES, render
 
 if TYPE_CHECKING:
-    from polltape.measures.analysis import Analysis, Selection, Settings
-
-FORMATS = ("text", "json", "csv", "html", "sarif", "junit")
+    from polltape.measures.analysis import Selection, Settings
 
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="What to print.")
 @click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
+@click.option("--table", type=click.Choice(TABLES), default=TABLES[0], show_default=True, help="Which one as CSV.")
+@click.option("--max-size", type=click.IntRange(min=100_000), metavar="BYTES", help="Of the HTML [default: 1500000].")
 @click.option("--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True)
 @click.option("--select", multiple=True, metavar="CODES", help="Only these findings: codes, prefixes, ALL.")
 @click.option("--ignore", multiple=True, metavar="CODES", help="Not these findings.")
@@ -36,6 +37,8 @@ def analyze(
     paths: tuple[str, ...],
     form: str,
     output: str | None,
+    table: str,
+    max_size: int | None,
     engine: str,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
@@ -71,14 +74,8 @@ def analyze(
     failing = bool(analysis.findings["code"].isin(sorted(chosen[1])).any())
     wanted = analysis.findings["code"].isin(sorted(chosen[0]))
     analysis = replace(analysis, findings=analysis.findings[wanted].reset_index(drop=True))
-    write(_rendered(analysis, form, output), output)
+    write(render(analysis, form, to_terminal=output is None, max_size=max_size, table=table), output)
     return int(failing)
-
-
-def _rendered(analysis: Analysis, form: str, output: str | None) -> str:
-    from polltape.report import render
-
-    return render(analysis, form, to_terminal=output is None)
 
 
 def _selection(

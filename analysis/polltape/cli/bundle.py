@@ -13,7 +13,7 @@ import click
 @click.option("-o", "--output", required=True, metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--force", is_flag=True, help="Replace FILE if it is there already.")
 def bundle(path: str, operation: str, output: Path, force: bool) -> None:
-    """Make a bug report of one operation: one small file that anybody can replay.
+    """Make a bug report of one operation, one small file.
 
     It holds the redacted exchanges of the operation and what it depends on, what was found in it, and a
     README with the commands.

@@ -46,7 +46,7 @@ def mock(
     seed: int | None,
     verbose: bool,
 ) -> None:
-    """Answer requests as recorded in PATH, or from a scenario: by elapsed time, not by count.
+    """Answer as recorded, or from a scenario, by elapsed time.
 
     Each client's operation has a clock of its own.  Point the client at the address that is printed; nothing is
     ever forwarded.  GET /__polltape shows every operation and its clock.

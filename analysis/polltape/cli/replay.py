@@ -49,7 +49,7 @@ def replay(
     record: Path | None,
     form: str,
 ) -> int:
-    """Replay a bug report or a recording, and say whether what was found there is found again.
+    """Replay a bug report or a recording: is it found again?
 
     PATH is a .polltape file, or a capture in any form that `polltape analyze` reads.  Exit status 0:
     reproduced; 1: not reproduced.

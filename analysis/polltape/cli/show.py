@@ -9,7 +9,7 @@ import click
 @click.argument("path")
 @click.argument("operation", required=False)
 def show(path: str, operation: str | None) -> None:
-    """The operations of a capture, or one operation's timeline, request by request.
+    """The operations of a capture, or the timeline of one.
 
     OPERATION is an operation's id or the beginning of it, with or without its protocol.
 

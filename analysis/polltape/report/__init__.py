@@ -12,11 +12,23 @@ FORMATS: Final = ("text", "json", "csv", "html", "sarif", "junit")
 """What ``polltape analyze --format`` takes."""
 
 
-def render(analysis: Analysis, form: str, *, to_terminal: bool = False, max_size: int | None = None) -> str:
+TABLES: Final = ("operations", "durations", "waits", "compliance", "findings", "statuses")
+"""What ``--table`` takes: CSV holds one table."""
+
+
+def render(
+    analysis: Analysis,
+    form: str,
+    *,
+    to_terminal: bool = False,
+    max_size: int | None = None,
+    table: str = TABLES[0],
+) -> str:
     """The analysis in one of :data:`FORMATS`.
 
     ``to_terminal``: it will be printed on standard output, so that text may take its width and its colours.
-    ``max_size``: bytes that the HTML page may have at most; None for its default.
+    ``max_size``: bytes that the HTML page may have at most; None for its default.  ``table``: which of
+    :data:`TABLES` CSV holds.
     """
     if form == "text":
         from polltape.report.as_text import render as text
@@ -27,6 +39,10 @@ def render(analysis: Analysis, form: str, *, to_terminal: bool = False, max_size
         from polltape.report.as_html import render as html
 
         return html(analysis, max_size)
+    if form == "csv":
+        from polltape.report.as_csv import render as csv
+
+        return csv(analysis, table)
     module, function = _RENDERERS[form]
     rendered: str = getattr(import_module(f"polltape.report.{module}"), function)(analysis)
     return rendered
@@ -34,7 +50,6 @@ def render(analysis: Analysis, form: str, *, to_terminal: bool = False, max_size
 
 _RENDERERS: Final = {
     "json": ("as_json", "to_json"),
-    "csv": ("as_csv", "render"),
     "html": ("as_html", "render"),
     "sarif": ("as_sarif", "render"),
     "junit": ("as_junit", "render"),

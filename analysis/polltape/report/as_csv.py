@@ -12,12 +12,11 @@ from polltape.report.as_json import TABLES, rows_of
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
 
-DEFAULT: Final = "operations"
 _FORMULA: Final = re.compile(r"[=+\-@\t\r]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
-def render(analysis: Analysis, table: str = DEFAULT) -> str:
+def render(analysis: Analysis, table: str) -> str:
     """The table with the keys of the JSON as its head; unknown cells are empty, lists joined by blanks.
 
     ``table``: one of :data:`~polltape.report.as_json.TABLES`.  Recorded text that a spreadsheet would run as a
