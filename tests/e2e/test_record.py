@@ -151,7 +151,7 @@ class Mitmdump:
             with suppress(OSError, ValueError):
                 line = (folder / "cmdline").read_bytes().split(b"\0")
                 parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                if b"--session" in line and parent == self.process.pid:
+                if b"--frames" in line and parent == self.process.pid:
                     return int(folder.name)
         raise AssertionError("no helper")
 
@@ -245,7 +245,10 @@ def test_reverse_mode_records_until_interrupted(start: Start, shop: int) -> None
 
     assert mitmdump.ended() == 0
     assert f"polltape records to {mitmdump.captures}" in mitmdump.output
-    assert f"polltape recorded 2 exchanges in {mitmdump.captures}" in mitmdump.output
+    assert re.search(
+        rf"polltape recorded 2 exchanges \(2 redacted, 0 left out, 0 missing; \S+ kB\) in {mitmdump.captures}",
+        mitmdump.output,
+    )
     put, get = rows(mitmdump.captures)
     assert (put.method, put.scheme, put.host, put.port) == ("PUT", "http", "127.0.0.1", shop)
     assert put.endpoint == "/admin/api/{version}/checkouts/{token}.json"
@@ -517,7 +520,7 @@ def test_traffic_goes_on_without_the_helper_if_the_user_wants_it(start: Start, s
         ("polltape_dirr=x", "no such option: polltape_dirr (there are polltape_body_cap, "),
         ("polltape_helper=/bin/false", "the helper ended with status 1"),
         ("polltape_dir=/dev/null/captures", "polltape_dir=/dev/null/captures: cannot write there (Not a dir"),
-        ("polltape_timeout=soon", "polltape_timeout=soon: must be a whole number"),
+        ("polltape_timeout=soon", "polltape_timeout=soon: must be a whole number above 0"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_1(start: Start, option: str, complaint: str) -> None:

@@ -8,17 +8,23 @@ import msgspec
 import pytest
 
 from polltape.exchange import Body, Header
-from polltape.recorder.build import UNFINISHED, body_of, error_text, exchange_of, split_target, withheld
+from polltape.recorder.build import (
+    UNFINISHED,
+    address,
+    body_of,
+    error_text,
+    exchange_of,
+    named_target,
+    split_target,
+    withheld,
+)
 from polltape.recorder.frames import BodyHead, Frame, Head
 
 HEAD: dict[str, Any] = {
     "kind": "exchange",
-    "id": "id1",
     "seq": 3,
     "method": "PUT",
-    "scheme": "https",
-    "host": "shop.example",
-    "port": 443,
+    "named": ["regular", True, "http", "10.0.0.1", 8443, "shop.example"],
     "target": "/a/secret?token=secret",
     "http_version": "HTTP/1.1",
     "times": [1700000000.1234567, 1700000000.2, 1700000001.0, 1700000001.5],
@@ -30,7 +36,8 @@ HEAD: dict[str, Any] = {
     "response_headers": [["Location", "/secret"]],
     "response_trailers": [["T", "secret"]],
     "response_body": {"size": 6, "kept": 6},
-    "client_address": "10.0.0.9:1",
+    "client": ["10.0.0.9", 1],
+    "server": ["::1", 443, 0, 0],
 }
 
 
@@ -44,9 +51,39 @@ def test_a_frame_becomes_an_exchange() -> None:
     assert (exchange.path, exchange.query) == ("/a/secret", "token=secret")
     assert exchange.request_started_at == datetime(2023, 11, 14, 22, 13, 20, 123457, tzinfo=UTC)
     assert exchange.response_ended_mono_ns == 4
+    assert (exchange.scheme, exchange.host, exchange.port) == ("https", "shop.example", 443)
+    assert (exchange.client_address, exchange.server_address) == ("10.0.0.9:1", "[::1]:443")
     assert exchange.request_headers[0] == Header("Authorization", "secret")
     assert exchange.request_body == Body(26, 6, b"secret")
     assert exchange.response_body == Body(6, 6, b"secret")
+
+
+@pytest.mark.parametrize(
+    ("mode", "tls", "host_header", "scheme", "keep", "expected"),
+    [
+        ("regular", False, "shop.example", "http", False, ("http", "shop.example", 80)),
+        ("regular", False, "shop.example:8080", "http", False, ("http", "shop.example", 8080)),
+        ("regular", True, "Shop.Example", "http", False, ("https", "shop.example", 443)),
+        ("regular", False, "[::1]:9", "http", False, ("http", "::1", 9)),
+        ("regular", False, None, "http", False, ("http", "address", 22)),
+        ("upstream", False, "shop.example", "https", False, ("https", "shop.example", 443)),
+        ("reverse", False, "up.example", "https", False, ("https", "up.example", 443)),
+        ("reverse", True, "up.example:81", "http", False, ("http", "up.example", 81)),
+        ("reverse", False, "me:81", "https", True, ("http", "me", 81)),
+        ("reverse", True, "me", "https", True, ("https", "me", 443)),
+        ("transparent", True, "shop.example", "https", False, ("https", "shop.example", 443)),
+        ("socks5", False, "shop.example", "https", False, ("http", "shop.example", 80)),
+    ],
+)
+def test_the_row_names_what_the_client_named(
+    mode: str, tls: bool, host_header: str | None, scheme: str, keep: bool, expected: tuple[str, str, int]
+) -> None:
+    assert named_target(mode, tls, scheme, "address", 22, host_header, keep) == expected
+
+
+def test_addresses_that_are_none() -> None:
+    assert address(None) is None
+    assert address(["/run/socket"]) is None
 
 
 def test_a_provisional_one_is_unfinished() -> None:
@@ -106,7 +143,7 @@ def test_withheld_keeps_no_value() -> None:
     kept = withheld(exchange)
     assert "secret" not in repr(kept)
     assert "10.0.0.9" not in repr(kept)
-    assert (kept.exchange_id, kept.status, kept.host) == ("id1", 202, "shop.example")
+    assert (kept.exchange_id, kept.status, kept.host) == (exchange.exchange_id, 202, "shop.example")
     assert kept.request_headers[0] == Header("Authorization", "")
     assert kept.response_body == Body(6, 6, not_stored="redaction failed")
     assert kept.error == "reset"

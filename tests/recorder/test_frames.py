@@ -14,7 +14,8 @@ HEAD = {"kind": "exchange", "id": "i", "request_body": {"size": 9, "kept": 3}, "
 
 
 def frames(count: int = 3) -> list[bytes]:
-    return [addon.frame(number, {**HEAD, "seq": number}, b"abc", b"defg") for number in range(1, count + 1)]
+    numbers = range(1, count + 1)
+    return [b"".join(addon.frame(number, {**HEAD, "seq": number}, b"abc", b"defg")) for number in numbers]
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_cut_at_any_byte_no_half_frame_is_read(pipe: Pipe) -> None:
 def test_a_large_frame_arrives_in_pieces(pipe: Pipe) -> None:
     body = os.urandom(3_000_000)
     head = {**HEAD, "request_body": {"kept": len(body)}}
-    [frame] = whole(pipe(addon.frame(1, head, body, b"z")))
+    [frame] = whole(pipe(b"".join(addon.frame(1, head, body, b"z"))))
     assert (frame.request_body, frame.response_body) == (body, b"z")
 
 
@@ -86,7 +87,7 @@ def test_a_missing_frame_is_counted(pipe: Pipe) -> None:
 
 
 def test_a_head_that_is_none_is_counted(pipe: Pipe) -> None:
-    reader = pipe(addon.frame(1, {"kind": 7}))
+    reader = pipe(b"".join(addon.frame(1, {"kind": 7})))
     assert whole(reader) == []
     assert reader.damaged == 1
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,12 @@ class Marks:
 def exchange_head(seq: int, **changes: Any) -> dict[str, Any]:
     head = {
         "kind": "exchange",
-        "id": f"id{seq}",
         "seq": seq,
         "method": "GET",
-        "scheme": "http",
-        "host": "shop.example",
-        "port": 80,
+        "named": ["regular", False, "http", "shop.example", 80, "shop.example"],
         "target": f"/jobs/{seq}",
         "times": [WALL + seq, WALL + seq, WALL + seq, WALL + seq],
-        "mono": [1, 2, 3, 4],
+        "mono": [seq * 10**9] * 4,
         "status": 202,
         "request_headers": [["Authorization", "secret"]],
         "request_body": {"size": 6, "kept": 6},
@@ -57,7 +55,12 @@ def exchange_head(seq: int, **changes: Any) -> dict[str, Any]:
     return {**head, **changes}
 
 
-START = {"kind": "start", "wall": WALL, "mono": 0, "filter": "~c 202"}
+START = {
+    "kind": "start",
+    "wall": WALL,
+    "mono": 0,
+    "options": {"polltape_filter": "~c 202", "polltape_key": "ephemeral"},
+}
 
 
 def stop(last: int, **changes: Any) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def stop(last: int, **changes: Any) -> dict[str, Any]:
 
 def stream(*heads: dict[str, Any]) -> bytes:
     numbered = enumerate(heads, start=1)
-    return b"".join(frame(n, head, b"secret" if "id" in head else b"") for n, head in numbered)
+    return b"".join(part for n, head in numbered for part in frame(n, head, b"secret" if "method" in head else b""))
 
 
 def record(directory: Path, data: bytes, session: str = SESSION, **options: Any) -> Recording:
@@ -74,13 +77,13 @@ def record(directory: Path, data: bytes, session: str = SESSION, **options: Any)
     reading, writing = os.pipe()
 
     def fill() -> None:
-        with os.fdopen(writing, "wb") as pipe:
+        with suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
             pipe.write(data)
 
     thread = threading.Thread(target=fill)
     thread.start()
     try:
-        return serve(Plan(directory, session, **options), Marks(), reading)
+        return serve(Plan(directory, session, **options), Marks(), FrameReader(reading))
     finally:
         os.close(reading)
         thread.join()
@@ -103,7 +106,7 @@ def test_frames_become_rows_and_coverage(tmp_path: Path) -> None:
     [coverage] = read_coverage(tmp_path)
     assert (coverage.clean, coverage.gaps, coverage.filter) == (True, 0, "~c 202")
     assert (coverage.started_at.timestamp(), coverage.ended_at.timestamp()) == (WALL, WALL + 60)
-    assert recording.exchanges == 2
+    assert recording.health.recorded == 2
     assert leftovers(tmp_path) == []
 
 
@@ -132,7 +135,7 @@ def test_the_last_state_of_an_exchange_is_its_row(tmp_path: Path) -> None:
         exchange_head(2, **unfinished),
         exchange_head(3, **unfinished),
         exchange_head(1),
-        {"kind": "retract", "id": "id3", "seq": 3},
+        {"kind": "retract", "seq": 3},
         stop(3),
     )
     recording = record(tmp_path, data)
@@ -143,7 +146,7 @@ def test_the_last_state_of_an_exchange_is_its_row(tmp_path: Path) -> None:
 def test_what_cannot_be_redacted_is_kept_without_content(tmp_path: Path) -> None:
     recording = record(tmp_path, stream(START, exchange_head(1, target="/breaks?secret"), stop(1)))
     [row] = rows(tmp_path)
-    assert recording.withheld == 1
+    assert recording.health.withheld == 1
     assert "secret" not in repr(row)
     assert row.request_headers == (Header("Authorization", ""),)
 
@@ -206,7 +209,7 @@ def killed(directory: Path, data: bytes, session: str = SESSION) -> None:
     for item in FrameReader(reading).frames():
         assert item is not None
         recording.take(item)
-    recording.give_up()
+    recording.give_up("killed")
     os.close(reading)
     os.close(lock)
 
@@ -306,10 +309,10 @@ def test_a_step_of_the_wall_clock_is_seen(tmp_path: Path) -> None:
 def run_helper(directory: Path, data: bytes, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
     """The helper as the addon starts it; its status and what it says."""
     code = (
-        "import sys; from pathlib import Path; from polltape.recorder.helper import Plan, run\n"
-        "sys.exit(run(Plan(Path(sys.argv[1]), sys.argv[2]), 'ephemeral', int(sys.argv[3])))"
+        "import sys; from pathlib import Path; from polltape.recorder.helper import run\n"
+        "sys.exit(run(Path(sys.argv[1]), int(sys.argv[2])))"
     )
-    command = [sys.executable, "-c", code, str(directory), SESSION, *(arguments or ("1",))]
+    command = [sys.executable, "-c", code, str(directory), *(arguments or ("1",))]
     done = subprocess.run(command, input=data, capture_output=True, timeout=60, check=False)
     assert done.stderr == b""
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
@@ -318,10 +321,14 @@ def run_helper(directory: Path, data: bytes, *arguments: str) -> tuple[int, list
 def test_the_process_tells_its_counts(tmp_path: Path) -> None:
     status, said = run_helper(tmp_path, stream(START, exchange_head(1), stop(2)))
     assert status == 0
-    assert said == [
-        {"ready": True, "recovering": 0},
-        {"stopped": True, "exchanges": 1, "withheld": 0, "gaps": 1},
-    ]
+    ready, *working, end = said
+    assert ready == {"ready": True, "body_cap": 1 << 24}
+    assert all(sign == {"working": True} for sign in working)
+    size = sum(path.stat().st_size for path in tmp_path.glob("date=*/*.parquet"))
+    assert end == {
+        "end": f"recorded 1 exchange (1 redacted, 0 left out, 1 missing; {size / 1000:.1f} kB)",
+        "exchanges": 1,
+    }
     [row] = rows(tmp_path)
     assert row.key_id
     assert "secret" not in repr(row.request_headers)

@@ -6,8 +6,9 @@ Without it nobody can tell an operation that its client abandoned from one that 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ FOLDER: Final = "_coverage"
 MAX_CLOCKS: Final = 1_000
 STEP_US: Final = 10_000
 """A difference between two clocks that moved by less than this is drift or jitter, and no step."""
+CLOCK_STEP_US: Final = 500_000
+"""By more than this the wall clock was set; the analysis corrects the same (operations/timeline.py)."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _FIELDS: Final = tuple(Coverage.__annotations__)
 
@@ -50,8 +54,12 @@ class Session:
     """The coverage of one session as its file keeps it.
 
     ``clock``: pairs of the monotonic clock (nanoseconds) and the wall clock (microseconds since 1970), of
-    the start, of each heartbeat at which the wall clock had stepped, and the last one.  ``torn`` and
-    ``damaged``: spool files that ended inside a record, stretches in them that were unreadable.
+    the start, of each heartbeat at which the wall clock had stepped, and the last one.  ``first``: the pair
+    of the exchange that began first.  ``torn`` and ``damaged``: spool files that ended inside a record,
+    stretches in them that were unreadable.
+
+    The coverage's instants are on the wall clock as it stood at ``first`` (before it, at the start): on that
+    clock the analysis puts the exchanges (:mod:`polltape.operations.timeline`), however it is set later.
     """
 
     coverage: Coverage
@@ -59,11 +67,34 @@ class Session:
     sequence: Sequence = field(default_factory=Sequence)
     torn: int = 0
     damaged: int = 0
+    first: tuple[int, int] | None = None
 
     def tick(self, wall: datetime, mono_ns: int) -> None:
         """A heartbeat: the session was there until now."""
-        self.coverage = replace(self.coverage, ended_at=wall)
-        add_clock(self.clock, (mono_ns, round(wall.timestamp() * 1_000_000)))
+        add_clock(self.clock, (mono_ns, microseconds(wall)))
+        self._place()
+
+    def saw(self, wall: datetime, mono_ns: int) -> None:
+        """An exchange began then."""
+        if self.first is None or mono_ns < self.first[0]:
+            self.first = mono_ns, microseconds(wall)
+            self._place()
+
+    def _place(self) -> None:
+        if self.clock:
+            started, ended = (self.on_one_clock(*self.clock[at]) for at in (0, -1))
+            self.coverage = replace(self.coverage, started_at=started, ended_at=max(started, ended))
+
+    def on_one_clock(self, mono_ns: int, wall_us: int) -> datetime:
+        """The instant of a pair, on the wall clock as it stood at ``first``."""
+        mono, wall = self.first or self.clock[0]
+        apart = (wall_us - wall) - (mono_ns - mono) // 1_000
+        return EPOCH + timedelta(microseconds=wall_us - (apart if abs(apart) > CLOCK_STEP_US else 0))
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970."""
+    return (instant - EPOCH) // timedelta(microseconds=1)
 
 
 def add_clock(clock: list[tuple[int, int]], pair: tuple[int, int]) -> None:
@@ -104,6 +135,7 @@ class _File(msgspec.Struct):
     sequence: Sequence = msgspec.field(default_factory=Sequence)
     torn: int = 0
     damaged: int = 0
+    first: tuple[int, int] | None = None
 
 
 def write_session(directory: Path, session: Session) -> None:
@@ -116,10 +148,16 @@ def write_session(directory: Path, session: Session) -> None:
         sequence=session.sequence,
         torn=session.torn,
         damaged=session.damaged,
+        first=session.first,
     )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_session(path: Path) -> Session | None:
@@ -131,7 +169,8 @@ def read_session(path: Path) -> Session | None:
     values = {name: getattr(content, name) for name in _FIELDS}
     for name in ("started_at", "ended_at"):
         values[name] = values[name].astimezone(UTC)
-    return Session(Coverage(**values), content.clock, content.sequence, content.torn, content.damaged)
+    kept = (content.clock, content.sequence, content.torn, content.damaged, content.first)
+    return Session(Coverage(**values), *kept)
 
 
 def read_coverage(directory: Path) -> list[Coverage]:

@@ -68,23 +68,18 @@ def record(directory: str | None, addon: bool, arguments: tuple[str, ...]) -> No
 
 @click.command(hidden=True)
 @click.option("--dir", "directory", required=True, type=click.Path(path_type=Path))
-@click.option("--session", required=True)
 @click.option("--frames", required=True, type=int)
-@click.option("--key", type=click.Choice(["file", "ephemeral"]), default="file")
-@click.option("--fsync", type=click.Choice(["never", "second", "always"]), default="second")
-@click.option("--rotate-seconds", type=click.FloatRange(min=0.1), default=300.0)
-def helper(directory: Path, session: str, frames: int, key: str, fsync: str, rotate_seconds: float) -> None:
+def helper(directory: Path, frames: int) -> None:
     """Take frames from the addon on standard input (started by the addon)."""
-    from polltape.recorder.helper import Plan, run
+    from polltape.recorder.helper import run
 
-    plan = Plan(directory, session, fsync, rotate_seconds)  # type: ignore[arg-type]
-    sys.exit(run(plan, key, frames))
+    sys.exit(run(directory, frames))
 
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 def recover(directory: Path) -> None:
-    """Make Parquet of what a crash left in the spool of the capture folder DIR.
+    """Make Parquet of what a crash left in a capture folder.
 
     The recorder does it by itself at its next start.  Recordings that are going on are left alone.
 

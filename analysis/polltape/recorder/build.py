@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from polltape.capture.content import DEFAULT_CAP, decode
-from polltape.exchange import Body, Exchange, Header, all_headers, first_header
+from polltape.exchange import DEFAULT_PORTS, Body, Exchange, Header, all_headers, first_header
 from polltape.recorder.frames import BodyHead, Frame
+from polltape.recorder.ids import exchange_id
 
 UNFINISHED: Final = "unfinished: the recording ended before the exchange did"
 REDACTION_FAILED: Final = "redaction failed"
@@ -52,6 +54,42 @@ def split_target(target: str) -> tuple[str, str | None]:
     return path, query if mark else None
 
 
+_HOST_PORT: Final = re.compile(r"(.*?)(?::(\d{1,5}))?", re.DOTALL)
+
+
+def named_target(
+    kind: str, client_tls: bool, scheme: str, host: str, port: int, host_header: str | None, keep_host: bool
+) -> tuple[str, str, int]:
+    """Scheme, host and port that the client named, wherever the request was really sent to.
+
+    In reverse mode mitmproxy has put the upstream's name into the Host header before any addon is asked, unless
+    ``keep_host_header`` is set: the upstream's scheme belongs to that name.
+
+    >>> named_target("reverse", False, "https", "10.0.0.1", 443, "Me.example:81", keep_host=True)
+    ('http', 'me.example', 81)
+    """
+    if client_tls and (keep_host or kind != "reverse"):
+        scheme = "https"
+    elif kind not in ("regular", "upstream") and (keep_host or kind != "reverse"):
+        scheme = "http"
+    match = _HOST_PORT.fullmatch(host_header or "")
+    if match is None or not match[1]:
+        return scheme, host.lower(), port
+    named_port = int(match[2]) if match[2] else DEFAULT_PORTS.get(scheme, port)
+    return scheme, match[1].strip("[]").lower(), named_port
+
+
+def address(peer: Sequence[str | int] | None) -> str | None:
+    """A socket address as ``host:port``.
+
+    >>> address(["::1", 80, 0, 0])
+    '[::1]:80'
+    """
+    if not peer or len(peer) < 2:
+        return None
+    return f"[{peer[0]}]:{peer[1]}" if ":" in str(peer[0]) else f"{peer[0]}:{peer[1]}"
+
+
 def body_of(info: BodyHead, raw: bytes, headers: tuple[Header, ...], cap: int, absent: str | None = None) -> Body:
     """The body, decoded; ``absent`` is the reason where the addon never had it."""
     if info.size is None:
@@ -69,12 +107,13 @@ def body_of(info: BodyHead, raw: bytes, headers: tuple[Header, ...], cap: int, a
     return Body(info.size, size, decoded.content, truncated=not whole)
 
 
-def exchange_of(frame: Frame, session_id: str, cap: int = DEFAULT_CAP) -> Exchange:
+def exchange_of(frame: Frame, session_id: str, cap: int = DEFAULT_CAP, keep_host: bool = False) -> Exchange:
     """The exchange that a frame hands over, not redacted yet.
 
-    ``cap``: bytes of decoded content that are kept of a body.
+    ``cap``: bytes of decoded content that are kept of a body.  ``keep_host``: mitmproxy's ``keep_host_header``.
     """
     head = frame.head
+    scheme, host, port = named_target(*head.named, keep_host)
     path, query = split_target(head.target)
     started, sent, answered, ended = (instant(seconds) for seconds in head.times)
     mono = head.mono if isinstance(head.mono, list) and len(head.mono) == 4 else [None] * 4
@@ -83,13 +122,13 @@ def exchange_of(frame: Frame, session_id: str, cap: int = DEFAULT_CAP) -> Exchan
     no_response = ("streamed" if head.streamed else "unfinished") if head.status is not None else None
     error = error_text(head.error) if head.error else None
     return Exchange(
-        exchange_id=head.id,
+        exchange_id=exchange_id(session_id, head.seq, head.times[0] or 0.0),
         session_id=session_id,
         seq=head.seq,
         method=head.method,
-        scheme=head.scheme,
-        host=head.host,
-        port=head.port,
+        scheme=scheme,
+        host=host,
+        port=port,
         path=path,
         query=query,
         http_version=head.http_version,
@@ -105,13 +144,13 @@ def exchange_of(frame: Frame, session_id: str, cap: int = DEFAULT_CAP) -> Exchan
         request_trailers=head.request_trailers,
         request_body=body_of(head.request_body, frame.request_body, head.request_headers, cap, no_request),
         status=head.status,
-        reason=head.reason,
+        reason=head.reason or None,
         response_headers=head.response_headers,
         response_trailers=head.response_trailers,
         response_body=body_of(head.response_body, frame.response_body, head.response_headers, cap, no_response),
         error=UNFINISHED if provisional and error is None else error,
-        client_address=head.client_address,
-        server_address=head.server_address,
+        client_address=address(head.client),
+        server_address=address(head.server),
         client_connection_id=head.client_connection,
         server_connection_id=head.server_connection,
     )

@@ -17,12 +17,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Final
 
-from polltape.capture.coverage import Session, coverage_path, read_session, write_session
+from polltape.capture.coverage import Session, coverage_path, microseconds, read_session, write_session
 from polltape.capture.parquet import write_exchanges
 from polltape.capture.spool import SUFFIX, read_spool
 from polltape.errors import InputError
@@ -78,11 +78,12 @@ def take_lock(path: Path) -> int | None:
     return None
 
 
-def _observed(exchanges: Iterator[Exchange], done: Converted) -> Iterator[Exchange]:
+def _observed(exchanges: Iterator[Exchange], done: Converted, progress: Callable[[], None]) -> Iterator[Exchange]:
     from polltape.protocols import observe
 
     for exchange in exchanges:
         done.rows += 1
+        progress()
         try:
             yield observe(exchange)
         except Exception:  # one exchange that no protocol can digest must not keep the others off the disk
@@ -90,17 +91,24 @@ def _observed(exchanges: Iterator[Exchange], done: Converted) -> Iterator[Exchan
             yield exchange
 
 
-def convert_spool(directory: Path, path: Path, following: Path | None, coverage: Coverage | None) -> Converted:
+def convert_spool(
+    directory: Path,
+    path: Path,
+    following: Path | None,
+    coverage: Coverage | None,
+    progress: Callable[[], None] = lambda: None,
+) -> Converted:
     """Turn one spool into Parquet and remove it.  Raises OSError; the spool then stays.
 
     ``following`` is the session's next spool: what is only provisional here and stands there again, is a row
-    there.
+    there.  ``progress`` is called for each exchange.
     """
     spool = read_spool(path)
     carried = read_spool(following).payloads if following is not None and following.exists() else {}
     done = Converted()
     coverages = [] if coverage is None else [coverage]
-    done.files = write_exchanges(directory, path.stem, _observed(spool.exchanges(without=carried), done), coverages)
+    exchanges = _observed(spool.exchanges(without=carried), done, progress)
+    done.files = write_exchanges(directory, path.stem, exchanges, coverages)
     done.torn, done.damaged = int(spool.torn), spool.damaged
     path.unlink()
     return done
@@ -111,12 +119,14 @@ def spools_of(directory: Path, session_id: str) -> list[Path]:
     return sorted((directory / FOLDER).glob(f"{session_id}-*{SUFFIX}"))
 
 
-def convert_all(directory: Path, session_id: str, coverage: Coverage | None) -> Converted:
+def convert_all(
+    directory: Path, session_id: str, coverage: Coverage | None, progress: Callable[[], None] = lambda: None
+) -> Converted:
     """Turn every spool of a session into Parquet, oldest first.  Raises OSError."""
     paths = spools_of(directory, session_id)
     total = Converted()
     for path, following in zip(paths, [*paths[1:], None], strict=True):
-        total.add(convert_spool(directory, path, following, coverage))
+        total.add(convert_spool(directory, path, following, coverage, progress))
     return total
 
 
@@ -206,13 +216,22 @@ def _account(directory: Path, session: Session, paths: list[Path]) -> int:
         session.torn += spool.torn
         for seq in spool.seqs:
             session.sequence.add(seq)
-        latest = max([latest, *(exchange.last_instant for exchange in spool.exchanges())])
+        latest = max([latest, *(_last_instant(session, exchange) for exchange in spool.exchanges())])
         session.damaged += spool.damaged
     gaps = session.sequence.missing()
-    # It was there at least until the last thing it recorded, though its clock may have been set since.
-    session.coverage = replace(session.coverage, ended_at=min(latest, datetime.now(UTC)), gaps=gaps)
+    # It was there at least until the last thing it recorded.
+    session.coverage = replace(session.coverage, ended_at=latest, gaps=gaps)
     write_session(directory, session)
     return gaps
+
+
+def _last_instant(session: Session, exchange: Exchange) -> datetime:
+    """The latest instant that is known of the exchange, on the session's clock."""
+    for name in ("response_ended", "response_started", "request_ended", "request_started"):
+        wall, mono = getattr(exchange, f"{name}_at"), getattr(exchange, f"{name}_mono_ns")
+        if wall is not None:
+            return wall if mono is None else session.on_one_clock(mono, microseconds(wall))
+    return exchange.last_instant
 
 
 class _NoPandas(MetaPathFinder):

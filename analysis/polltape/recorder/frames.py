@@ -31,23 +31,24 @@ class BodyHead(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The head of a frame.  ``kind``: start, exchange, provisional, retract, beat, rotate, stop."""
+    """The head of a frame.  ``kind``: start, exchange, provisional, retract, beat, rotate, stop.
+
+    ``named`` is what the client addressed: kind of the proxy mode, whether it speaks TLS to the proxy, mitmproxy's
+    scheme, host and port, and the Host header.  ``client``, ``server``: socket addresses.
+    """
 
     kind: str
     # start, beat, rotate, stop
     wall: float = 0.0
     mono: int | list[int | None] = 0
-    filter: str | None = None
-    body_cap: int | None = None
+    options: msgspec.Raw = msgspec.Raw()
+    under_way: int = 0
     last: int = 0
     skipped: list[int] = []
-    # exchange, provisional, retract
-    id: str = ""
+    # exchange, provisional; of retract the number alone
     seq: int = 0
     method: str = ""
-    scheme: str = ""
-    host: str = ""
-    port: int = 0
+    named: tuple[str, bool, str, str, int, str | None] = ("", False, "", "", 0, None)
     target: str = ""
     http_version: str | None = None
     times: tuple[float | None, float | None, float | None, float | None] = (None, None, None, None)
@@ -61,8 +62,8 @@ class Head(msgspec.Struct, frozen=True):
     response_body: BodyHead = BodyHead()
     streamed: bool = False
     error: str | None = None
-    client_address: str | None = None
-    server_address: str | None = None
+    client: list[str | int] | None = None
+    server: list[str | int] | None = None
     client_connection: str | None = None
     server_connection: str | None = None
 

@@ -1,8 +1,9 @@
 """The helper: what comes through the pipe is redacted, spooled, and turned into Parquet.
 
-It speaks to the addon in lines of JSON on standard output: ``ready``, ``said``, ``error``, ``stopped``.  It
-ends when the pipe does: after a SIGKILL of mitmproxy it drains what is still in it, and finishes.  Signals
-that mean mitmproxy do not end it.  No raw byte reaches the disk, not even in a core dump.
+It speaks to the addon in lines of JSON on standard output: ``ready``; ``info`` and ``warning``, for people;
+``working``, a sign of life at the end; ``error``; and ``end``, what became of the recording.  It ends when the pipe
+does: after a SIGKILL of mitmproxy it drains what is still in it, and finishes.  Signals that mean mitmproxy do not end
+it.  No raw byte reaches the disk, not even in a core dump.
 """
 
 from __future__ import annotations
@@ -14,39 +15,36 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol
 
-from polltape.capture.content import DEFAULT_CAP
 from polltape.capture.coverage import Session, write_session
-from polltape.capture.spool import (
-    FsyncPolicy,
-    Kind,
-    SpoolWriter,
-    encode_exchange,
-    encode_retract,
-    encode_skipped,
-)
+from polltape.capture.spool import Kind, SpoolWriter, encode_exchange, encode_retract, encode_skipped
 from polltape.errors import PolltapeError, UsageError
 from polltape.exchange import Coverage, Exchange
 from polltape.recorder.build import exchange_of, withheld
-from polltape.recorder.convert import (
-    convert_all,
-    dead_sessions,
-    lock_path,
-    spool_path,
-    take_lock,
-    without_pandas,
-)
+from polltape.recorder.convert import convert_all, dead_sessions, lock_path, spool_path, take_lock, without_pandas
 from polltape.recorder.frames import FRAMES_VERSION, Frame, FrameReader, Head
+from polltape.recorder.health import Health, HealthFile, State
+from polltape.recorder.ids import new_session_id
+from polltape.recorder.options import Options, Plan, options_of
+from polltape.recorder.retention import recordings, remove_old
+from polltape.recorder.unredacted import Unredacted
+from polltape.recorder.upstream import UpstreamWatch
 
 SOURCE: Final = "recorder"
-ROTATE_BYTES: Final = 64 * 1024 * 1024
+NICENESS: Final = 5
+"""mitmproxy goes first where there are few cores: what it hands over meanwhile waits in the pipe."""
+RETENTION_EVERY_S: Final = 60.0
+SIGN_OF_LIFE_S: Final = 0.5
 
 
 class Redacts(Protocol):
@@ -55,17 +53,6 @@ class Redacts(Protocol):
     def redact(self, exchange: Exchange) -> Exchange:
         """The exchange with nothing in it that must not reach the disk."""
         ...
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the helper was asked to do.  ``rotate_s``, ``rotate_bytes``: when a spool becomes Parquet."""
-
-    directory: Path
-    session_id: str
-    fsync: FsyncPolicy = "second"
-    rotate_s: float = 300.0
-    rotate_bytes: int = ROTATE_BYTES
 
 
 class Background:
@@ -109,7 +96,9 @@ class Background:
         """Until all are done."""
         while self._child is not None or self._waiting:
             if self._child is not None:
-                self._child.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._child.wait(SIGN_OF_LIFE_S)
+            say(working=True)
             self.poll()
 
 
@@ -121,25 +110,25 @@ class Recording:
         self._redactor = redactor
         self._part = 1
         self._writer = self._new_writer()
-        self._open: dict[str, bytes] = {}
+        self._open: dict[int, tuple[str, bytes]] = {}  # by number: id and payload
         self._background = Background(plan.directory, lock)
-        self._cap = DEFAULT_CAP
+        self._upstreams = UpstreamWatch(plan.upstreams)
+        self._health_file = HealthFile(plan.health)
+        self._retained_at = time.monotonic()
         now = datetime.now(UTC)
         self.session = Session(Coverage(plan.session_id, now, now, clean=False, source=SOURCE))
-        self.exchanges = 0
-        self.withheld = 0
+        self.health = Health(plan.session_id)
         self.stopped = False
 
     def _new_writer(self) -> SpoolWriter:
         path = spool_path(self._plan.directory, self._plan.session_id, self._part)
         return SpoolWriter(path, self._plan.fsync)
 
-    def recover_others(self) -> int:
-        """Let a child recover what dead sessions left behind; how many there are."""
-        count = len(dead_sessions(self._plan.directory))
-        if count:
+    def recover_others(self) -> None:
+        """Let a child recover what dead sessions left behind."""
+        if count := len(dead_sessions(self._plan.directory)):
+            say(info=f"recovering what {count} earlier recording(s) left behind")
             self._background.add()
-        return count
 
     # -- frames
 
@@ -151,17 +140,22 @@ class Recording:
         if head.kind in ("exchange", "provisional"):
             self._exchange(frame)
         elif head.kind == "retract":
-            self._open.pop(head.id, None)
-            self.session.sequence.add(head.seq)
-            self._writer.append(Kind.RETRACT, encode_retract(head.id, head.seq))
+            self._retract(head.seq)
         else:
             self._control(head)
 
+    def _retract(self, seq: int) -> None:
+        """The filter, asked again at the end, leaves it out after all."""
+        self._skip([seq])
+        if known := self._open.pop(seq, None):
+            self._writer.append(Kind.RETRACT, encode_retract(known[0], seq))
+            self.health.recorded -= 1
+
     def _control(self, head: Head) -> None:
-        wall = datetime.fromtimestamp(head.wall, UTC)
+        self.health.heard_at = wall = datetime.fromtimestamp(head.wall, UTC)
+        self.health.under_way = head.under_way
         if head.kind == "start":
-            self._cap = head.body_cap or DEFAULT_CAP
-            self.session.coverage = replace(self.session.coverage, started_at=wall, filter=head.filter)
+            self.session.coverage = replace(self.session.coverage, filter=options_of(head.options).filter or None)
         self.session.tick(wall, head.mono if isinstance(head.mono, int) else 0)
         if head.kind == "stop":
             self.stopped = True
@@ -174,23 +168,36 @@ class Recording:
     def _skip(self, numbers: list[int]) -> None:
         for number in numbers:
             self.session.sequence.add(number)
+        self.health.left_out += len(numbers)
         self._writer.append(Kind.SKIPPED, encode_skipped(numbers))
 
     def _exchange(self, frame: Frame) -> None:
-        final = frame.head.kind == "exchange"
-        payload = encode_exchange(self._redacted(exchange_of(frame, self._plan.session_id, self._cap)))
+        seq, final = frame.head.seq, frame.head.kind == "exchange"
+        raw = exchange_of(frame, self._plan.session_id, self._plan.body_cap, self._plan.keep_host_header)
+        self._look_at(raw)
+        known = self._open.pop(seq, None) is not None
+        payload = encode_exchange(self._redacted(raw, again=known))
         self._writer.append(Kind.EXCHANGE if final else Kind.PROVISIONAL, payload)
-        self.session.sequence.add(frame.head.seq)
-        known = self._open.pop(frame.head.id, None) is not None
+        self.session.sequence.add(seq)
         if not final:
-            self._open[frame.head.id] = payload
-        self.exchanges += not known
+            self._open[seq] = raw.exchange_id, payload
+        self.health.recorded += not known
 
-    def _redacted(self, exchange: Exchange) -> Exchange:
+    def _look_at(self, raw: Exchange) -> None:
+        if raw.request_started_mono_ns is not None:
+            self.session.saw(raw.request_started_at, raw.request_started_mono_ns)
+        if place := self._upstreams.look(raw):
+            cure = "" if self._plan.keep_host_header else "; --set keep_host_header=true may cure it"
+            say(
+                warning=f"a response names the upstream itself ({place}), so its client will leave the proxy and what "
+                f"it does then is not recorded{cure}"
+            )
+
+    def _redacted(self, exchange: Exchange, again: bool) -> Exchange:
         try:
             return self._redactor.redact(exchange)
         except Exception:  # whatever went wrong: the row stays, and nothing of what it held
-            self.withheld += 1
+            self.health.withheld += not again
             return withheld(exchange)
 
     # -- time
@@ -199,9 +206,36 @@ class Recording:
         """To be called often: forces to the disk what is due, rotates, and looks after the child."""
         self._writer.tick()
         self._background.poll()
-        age = time.monotonic() - self._writer.opened_at
-        if self._writer.size >= self._plan.rotate_bytes or age >= self._plan.rotate_s:
+        now = time.monotonic()
+        if self._writer.size >= self._plan.rotate_bytes or now - self._writer.opened_at >= self._plan.rotate_s:
             self.rotate()
+        if self._health_file.due:
+            self.tell_health("recording")
+        if now - self._retained_at >= RETENTION_EVERY_S:
+            self.retain()
+
+    def tell_health(self, state: State, error: str | None = None) -> None:
+        """Write the health file."""
+        health = self.health
+        health.state, health.last_error = state, error
+        if state == "recording":
+            health.gaps = max(0, self.session.sequence.missing() - health.under_way)
+        else:
+            health.gaps = self.session.coverage.gaps
+        health.redacted = health.recorded - health.withheld if self._plan.redacts else 0
+        health.conversions_failed = self._background.failed
+        spools = self._plan.directory.glob(f".spool/{self._plan.session_id}-*")
+        with contextlib.suppress(OSError):
+            health.spool_bytes = sum(path.stat().st_size for path in spools)
+        self._health_file.write(health)
+
+    def retain(self) -> None:
+        """Remove recordings that are older, or more, than shall be kept."""
+        self._retained_at = time.monotonic()
+        removed = remove_old(self._plan.directory, self._plan.keep_days, self._plan.keep_bytes)
+        if removed.files:
+            self.health.files_removed += removed.files
+            say(info=f"removed {removed.files} old Parquet file(s), {pretty(removed.bytes)}, in {self._plan.directory}")
 
     def rotate(self) -> None:
         """Begin a new spool; the old one becomes Parquet.  What is under way goes on in the new one."""
@@ -211,7 +245,7 @@ class Recording:
         old = self._writer
         self._part += 1
         self._writer = self._new_writer()
-        for payload in self._open.values():
+        for _, payload in self._open.values():
             self._writer.append(Kind.PROVISIONAL, payload)
         old.close()
         write_session(self._plan.directory, self.session)
@@ -222,19 +256,38 @@ class Recording:
         if not self.stopped:  # mitmproxy was killed: it was there until now
             self.session.tick(datetime.now(UTC), time.monotonic_ns())
             gaps = self.session.sequence.missing()
-            self.session.coverage = replace(self.session.coverage, gaps=gaps, ended_at=datetime.now(UTC))
+            self.session.coverage = replace(self.session.coverage, gaps=gaps)
         self.session.torn, self.session.damaged = int(reader.torn), reader.damaged
         write_session(self._plan.directory, self.session)
         self._writer.close()
         self._background.wait()
-        convert_all(self._plan.directory, self._plan.session_id, self.session.coverage)
+        convert_all(self._plan.directory, self._plan.session_id, self.session.coverage, SignOfLife())
+        self.retain()
+        self.tell_health("stopped")
 
-    def give_up(self) -> None:
+    def end(self) -> str:
+        """What became of the recording, for the user; after the last health was told."""
+        health, plan = self.health, self._plan
+        size = sum(file.bytes for file in recordings(plan.directory) if file.path.name.startswith(plan.session_id))
+        counts = (
+            (health.redacted, "redacted", True),
+            (health.withheld, "kept without content, their redaction failed", False),
+            (len(self._open), "unfinished", False),
+            (health.left_out, "left out", True),
+            (self.session.coverage.gaps, "missing", True),
+        )
+        told = ", ".join(f"{count} {what}" for count, what, always in counts if count or always)
+        exchanges = "exchange" if health.recorded == 1 else "exchanges"
+        return f"recorded {health.recorded} {exchanges} ({told}; {pretty(size)})"
+
+    def give_up(self, error: str) -> None:
         """After an error: what is in the spool stays there for the next start."""
         with contextlib.suppress(OSError):
             self._writer.close()
         with contextlib.suppress(OSError):
             write_session(self._plan.directory, self.session)
+        self.tell_health("failed", error)
+        say(end=f"recorded {self.health.recorded} exchanges, yet in the spool,", exchanges=self.health.recorded)
 
 
 # ------------------------------------------------------------------------------------------ the process
@@ -246,18 +299,57 @@ def say(**message: object) -> None:
         os.write(sys.stdout.fileno(), json.dumps(message).encode() + b"\n")
 
 
+class SignOfLife:
+    """To be called often while the recording is brought to its end: the addon waits as long as there are signs."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last >= SIGN_OF_LIFE_S:
+            self._last = time.monotonic()
+            say(working=True)
+
+
+def pretty(size: int) -> str:
+    """A number of bytes for people.
+
+    >>> pretty(14_200)
+    '14.2 kB'
+    """
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"
+
+
 def protect() -> None:
-    """No core dump, and no end by signals that are meant for mitmproxy."""
+    """No core dump, no end by signals that are meant for mitmproxy, and behind it in the queue for the cores."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(name, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
 
 
-def make_redactor(key: str) -> Redacts:
-    """The redactor with the user's rules and key, or a key for this run only; raises ConfigError."""
-    from polltape.capture.redaction import Redactor
+def make_redactor(options: Options) -> Redacts:
+    """What the options ask for, with the user's key and rules; raises ConfigError."""
+    from polltape.capture.keys import load_key
+    from polltape.capture.redaction import Redactor, Rules
 
-    return Redactor.of_user(ephemeral=key == "ephemeral")
+    key = load_key(ephemeral=options.key == "ephemeral")
+    redactor = Redactor(key, Rules.of_user(), keep_unparsed=options.keep_unparsed)
+    return Unredacted(redactor) if options.store_secrets else redactor
+
+
+def try_out(directory: Path) -> None:
+    """Make the capture folder if need be, and write into it; raises UsageError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise UsageError(f"polltape_dir={directory}: cannot write there ({error.strerror})") from error
 
 
 def _lock(plan: Plan) -> int:
@@ -269,32 +361,42 @@ def _lock(plan: Plan) -> int:
     return lock
 
 
-def serve(plan: Plan, redactor: Redacts, descriptor: int) -> Recording:
-    """Record what comes through the pipe until its end.  Raises OSError where the disk refuses."""
+def serve(
+    plan: Plan, redactor: Redacts, reader: FrameReader, frames: Iterable[Frame | None] | None = None
+) -> Recording:
+    """Record what comes through the pipe until its end: ``frames`` of the reader, else all.
+
+    Raises OSError where the disk refuses.
+    """
     lock = _lock(plan)
     recording = Recording(plan, redactor, lock)
-    reader = FrameReader(descriptor)
     try:
-        for frame in reader.frames():
+        for frame in reader.frames() if frames is None else frames:
             if frame is not None:
                 recording.take(frame)
                 if frame.head.kind == "start":
-                    say(ready=True, recovering=recording.recover_others())
+                    recording.recover_others()
+                    recording.retain()
+                    say(ready=True, body_cap=plan.body_cap)
             recording.tick()
         recording.finish(reader)
         lock_path(plan.directory, plan.session_id).unlink(missing_ok=True)
-    except BaseException:
-        recording.give_up()
+    except BaseException as error:
+        recording.give_up(_told(error, plan.directory))
         raise
     finally:
         os.close(lock)
     return recording
 
 
-def _place(error: BaseException) -> str:
-    """Where an error came from, without its text: that could hold what must not be told."""
+def _told(error: BaseException, directory: Path) -> str:
+    """An error in one line without its text: that of a fault of ours could hold what must not be told."""
+    if isinstance(error, PolltapeError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or directory}: {error.strerror}"
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}"
+    return f"internal error ({type(error).__name__} in {Path(frame.filename).name}:{frame.lineno})"
 
 
 def _check_version(frames: int) -> None:
@@ -305,22 +407,30 @@ def _check_version(frames: int) -> None:
         )
 
 
-def run(plan: Plan, key: str, frames: int) -> int:
+def _begin(reader: FrameReader) -> tuple[Iterable[Frame | None], Options]:
+    """The frames, and the options that the first of them carries."""
+    stream = reader.frames()
+    first = next((frame for frame in stream if frame is not None), None)
+    if first is None or first.head.kind != "start":
+        raise UsageError("the addon sent no beginning; this program is started by the addon, not by hand")
+    return chain([first], stream), options_of(first.head.options)
+
+
+def run(directory: Path, frames: int) -> int:
     """The process that the addon starts: frames on standard input; the exit status."""
     protect()
     without_pandas()
+    reader = FrameReader(sys.stdin.fileno())
     try:
         _check_version(frames)
-        recording = serve(plan, make_redactor(key), sys.stdin.fileno())
-    except PolltapeError as error:
-        say(error=str(error))
-        return 2
-    except OSError as error:
-        say(error=f"{error.filename or plan.directory}: {error.strerror or _place(error)}")
-        return 1
-    except Exception as error:  # a fault of ours: told without values
-        say(error=f"internal error ({_place(error)})")
-        return 1
-    coverage = recording.session.coverage
-    say(stopped=True, exchanges=recording.exchanges, withheld=recording.withheld, gaps=coverage.gaps)
+        stream, options = _begin(reader)
+        plan = options.plan(directory, new_session_id())
+        try_out(directory)
+        for warning in options.warnings:
+            say(warning=warning)
+        recording = serve(plan, make_redactor(options), reader, stream)
+    except Exception as error:
+        say(error=_told(error, directory))
+        return 2 if isinstance(error, PolltapeError) else 1
+    say(end=recording.end(), exchanges=recording.health.recorded)
     return 0
