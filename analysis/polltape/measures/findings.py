@@ -17,7 +17,7 @@ from ibis import _
 
 from polltape.measures.codes import CODES
 from polltape.measures.statuses import fault, meaning, on_checkout
-from polltape.measures.words import counted, seconds
+from polltape.measures.words import counted, seconds, shortened
 from polltape.operations.lives import Lives
 from polltape.operations.tables import records, run
 from polltape.operations.waits import UNDER_WAY_US
@@ -105,7 +105,7 @@ def _broken_waits(evidence: Evidence) -> Iterator[Draft]:
             continue
         asked, waited = float(wait.asked_s), float(wait.waited_s)
         proof = [wait.exchange_id, wait.next_exchange]
-        text = f"asked to wait {seconds(asked)} ({wait.raw!r}), came back after {seconds(waited)}"
+        text = f"asked to wait {seconds(asked)} ({shortened(wait.raw)!r}), came back after {seconds(waited)}"
         if wait.verdict == "late":
             yield Draft("RA006", f"{text}: {seconds(waited - asked)} given away", _name(wait.operation), proof)
         elif waited * 10 < asked:
@@ -131,7 +131,7 @@ def _odd_instructions(evidence: Evidence) -> Iterator[Draft]:
         code = "RA005" if row.lines > 1 else codes[row.klass]
         several = f" in {row.lines} lines" if row.lines > 1 else ""
         use = "no usable value" if pd.isna(row.asked_s) else f"read as {seconds(float(row.asked_s))}"
-        text = f"{row.source}: {row.raw!r} is {row.klass}{several}, {use}"
+        text = f"{row.source}: {shortened(row.raw)!r} is {row.klass}{several}, {use}"
         yield Draft(code, text, _name(row.operation), [row.exchange_id])
 
 
@@ -159,7 +159,7 @@ def _throttled_host(evidence: Evidence) -> Iterator[Draft]:
     found = run(early.order_by("exchange_id", "w_end_us", "w_exchange_id"))
     for row in records(found.drop_duplicates("exchange_id")):
         left = (row.w_deadline_us - row.start_us) / 1e6
-        text = f"{row.method} {row.endpoint} sent to a throttled host {seconds(left)} before its deadline"
+        text = f"{row.method} {shortened(row.endpoint)} sent to a throttled host {seconds(left)} before its deadline"
         yield Draft("RA007", text, _name(row.w_operation), [row.w_exchange_id, row.exchange_id])
 
 
@@ -234,7 +234,7 @@ def _statuses(evidence: Evidence) -> Iterator[Draft]:
         if whose is None:
             continue
         times, said = counted(len(row.exchanges), "time"), meaning(int(row.status))
-        text = f"{row.endpoint} on {row.host} answered {row.status} {times}: {said}"
+        text = f"{shortened(row.endpoint, 100)} on {row.host} answered {row.status} {times}: {said}"
         yield Draft("ST001" if whose == "server" else "ST002", text, None, list(row.exchanges))
 
 

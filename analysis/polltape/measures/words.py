@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+LONGEST_ENDPOINT: Final = 200
+"""An endpoint is shown up to here: some path segments are longer than a screen."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -90,3 +93,12 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     ('1 poll', '2 polls', '0 replies')
     """
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """The text, or its beginning and an ellipsis.
+
+    >>> shortened("abcdef", 4)
+    'abc…'
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from polltape.measures.codes import CODES
-from polltape.measures.words import clock, counted, percent, seconds
+from polltape.measures.words import LONGEST_ENDPOINT, clock, counted, percent, seconds, shortened
 from polltape.report.as_json import OUTCOMES
 from polltape.report.names import shell_paths, short_ids
 from polltape.report.page import FAULTS, QUIET, VERDICTS, Page
@@ -70,7 +70,7 @@ def _statuses(page: Page, analysis: Analysis) -> None:
     if not table:
         page.line("none: the capture has no exchange")
     for (host, endpoint), group in groupby(table[:MOST_STATUSES], key=lambda row: (row["host"], row["endpoint"])):
-        page.line(str(endpoint), (f"  {host}", QUIET))
+        page.line(shortened(str(endpoint), LONGEST_ENDPOINT), (f"  {host}", QUIET))
         for row in group:
             status = "none" if row["status"] is None else str(row["status"])
             whose = f" ({row['fault']}'s fault)" if row["fault"] else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from polltape.measures.words import clock, counted, seconds
+from polltape.measures.words import LONGEST_ENDPOINT, clock, counted, seconds, shortened
 from polltape.report.names import find_operation, shell_paths, short_ids
 from polltape.report.page import FAULTS, OUTCOMES, QUIET, VERDICTS, Page
 from polltape.report.plain import Row, rows
@@ -131,7 +131,7 @@ def _steps(page: Page, life: Life, width: int) -> None:
     for step, row in zip(life.steps, cells, strict=True):
         endpoint = f"{step.method} {step.endpoint}"
         if endpoint != previous:
-            page.line((endpoint, QUIET), indent=1)
+            page.line((shortened(endpoint, LONGEST_ENDPOINT), QUIET), indent=1)
             previous = endpoint
         row[1] = (_bar(step, life.span_s, bar), "cyan")
         page.cells(row, widths)
