@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +19,8 @@ from urllib.parse import quote_from_bytes
 from polltape.capture.content import decode
 from polltape.capture.extension import FIELD, unseal
 from polltape.capture.keys import Key
-from polltape.capture.notes import Notes
+from polltape.capture.notes import Notes, UnusableError
+from polltape.capture.text import METHOD, split_authority, well_formed
 from polltape.errors import InputError
 from polltape.exchange import DEFAULT_PORTS, Body, Exchange, Header, all_headers
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 UNFINISHED: Final = "unfinished"
 """The error of a flow that has neither a response nor an error: it was saved under way."""
 
+_VERSION: Final = re.compile(r"[!-~]{1,20}")
 _KEPT: Final = "".join(chr(code) for code in range(0x21, 0x7F))
 
 
@@ -41,15 +45,19 @@ def read_flows(path: Path, notes: Notes, key: Key | None = None) -> Iterator[tup
 
     seen: Counter[str] = Counter()
     for index, flow in enumerate(_flows(path, notes)):
+        notes.at = index
         if not isinstance(flow, HTTPFlow):
             notes.odd(f"of type {type(flow).__name__.removesuffix('Flow').lower()}, not HTTP: not counted", index)
             continue
         try:
             exchange = from_flow(flow, flow_id(flow, seen))
-        except (ValueError, OverflowError, AttributeError):
+            found = _unseal(flow, exchange, key)
+        except UnusableError as error:
+            notes.leave_out(str(error), index)
+        except (ValueError, OverflowError, AttributeError, TypeError):
             notes.leave_out("it has no usable address or time", index)
-            continue
-        yield _unseal(flow, exchange, key)
+        else:
+            yield found
 
 
 def flow_id(flow: HTTPFlow, seen: Counter[str]) -> str:
@@ -66,21 +74,28 @@ def flow_id(flow: HTTPFlow, seen: Counter[str]) -> str:
 
 
 def from_flow(flow: HTTPFlow, exchange_id: str) -> Exchange:
-    """One HTTP flow as an exchange, not redacted yet; client and monotonic clock unknown."""
+    """One HTTP flow as an exchange, not redacted yet; client and monotonic clock unknown.
+
+    Raises :class:`UnusableError` where no row can be made of it, ValueError and its like where its state is unsound.
+    """
     request, response = flow.request, flow.response
+    if not METHOD.fullmatch(request.method):
+        raise UnusableError("it has no request method")
+    if response is not None and not 100 <= response.status_code <= 999:
+        raise UnusableError("its status is none of HTTP's")
     host, port = _named_host(flow)
     path, _, query = request.data.path.partition(b"?")
-    error = flow.error.msg if flow.error else None if response else UNFINISHED
+    error = well_formed(flow.error.msg) if flow.error else None if response else UNFINISHED
     ended = response.timestamp_end if response else flow.error.timestamp if flow.error else None
     return Exchange(
         exchange_id=exchange_id,
         method=request.method,
-        scheme=request.scheme or "http",
+        scheme=_scheme(request.scheme),
         host=host,
         port=port,
         path=quote_from_bytes(path, safe=_KEPT) or "/",
         query=quote_from_bytes(query, safe=_KEPT) if b"?" in request.data.path else None,
-        http_version=request.http_version,
+        http_version=request.http_version if _VERSION.fullmatch(request.http_version) else None,
         request_started_at=_instant(request.timestamp_start),
         request_ended_at=_maybe_instant(request.timestamp_end),
         response_started_at=_maybe_instant(response.timestamp_start if response else None),
@@ -96,24 +111,26 @@ def from_flow(flow: HTTPFlow, exchange_id: str) -> Exchange:
         error=error,
         client_address=_address(flow.client_conn.peername, with_port=False),
         server_address=_address(flow.server_conn.peername or flow.server_conn.address),
-        client_connection_id=flow.client_conn.id,
-        server_connection_id=flow.server_conn.id if flow.server_conn.address else None,
+        client_connection_id=well_formed(flow.client_conn.id),
+        server_connection_id=well_formed(flow.server_conn.id) if flow.server_conn.address else None,
     )
 
 
 def _named_host(flow: HTTPFlow) -> tuple[str, int]:
     """Host and port that the client named: in reverse and transparent mode not where the request went."""
-    from mitmproxy.net.http.url import parse_authority
-
     request = flow.request
-    host, port = request.host, request.port
     if request.host_header:
-        try:
-            named, named_port = parse_authority(request.host_header, check=True)
-        except ValueError:
-            return host.lower(), port
-        host, port = named, named_port or DEFAULT_PORTS.get(request.scheme, port)
-    return (f"[{host}]" if ":" in host else host).lower(), port
+        with suppress(UnusableError):
+            host, port = split_authority(request.host_header)
+            return host, DEFAULT_PORTS.get(request.scheme, request.port) if port is None else port
+    bare = f"[{request.host}]" if ":" in request.host else request.host
+    return split_authority(f"{bare}:{request.port}")[0], request.port
+
+
+def _scheme(scheme: str) -> str:
+    if scheme not in ("", *DEFAULT_PORTS):
+        raise UnusableError("its scheme is none of HTTP's")
+    return scheme or "http"
 
 
 def _body(message: Message) -> Body:
@@ -136,7 +153,8 @@ def _lines(headers: Headers | None) -> tuple[Header, ...]:
 def _address(address: tuple[Any, ...] | None, *, with_port: bool = True) -> str | None:
     if not address:
         return None
-    host = f"[{address[0]}]" if ":" in str(address[0]) and with_port else str(address[0])
+    name = well_formed(str(address[0]))
+    host = f"[{name}]" if ":" in name and with_port else name
     return f"{host}:{address[1]}" if with_port else host
 
 

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from polltape.capture.notes import UnusableError
-from polltape.capture.text import byte_text, encode_body, split_url, utf8, well_formed
+from polltape.capture.text import METHOD, byte_text, encode_body, split_url, utf8, well_formed
 from polltape.exchange import Body, Exchange, Header, first_header
 
 NOT_IN_THE_HAR: Final = "not in the HAR"
@@ -35,7 +35,6 @@ MAX_ERROR_CHARS: Final = 500
 EARLIEST_YEAR: Final = 1900
 """Before that there was no HTTP; Fiddler writes the year 1 for a time that it does not know."""
 
-_METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)  # a token, RFC 9110 §5.6.2
 _INSTANT: Final = re.compile(
     r"""(\d{4})-(\d\d)-(\d\d) [T\ ] (\d\d):(\d\d)(?: :(\d\d)(?:[.,](\d{1,30}))? )?
         \s* (Z | [+-]\d\d(?: :?\d\d)? )?""",
@@ -71,7 +70,7 @@ def read_entry(entry: object, exchange_id: str) -> Exchange:
     if not isinstance(request, dict):
         raise UnusableError("it has no request")
     method = request.get("method")
-    if not isinstance(method, str) or not _METHOD.fullmatch(method):
+    if not isinstance(method, str) or not METHOD.fullmatch(method):
         raise UnusableError("it has no request method")
     scheme, host, port, path, query = split_url(_url(request))
     status = _status(response)

@@ -20,6 +20,9 @@ CHUNK_BYTES: Final = 256 * 1024
 MAX_ENTRY_BYTES: Final = 32 * 1024 * 1024
 """An entry longer than this is left out: it would have to be held, decoded, in memory as a whole."""
 
+MAX_DEPTH: Final = 20_000
+"""Brackets within brackets: far beyond what any decoder takes, and soon found."""
+
 HINT: Final = "export it again as HAR 1.2, or name a capture folder, a .parquet or a .mitm file"
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*+")
@@ -204,6 +207,8 @@ class _Scanner:
                 continue
             self._take(taken, self._at + 1)
             depth += 1 if mark in b"{[" else -1
+            if depth > MAX_DEPTH:
+                raise self._no_har("its JSON is nested too deeply")
 
     # ---------------------------------------------------------------------------------------- the buffer
 

@@ -14,6 +14,9 @@ from urllib.parse import quote
 from polltape.capture.notes import UnusableError
 from polltape.exchange import DEFAULT_PORTS
 
+METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)
+"""A request method: a token, RFC 9110 §5.6.2."""
+
 _CHARSET: Final = re.compile(r"""charset\s*=\s*["']?([\w.:+-]{1,40})""", re.IGNORECASE | re.ASCII)
 
 # Codecs that transform rather than encode, or whose cost is not linear: a Content-Type is untrusted.
@@ -102,20 +105,26 @@ def split_url(url: str) -> tuple[str, str, int, str, str | None]:
     scheme = _SCHEMES.get(match["scheme"].lower())
     if scheme is None:
         raise UnusableError(f"its URL is {match['scheme'].lower()[:20]}:, no HTTP exchange")
-    authority = _AUTHORITY.match(match["authority"] or "")
-    if authority is None:
-        raise UnusableError("its URL has no usable host")
-    port = int(authority["port"] or DEFAULT_PORTS[scheme])
-    if port > 65535:
-        raise UnusableError("its URL has no usable port")
+    host, port = split_authority(match["authority"] or "")
     query = match["query"]
     return (
         scheme,
-        _ascii_host(authority["host"]),
-        port,
+        host,
+        DEFAULT_PORTS[scheme] if port is None else port,
         _percent(match["path"]) or "/",
         None if query is None else _percent(query),
     )
+
+
+def split_authority(text: str) -> tuple[str, int | None]:
+    """Host (lower case, ASCII) and port, None where none is named.  Raises :class:`UnusableError`."""
+    authority = _AUTHORITY.match(text)
+    if authority is None:
+        raise UnusableError("its URL has no usable host")
+    port = int(authority["port"]) if authority["port"] else None
+    if port is not None and port > 65535:
+        raise UnusableError("its URL has no usable port")
+    return _ascii_host(authority["host"]), port
 
 
 def _percent(text: str) -> str:
