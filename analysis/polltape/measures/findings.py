@@ -100,9 +100,8 @@ def _name(value: object) -> str | None:
 
 def _broken_waits(evidence: Evidence) -> Iterator[Draft]:
     """RA001, RA002 (instead of RA001), RA006."""
-    for wait in records(evidence.waits):
-        if wait.verdict not in ("early", "late"):
-            continue
+    columns = ["exchange_id", "next_exchange", "operation", "raw", "asked_s", "waited_s", "verdict"]
+    for wait in records(evidence.waits.loc[evidence.waits["verdict"].isin(["early", "late"]), columns]):
         asked, waited = float(wait.asked_s), float(wait.waited_s)
         proof = [wait.exchange_id, wait.next_exchange]
         text = f"asked to wait {seconds(asked)} ({shortened(wait.raw)!r}), came back after {seconds(waited)}"
@@ -118,7 +117,7 @@ def _no_instruction(evidence: Evidence) -> Iterator[Draft]:
     """RA003: shown pending in an operation, where the protocol documents an instruction, and there is none."""
     expected = evidence.rows.observations.filter(lambda o: o["hint_expected"]).length() > 0
     silent = evidence.rows.filter(expected & _.klass.isnull() & _.ended)
-    for row in records(run(silent.join(evidence.members, "exchange_id").drop("observations"))):
+    for row in records(run(silent.join(evidence.members, "exchange_id").select("exchange_id", "operation", "status"))):
         text = f"{row.status} shows that the operation is pending, but gives no instruction to wait"
         yield Draft("RA003", text, _name(row.operation), [row.exchange_id])
 
@@ -127,7 +126,7 @@ def _odd_instructions(evidence: Evidence) -> Iterator[Draft]:
     """RA004, RA005."""
     codes = {name: klass.finding for name, klass in CLASSES.items() if klass.finding}
     odd = evidence.openers.filter(_.klass.isin(sorted(codes)))
-    for row in records(run(odd)):
+    for row in records(run(odd.select("exchange_id", "operation", "source", "raw", "klass", "lines", "asked_s"))):
         code = "RA005" if row.lines > 1 else codes[row.klass]
         several = f" in {row.lines} lines" if row.lines > 1 else ""
         use = "no usable value" if pd.isna(row.asked_s) else f"read as {seconds(float(row.asked_s))}"
