@@ -64,7 +64,7 @@ def scan(path: Path, extension: str, *, max_entry: int = MAX_ENTRY_BYTES) -> Ite
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
     """The file as UTF-8 without a byte order mark; UTF-16, which PowerShell's Out-File writes, is made into it."""
-    first = file.read(CHUNK_BYTES)
+    first = file.read(max(CHUNK_BYTES, len(codecs.BOM_UTF8)))
     if first[:2] in _UTF16:
         decoder = codecs.getincrementaldecoder("utf-16")("replace")
         yield decoder.decode(first).encode("utf-8", "replace")
