@@ -497,3 +497,25 @@ def test_a_query_is_read_as_a_server_reads_it() -> None:
     assert made["email"].endswith("@redacted.example")
     assert made["phone"].startswith("+")
     assert made["x"] == "&"
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        ("Invalid header line: b'X-Secret hunter2'", "Invalid header line: b'polltape-dropped'"),
+        ("""bad: b"it's hunter2" there""", "bad: b'polltape-dropped' there"),
+        ("cut off: b'hunter2", "cut off: b'polltape-dropped'"),
+        ("reset: server closed connection", "reset: server closed connection"),
+    ],
+)
+def test_bytes_that_an_error_quotes_go(error: str, kept: str) -> None:
+    assert REDACTOR.redact(raw(error=error)).error == kept
+
+
+def test_what_the_user_typed_is_stored_without_tokens_and_addresses() -> None:
+    token = "5cb4149503d186d8eec0ad2c4b9c6ea7"
+    made = REDACTOR.words(f'~hq "X-Shopify-Access-Token: {token}" & !(~u /checkouts/{token} | ~b zoe@mail.example)')
+    pseudonym = REDACTOR.pseudonym(token)
+    assert made.startswith(f'~hq "X-Shopify-Access-Token: {pseudonym}" & !(~u /checkouts/{pseudonym} | ~b ')
+    assert made.endswith("@redacted.example)")
+    assert REDACTOR.words("~m PUT & ~u /admin/api/2024-01/") == "~m PUT & ~u /admin/api/2024-01/"

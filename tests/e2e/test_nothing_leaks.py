@@ -33,6 +33,7 @@ import brotli
 import pytest
 import zstandard
 
+from polltape.capture.keys import load_key
 from polltape.exchange import Body, Exchange, Header, from_table
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,7 @@ def load_corpus() -> Any:
 
 PLANTED = load_corpus()
 LOYALTY, TRAILER, FRAME = "LOYAL-77431-ZX", "trailertoken5f0a9c31", "frametoken88d1e2b7"
+FILTERED, FILTERED_MAIL = "filtertoken6b20e9c4", "filtered.buyer@mail-provider.org"
 SECRETS = [str(s) for s in (*PLANTED.SECRETS, LOYALTY, TRAILER, FRAME) if len(str(s)) > 6]
 """Shorter ones would be found by chance, in digests and times."""
 
@@ -265,6 +267,16 @@ def strings(value: object) -> Iterator[str]:
 # ------------------------------------------------------------------------------------------ the recording
 
 
+def helper_of(pid: int) -> Path:
+    """The helper's folder in /proc."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"helper" in (folder / "cmdline").read_bytes():
+                return folder
+    raise AssertionError("no helper")
+
+
 class Recording:
     """One recording of all the traffic, and what was found while it went on."""
 
@@ -281,6 +293,7 @@ class Recording:
             command += ["-s", script]
         options = {"confdir": home / "mitmproxy", "polltape_dir": self.captures, "flow_detail": 0}
         options |= {"keep_host_header": "true", "connection_strategy": "lazy"}
+        options["polltape_filter"] = f'~all | ~hq "X-Shopify-Access-Token: {FILTERED}" | ~u {FILTERED_MAIL}'
         for name, value in options.items():
             command += ["--set", f"{name}={value}"]
         self.log = home / "log"
@@ -299,6 +312,7 @@ class Recording:
         wait_for("the spool", lambda: sum(p.read_bytes().count(b"PTR") for p in spool.glob("*.spool")) >= count)
         self.while_recording = leaks(self.captures)
         self.files_while_recording = [path.parent.name for path in self.captures.rglob("*") if path.is_file()]
+        self.helper_limits = helper_of(self.process.pid).joinpath("limits").read_text()
         self.process.send_signal(signal.SIGINT)
         assert self.process.wait(PATIENCE_S) == 0, self.log.read_text()
 
@@ -363,6 +377,29 @@ def test_nothing_is_on_the_disk_while_it_records(recording: Recording) -> None:
 
 def test_nothing_is_in_the_capture(recording: Recording) -> None:
     assert leaks(recording.captures) == []
+
+
+def test_nothing_of_the_filter_is_in_the_capture(recording: Recording) -> None:
+    """The recorder tells it on the terminal of who typed it; what is stored is searched here."""
+    stored = "".join(path.read_text("latin-1") for path in recording.captures.rglob("*") if path.is_file())
+    assert "~all | ~hq" in stored
+    assert not [word for word in (FILTERED, FILTERED_MAIL) if word in stored]
+
+
+def test_every_row_has_the_id_of_the_key_which_only_its_owner_can_read(recording: Recording) -> None:
+    key = recording.home / "config" / "key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert {row.key_id for row in recording.rows} == {load_key(key.parent).key_id}
+
+
+def test_the_helper_leaves_no_core_dump(recording: Recording) -> None:
+    [line] = [line for line in recording.helper_limits.splitlines() if line.startswith("Max core file size")]
+    assert line.split()[4:6] == ["0", "0"]
+
+
+def test_bytes_that_an_error_quotes_are_not_kept(recording: Recording) -> None:
+    errors = [row.error for row in recording.rows if row.error and "Invalid header line" in row.error]
+    assert errors == ["failed: Cannot parse HTTP response: Invalid header line: b'polltape-dropped'"]
 
 
 def test_every_exchange_is_in_the_capture(recording: Recording) -> None:

@@ -12,6 +12,7 @@ The rules are data (``redaction.toml``, :class:`Rules`), the key is the user's
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -32,6 +33,9 @@ _NOTHING: Final[Mapping[str, Action]] = {}
 _VAULT: Final[Mapping[str, Action]] = {"id": "drop", "token": "drop"}
 _COOKIES: Final = frozenset({"cookie", "cookie2"})
 _SET_COOKIES: Final = frozenset({"setcookie", "setcookie2"})
+_QUOTED: Final = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)
+_GAPS: Final = re.compile(r"""([\s"'()|&!]+)""")
+_TOKEN: Final = re.compile(r"(?=[A-Za-z_=-]*[0-9])[A-Za-z0-9_=-]{12,}")
 
 
 class Redactor:
@@ -84,7 +88,7 @@ class Redactor:
             response_trailers=self._headers(exchange.response_trailers),
             response_body=self._body(exchange.response_body, exchange.response_headers, inside),
             reason=None if exchange.reason is None else self._scrubber.text(exchange.reason),
-            error=None if exchange.error is None else self._scrubber.text(exchange.error),
+            error=None if exchange.error is None else self._error(exchange.error),
             endpoint=None,
             redirect=None,
             observations=(),
@@ -97,6 +101,13 @@ class Redactor:
         """
         return self._scrubber.pseudonym(value)
 
+    def words(self, text: str) -> str:
+        """What the user typed, as it may be stored: a filter that names a token or an address.
+
+        As any text; and there, what may be a token (12 letters and digits or more) has its pseudonym.
+        """
+        return "".join(map(self._word, _GAPS.split(text)))
+
     def client(self, exchange: Exchange) -> str:
         """The pseudonym (16 hexadecimal digits) of who sent a raw exchange."""
         return self._scrubber.pseudonyms.digest("client", *client_identity(exchange, self._queue_cookies))
@@ -104,6 +115,14 @@ class Redactor:
     def digest(self, content: bytes) -> str:
         """The keyed digest (32 hexadecimal digits) of a decoded, unredacted body."""
         return hashlib.blake2b(content, key=self._digest_key, digest_size=16).hexdigest()
+
+    def _word(self, word: str) -> str:
+        made = self._scrubber.text(word)
+        return _TOKEN.sub(lambda match: self.pseudonym(match[0]), word) if made == word else made
+
+    def _error(self, error: str) -> str:
+        """An error's text; bytes that it quotes (``Invalid header line: b'…'``) may be anything, and go."""
+        return self._scrubber.text(_QUOTED.sub(f"b'{DROPPED}'", error))
 
     def _path(self, target: str) -> str:
         """The path; a target in absolute form (RFC 9112 §3.2.2) may name a user, too."""

@@ -54,6 +54,10 @@ class Redacts(Protocol):
         """The exchange with nothing in it that must not reach the disk."""
         ...
 
+    def words(self, text: str) -> str:
+        """The same for what the user typed."""
+        ...
+
 
 class Background:
     """Spools that become Parquet in a child process, one after the other.
@@ -155,7 +159,8 @@ class Recording:
         self.health.heard_at = wall = datetime.fromtimestamp(head.wall, UTC)
         self.health.under_way = head.under_way
         if head.kind == "start":
-            self.session.coverage = replace(self.session.coverage, filter=options_of(head.options).filter or None)
+            chosen = self._redactor.words(options_of(head.options).filter) or None
+            self.session.coverage = replace(self.session.coverage, filter=chosen)
         self.session.tick(wall, head.mono if isinstance(head.mono, int) else 0)
         if head.kind == "stop":
             self.stopped = True
@@ -287,7 +292,8 @@ class Recording:
         with contextlib.suppress(OSError):
             write_session(self._plan.directory, self.session)
         self.tell_health("failed", error)
-        say(end=f"recorded {self.health.recorded} exchanges, yet in the spool,", exchanges=self.health.recorded)
+        count = self.health.recorded
+        say(end=f"recorded {count} exchanges (those in the spool become Parquet at the next start)", exchanges=count)
 
 
 # ------------------------------------------------------------------------------------------ the process

@@ -23,6 +23,10 @@ class Unredacted:
             response_body=self._with_digest(exchange.response_body),
         )
 
+    def words(self, text: str) -> str:
+        """What the user typed, as it is."""
+        return text
+
     def _with_digest(self, body: Body) -> Body:
         if body.content is None or body.truncated:
             return body
