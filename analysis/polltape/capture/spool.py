@@ -87,7 +87,12 @@ class SpoolWriter:
         self._fsync = fsync
         self._synced_at = self.opened_at
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._write(MAGIC, keep=0)
+        try:
+            self._write(MAGIC, keep=0)
+        except OSError:
+            os.close(self._fd)
+            path.unlink(missing_ok=True)
+            raise
 
     def append(self, kind: Kind, payload: bytes) -> None:
         """One record, whole or not at all; raises OSError."""
