@@ -115,9 +115,9 @@ class Scrubber:
 
     def neighbours(self, name: Name, beside: Iterable[str]) -> Action | None:
         """The action that a name has because of those beside it."""
-        near = None
+        near: set[str] = set()
         for action, others in name.beside:
-            near = near or set(map(normalise, beside))
+            near = near or {normalise(other) for other in beside}
             if not near.isdisjoint(others):
                 return action
         return None

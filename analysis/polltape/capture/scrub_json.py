@@ -27,6 +27,7 @@ MAX_DEPTH: Final = 128
 """Deeper ones neither."""
 
 _LONG: Final = 10**12  # of 13 digits, as the shortest card number
+_MINUS_LONG: Final = -_LONG
 _NOTHING_INSIDE: Final[Mapping[str, Action]] = {}
 _DECODER: Final = msgspec.json.Decoder(float_hook=lambda spelling: msgspec.Raw(spelling.encode()))
 _ENCODER: Final = msgspec.json.Encoder()
@@ -109,7 +110,7 @@ class JsonScrubber:
                     node[key] = texts[value] if level == 0 else self._scrubber.text(value, level)
             elif kind is dict:
                 node[key] = self._object(value, _NOTHING_INSIDE, card, level, depth + 1)
-            elif kind is not int or value >= _LONG or value <= -_LONG:
+            elif kind is not int or not _MINUS_LONG < value < _LONG:
                 node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
         odd = names.odd
         return self._renamed(node) if odd and not odd.keys().isdisjoint(node) else node
@@ -131,7 +132,7 @@ class JsonScrubber:
                     value[place] = self._value(item, inside, card, level, depth + 1)
             return value
         if kind is int:
-            return 0 if (value >= _LONG or value <= -_LONG) and is_pan(str(abs(value))) else value
+            return 0 if not _MINUS_LONG < value < _LONG and is_pan(str(abs(value))) else value
         if kind is msgspec.Raw:
             return msgspec.Raw(b"0.0") if _is_pan_number(_spelling(value)) else value
         return value

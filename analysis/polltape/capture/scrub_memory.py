@@ -10,15 +10,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from polltape.capture.pan import replace_pans
 from polltape.capture.redaction_rules import Name, Place, Ruling, normalise
+from polltape.capture.standins import DROPPED
 from polltape.exchange import Header
 
 if TYPE_CHECKING:
     from polltape.capture.scrub import Scrubber
 
-_MANY: Final = 20_000
+_MANY: Final = 5_000
 _LONG: Final = 200
-_SHORTEST_PAN: Final = 13
 _PLAIN: Final = re.compile(r"[\w .,:;#+()'-]*", re.ASCII)
 
 
@@ -88,8 +89,7 @@ class Texts(dict[str, str]):
         self._scrubber = scrubber
 
     def __missing__(self, value: str) -> str:
-        short = len(value) < _SHORTEST_PAN and is_plain(value)
-        made = value if short else self._scrubber.fresh_text(value, 0)
+        made = replace_pans(value, DROPPED) if is_plain(value) else self._scrubber.fresh_text(value, 0)
         if len(value) <= _LONG:
             if len(self) > _MANY:
                 self.clear()
