@@ -5,8 +5,10 @@ Everything runs on this machine and through the real programs.  The recording is
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +17,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import polltape
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -40,17 +45,20 @@ def main() -> None:
         step("2/5  Three clients buy: the forum's (ShopifyAPI), a polite one, one that polls too early.")
         record_clients(proxy, work)
     step("3/5  What the recording says.")
-    polltape("analyze", str(FOLDER))
     report = FOLDER / "report.html"
-    polltape("analyze", str(FOLDER), "--format", "html", "--output", str(report))
+    numbers = start("analyze", str(FOLDER), "--format", "json")
+    page = start("analyze", str(FOLDER), "--format", "html", "--output", str(report))
+    run("analyze", str(FOLDER))
+    tell(page)
     step("4/5  The early poller's bug as one file, replayed against a mock made from it.")
-    operation = early_operation()
     bug = FOLDER / "BUG.polltape"
-    polltape("bundle", str(FOLDER), "--operation", operation, "-o", str(bug))
-    polltape("replay", str(bug))
+    run("bundle", str(FOLDER), "--operation", early_operation(json.loads(numbers.communicate()[0])), "-o", str(bug))
+    run("replay", str(bug))
     step("5/5  Which client has the bug? Each buys once more, from that mock.")
-    polltape("replay", str(bug), "--client", f"{sys.executable} {CLIENTS / 'early.py'}")
-    polltape("replay", str(bug), "--client", f"{sys.executable} {CLIENTS / 'polite.py'}", expected=1)
+    early = start("replay", str(bug), "--client", f"{sys.executable} {CLIENTS / 'early.py'}")
+    polite = start("replay", str(bug), "--client", f"{sys.executable} {CLIENTS / 'polite.py'}")
+    tell(early)
+    tell(polite, expected=1)
     shutil.rmtree(work)
     print(f"\nThe report lies in {report.resolve()}\n")
 
@@ -71,12 +79,8 @@ def record_clients(proxy: int, work: Path) -> None:
         finished(name, process)
 
 
-def early_operation() -> str:
+def early_operation(analysis: dict[str, Any]) -> str:
     """The id of the shortest purchase of the early poller: quick to replay, and all that led to it goes along."""
-    import json
-
-    text = polltape("analyze", str(FOLDER), "--format", "json", quiet=True)
-    analysis = json.loads(text)
     early = {finding["operation"] for finding in analysis["findings"] if finding["code"] == "RA001"}
     ended = [row for row in analysis["operations"] if row["id"] in early and row["kind"] == "checkout.complete"]
     return str(min(ended, key=lambda row: (row["duration_s"], row["id"]))["id"])
@@ -97,10 +101,12 @@ def shop() -> Iterator[str]:
 def recorder(mock: str, work: Path) -> Iterator[int]:
     """mitmdump with the recorder, as a regular proxy; yields its port."""
     mitmdump = shutil.which("mitmdump", path=str(Path(sys.executable).parent)) or "mitmdump"
-    command = [mitmdump, "-s", str(ROOT / "addons" / "record.py"), "-s", str(HERE / "route.py")]
+    front = Path(polltape.__file__).parent / "replay" / "front.py"  # the shop's host leads to the mock, others nowhere
+    command = [mitmdump, "-s", "addons/record.py", "-s", str(front), "--mode", "regular@0"]
     settings = [f"polltape_dir={FOLDER}", f"confdir={work}", "connection_strategy=lazy", "listen_host=127.0.0.1"]
-    command += [part for setting in settings for part in ("--set", setting)] + ["--mode", "regular@0"]
-    environment = os.environ | {"DEMO_MOCK": mock, "SHOP": SHOP, "PYTHONUNBUFFERED": "1"}
+    settings += [f"front_mock={mock.removeprefix('http://')}", f"front_hosts={SHOP}"]
+    command += [part for setting in settings for part in ("--set", setting)]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with running(command, environment, r"listening at \S*?:(\d+)") as port:
         yield int(port)
 
@@ -158,14 +164,23 @@ def finished(name: str, process: subprocess.Popen[str]) -> None:
         raise SystemExit(f"{name} failed with status {process.returncode}")
 
 
-def polltape(*arguments: str, expected: int = 0, quiet: bool = False) -> str:
-    """Run a polltape command, showing it and what it prints; returns its standard output if quiet."""
-    if not quiet:
-        print(f"\n$ polltape {' '.join(shown(a) for a in arguments)}", flush=True)
-    done = subprocess.run([*POLLTAPE, *arguments], text=True, stdout=subprocess.PIPE if quiet else None, check=False)
-    if done.returncode != expected:
-        raise SystemExit(f"polltape {arguments[0]} ended with {done.returncode} instead of {expected}")
-    return done.stdout or ""
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """A polltape command in the background."""
+    return subprocess.Popen([*POLLTAPE, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def tell(process: subprocess.Popen[str], expected: int = 0) -> None:
+    """Show a command that was started, and what it printed."""
+    output, _ = process.communicate(timeout=120)
+    arguments = list(process.args)[len(POLLTAPE) :] if isinstance(process.args, list) else []
+    print(f"\n$ polltape {' '.join(shown(argument) for argument in arguments)}\n{output}", end="", flush=True)
+    if process.returncode != expected:
+        raise SystemExit(f"polltape {arguments[0]} ended with {process.returncode} instead of {expected}")
+
+
+def run(*arguments: str) -> None:
+    """A polltape command, shown with what it prints."""
+    tell(start(*arguments))
 
 
 # -------------------------------------------------------------------------------------------- telling
@@ -186,8 +201,8 @@ def progress(text: str) -> None:
 
 
 def shown(text: str) -> str:
-    """Python by its name."""
-    return str(text).replace(sys.executable, "python")
+    """As one would type it: Python by its name, quoted where needed."""
+    return shlex.quote(text.replace(sys.executable, "python"))
 
 
 if __name__ == "__main__":
