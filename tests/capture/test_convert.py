@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from polltape.capture.converting import target_kind, write_capture
@@ -42,7 +43,15 @@ COVERAGE = (Coverage(UUIDS[1], START, START + timedelta(hours=1), filter="~d sho
 
 tokens = st.text("abcXYZ09-", min_size=1, max_size=8)
 values = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=12)
-headers = st.lists(st.builds(Header, tokens, values), max_size=4).map(tuple)
+codings = st.sampled_from(["gzip", "br", "GZIP, zstd", "deflate", "x-gzip", "identity", "foo", "gzip, foo", "", ",,"])
+types = st.sampled_from(["application/json", "text/plain; charset=latin-1", "text/html; charset=utf-16", "x"])
+lines = (
+    st.builds(Header, tokens, values)
+    | st.builds(Header, st.just("Content-Encoding"), codings)
+    | st.builds(Header, st.just("content-type"), types)
+    | st.just(Header("Host", "other.example:444"))
+)
+headers = st.lists(lines, max_size=4).map(tuple)
 sizes = st.none() | st.integers(0, 2**40)
 contents = st.none() | st.binary(max_size=30) | st.text(max_size=20).map(str.encode)
 bodies = st.builds(
@@ -135,6 +144,34 @@ def test_plain_har_keeps_four_known_instants_to_the_microsecond(us: list[int]) -
     exchange = Exchange("id", "GET", "http", "h", 80, "/", at[0], None, None, *at[1:], status=200)
     found = read_entry(through_json(to_entry(exchange)), "id")
     assert [found.request_started_at, found.request_ended_at, found.response_started_at, found.response_ended_at] == at
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(exchanges, max_size=4, unique_by=lambda exchange: exchange.exchange_id),
+    st.lists(st.sampled_from(["har", "mitm", "parquet", "folder"]), min_size=1, max_size=4),
+)
+def test_a_capture_goes_through_any_chain_of_formats_and_back(made: list[Exchange], kinds: list[str]) -> None:
+    """Trailers, duplicate and non-ASCII headers, errors, truncated and missing bodies, unfinished exchanges."""
+    rows = [observe(_answered(replace(row, session_id=UUIDS[1]), "mitm" in kinds)) for row in made]
+    rows.sort(key=lambda row: (row.request_started_at, row.exchange_id))
+    with tempfile.TemporaryDirectory() as folder:
+        write_exchanges(Path(folder, "start"), "one", rows, COVERAGE)
+        at = Path(folder, "start")
+        if not rows:
+            return
+        for step, kind in enumerate(kinds):
+            out = Path(folder, f"{step}" if kind == "folder" else f"{step}.{kind}")
+            assert written(opened(at), out) == len(rows)
+            at = out
+        assert list(read_exchanges(opened(at))) == rows
+
+
+def _answered(exchange: Exchange, as_flow: bool) -> Exchange:
+    """Without a status a flow has no response, thus no place for its headers."""
+    if as_flow and exchange.status is None:
+        return replace(exchange, response_headers=(), response_body=Body())
+    return exchange
 
 
 def test_a_flow_that_mitmproxy_shows_is_encoded_as_its_headers_say() -> None:

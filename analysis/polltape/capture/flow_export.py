@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Final
 
+from polltape.capture.content import decode
 from polltape.capture.extension import FIELD, sealed
-from polltape.capture.flows import sealed_part
+from polltape.capture.flows import PLAIN, plain_messages, sealed_part
 from polltape.capture.keys import Key
-from polltape.exchange import Body, Exchange, Header, all_headers
+from polltape.exchange import Exchange, Header, all_headers
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Client, Server
@@ -53,7 +54,7 @@ def to_flow(exchange: Exchange, key: Key | None = None) -> HTTPFlow:
         path=target.encode("utf-8"),
         http_version=version,
         headers=_headers(exchange.request_headers),
-        content=_raw(exchange.request_body, exchange.request_headers),
+        content=_raw(exchange.request_body.content, exchange.request_headers),
         trailers=_headers(exchange.request_trailers) if exchange.request_trailers else None,
         timestamp_start=exchange.request_started_at.timestamp(),
         timestamp_end=_seconds(exchange.request_ended_at),
@@ -65,14 +66,15 @@ def to_flow(exchange: Exchange, key: Key | None = None) -> HTTPFlow:
             status_code=exchange.status,
             reason=(exchange.reason or "").encode("latin-1", "replace"),
             headers=_headers(exchange.response_headers),
-            content=_raw(exchange.response_body, exchange.response_headers),
+            content=_raw(exchange.response_body.content, exchange.response_headers),
             trailers=_headers(exchange.response_trailers) if exchange.response_trailers else None,
             timestamp_start=started.timestamp(),
             timestamp_end=_seconds(exchange.response_ended_at),
         )
     if exchange.error is not None:
         flow.error = Error(exchange.error, exchange.last_instant.timestamp())
-    flow.metadata[FIELD] = sealed(sealed_part(exchange), exchange, key)[FIELD]
+    entry = {**sealed_part(exchange), PLAIN: plain_messages(flow, exchange)}
+    flow.metadata[FIELD] = {**sealed(entry, exchange, key)[FIELD], PLAIN: entry[PLAIN]}
     return flow
 
 
@@ -106,16 +108,19 @@ def _headers(headers: Iterable[Header]) -> Headers:
     return Headers([(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers])
 
 
-def _raw(body: Body, headers: tuple[Header, ...]) -> bytes | None:
-    """The content under the encodings that its headers name: as a mitmproxy flow holds it."""
+def _raw(content: bytes | None, headers: tuple[Header, ...]) -> bytes | None:
+    """The content under the encodings that its headers name: as a mitmproxy flow holds it.
+
+    As it is where that would not come back: an encoding that nobody here knows, or too many of them.
+    """
     from mitmproxy.net.encoding import encode
 
-    raw = body.content
+    raw = content
     codings = ",".join(all_headers(headers, "content-encoding"))
     for name in (name.strip().lower() for name in codings.split(",")):
         if raw and name in ("gzip", "x-gzip", "deflate", "br", "zstd"):
             raw = encode(raw, name.removeprefix("x-"))
-    return raw
+    return raw if not raw or decode(raw, codings).content == content else content
 
 
 def _seconds(instant: datetime | None) -> float | None:

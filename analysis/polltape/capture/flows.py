@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,9 @@ from polltape.exchange import DEFAULT_PORTS, Body, Exchange, Header, all_headers
 if TYPE_CHECKING:
     from mitmproxy.flow import Flow
     from mitmproxy.http import Headers, HTTPFlow, Message
+
+PLAIN: Final = "plain"
+"""Beside the extension: the messages whose content stands in the flow without the codings of its headers."""
 
 UNFINISHED: Final = "unfinished"
 """The error of a flow that has neither a response nor an error: it was saved under way."""
@@ -169,7 +173,37 @@ def _maybe_instant(seconds: float | None) -> datetime | None:
 def _unseal(flow: HTTPFlow, exchange: Exchange, key: Key | None) -> tuple[Exchange, bool]:
     """Undo what the export put into the flow's metadata (:mod:`polltape.capture.flow_export`)."""
     extension = flow.metadata.get(FIELD)
-    return unseal({**sealed_part(exchange), FIELD: extension}, exchange, key) if extension else (exchange, False)
+    if not isinstance(extension, dict):
+        return exchange, False
+    extension = dict(extension)
+    plain = extension.pop(PLAIN, [])
+    if isinstance(plain, list):
+        exchange = _with_plain(flow, exchange, plain)
+    return unseal({**sealed_part(exchange), PLAIN: plain, FIELD: extension}, exchange, key)
+
+
+def _with_plain(flow: HTTPFlow, exchange: Exchange, plain: list[object]) -> Exchange:
+    """The exchange with the contents that the flow holds as they are, whatever codings their headers name."""
+    if "request" in plain:
+        exchange = replace(exchange, request_body=_plain(flow.request, exchange.request_body))
+    if "response" in plain and flow.response is not None:
+        exchange = replace(exchange, response_body=_plain(flow.response, exchange.response_body))
+    return exchange
+
+
+def _plain(message: Message, body: Body) -> Body:
+    raw = message.raw_content
+    return Body(wire_size=len(raw), size=len(raw), content=raw) if raw else body
+
+
+def plain_messages(flow: HTTPFlow, exchange: Exchange) -> list[str]:
+    """Which messages of a flow made from an exchange hold their content as it is, though their headers name codings."""
+    found = []
+    for name, message in (("request", flow.request), ("response", flow.response)):
+        content = getattr(exchange, f"{name}_body").content
+        if message is not None and content and _body(message).content != content:
+            found.append(name)
+    return found
 
 
 def sealed_part(exchange: Exchange) -> dict[str, Any]:
