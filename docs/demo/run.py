@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 FOLDER = Path("captures/demo")
 CLIENTS = Path("docs/demo/clients")
+BUYERS = {"early.py": True, "polite.py": False}
+"""The clients that poll, and whether each has the bug."""
 SHOP = "demo-shop.myshopify.com"
 SEEN_ABANDONED_S = 32.0
 """How long the recorder looks on after the forum client's last answer: only then it counts as abandoned."""
@@ -47,18 +49,19 @@ def main() -> None:
     step("3/5  What the recording says.")
     report = FOLDER / "report.html"
     numbers = start("analyze", str(FOLDER), "--format", "json")
-    page = start("analyze", str(FOLDER), "--format", "html", "--output", str(report))
+    page = ["analyze", str(FOLDER), "--format", "html", "--output", str(report)]
+    written = start(*page)
     run("analyze", str(FOLDER))
-    tell(page)
+    tell(written, *page)
     step("4/5  The early poller's bug as one file, replayed against a mock made from it.")
     bug = FOLDER / "BUG.polltape"
     run("bundle", str(FOLDER), "--operation", early_operation(json.loads(numbers.communicate()[0])), "-o", str(bug))
     run("replay", str(bug))
     step("5/5  Which client has the bug? Each buys once more, from that mock.")
-    early = start("replay", str(bug), "--client", f"{sys.executable} {CLIENTS / 'early.py'}")
-    polite = start("replay", str(bug), "--client", f"{sys.executable} {CLIENTS / 'polite.py'}")
-    tell(early)
-    tell(polite, expected=1)
+    clients = {name: ["replay", str(bug), "--client", f"{sys.executable} {CLIENTS / name}"] for name in BUYERS}
+    buying = {name: start(*arguments) for name, arguments in clients.items()}
+    for name, has_the_bug in BUYERS.items():
+        tell(buying[name], *clients[name], expected=0 if has_the_bug else 1)
     shutil.rmtree(work)
     print(f"\nThe report lies in {report.resolve()}\n")
 
@@ -164,23 +167,32 @@ def finished(name: str, process: subprocess.Popen[str]) -> None:
         raise SystemExit(f"{name} failed with status {process.returncode}")
 
 
+def run(*arguments: str) -> None:
+    """A polltape command, shown with what it prints, as it prints it."""
+    typed(arguments)
+    ended(arguments, subprocess.run([*POLLTAPE, *arguments], check=False).returncode, 0)
+
+
 def start(*arguments: str) -> subprocess.Popen[str]:
     """A polltape command in the background."""
     return subprocess.Popen([*POLLTAPE, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def tell(process: subprocess.Popen[str], expected: int = 0) -> None:
+def tell(process: subprocess.Popen[str], *arguments: str, expected: int = 0) -> None:
     """Show a command that was started, and what it printed."""
     output, _ = process.communicate(timeout=120)
-    arguments = list(process.args)[len(POLLTAPE) :] if isinstance(process.args, list) else []
-    print(f"\n$ polltape {' '.join(shown(argument) for argument in arguments)}\n{output}", end="", flush=True)
-    if process.returncode != expected:
-        raise SystemExit(f"polltape {arguments[0]} ended with {process.returncode} instead of {expected}")
+    typed(arguments)
+    print(output, end="", flush=True)
+    ended(arguments, process.returncode, expected)
 
 
-def run(*arguments: str) -> None:
-    """A polltape command, shown with what it prints."""
-    tell(start(*arguments))
+def typed(arguments: Sequence[str]) -> None:
+    print(f"\n$ polltape {shlex.join(arguments).replace(sys.executable, 'python')}", flush=True)
+
+
+def ended(arguments: Sequence[str], status: int, expected: int) -> None:
+    if status != expected:
+        raise SystemExit(f"polltape {arguments[0]} ended with {status} instead of {expected}")
 
 
 # -------------------------------------------------------------------------------------------- telling
@@ -198,11 +210,6 @@ def progress(text: str) -> None:
     """One line that renews itself on a terminal, nothing elsewhere."""
     if sys.stdout.isatty():
         print(f"\r\033[K   {text}" if text else "\r\033[K", end="", flush=True)
-
-
-def shown(text: str) -> str:
-    """As one would type it: Python by its name, quoted where needed."""
-    return shlex.quote(text.replace(sys.executable, "python"))
 
 
 if __name__ == "__main__":
