@@ -224,7 +224,7 @@ def request(port: int, method: str = "GET", path: str = "/jobs/1", body: bytes |
 def ask_on(port: int, body: bytes = b"") -> None:
     """Requests until one is refused."""
     while True:
-        request(port, "PUT", body=body)
+        request(port, "PUT", body=body, Content_Type="application/json")
 
 
 def client_load(port: int, stop: threading.Event, answered: list[str], worker: int) -> None:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from polltape.capture.coverage import coverage_path, read_coverage, read_session
-from polltape.capture.spool import MARKER
+from polltape.capture.spool import MARKER, SpoolWriter
 from polltape.errors import InputError, UsageError
 from polltape.exchange import Exchange, Header, from_table
 from polltape.recorder.addon_record import frame
@@ -378,3 +378,114 @@ def test_the_process_is_protected() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "(0, 0) SIG_IGN\n"
+
+
+# ------------------------------------------------------------------------------------------ the wall clock
+
+
+def clock_head(seq: int, second: float, set_s: float, **changes: Any) -> dict[str, Any]:
+    """An exchange that began so many seconds after the start, the wall clock set by ``set_s`` until then."""
+    at = WALL + second + set_s
+    mono = [int((second + n / 100) * 10**9) for n in range(4)]
+    return exchange_head(seq, times=[at + n / 100 for n in range(4)], mono=mono, **changes)
+
+
+def clock_note(kind: str, second: float, set_s: float, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "wall": WALL + second + set_s, "mono": int(second * 10**9), **more}
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_coverage_and_rows_stay_on_one_clock_when_it_is_set(tmp_path: Path, step_s: float, stopped: bool) -> None:
+    """An hour back or forth between the second exchange and the third: the session still lasted 60 seconds."""
+    import ibis
+
+    from polltape.capture.reading import open_capture
+    from polltape.operations.timeline import narrow, timeline
+
+    heads = [clock_head(1, 1, 0), clock_note("beat", 5, 0), clock_head(2, 6, 0)]
+    heads += [clock_note("beat", 10, step_s), clock_head(3, 12, step_s)]
+    if stopped:
+        record(tmp_path, stream(START, *heads, clock_note("stop", 60, step_s, last=3)))
+    else:
+        killed(tmp_path, stream(START, *heads))
+        recover(tmp_path)
+    [coverage] = read_coverage(tmp_path)
+    assert coverage.started_at.timestamp() == WALL
+    assert coverage.ended_at.timestamp() == pytest.approx(WALL + (60 if stopped else 12.03))
+    assert [row.request_started_at.timestamp() - WALL for row in rows(tmp_path)] == [1, 6, 12 + step_s]
+    capture = open_capture([tmp_path], redact=lambda exchange: exchange, observe=lambda exchange: exchange)
+    connection = ibis.duckdb.connect()
+    seen = timeline(connection, narrow(connection, capture)).order_by("start_us").execute()
+    assert [start - round(WALL * 1e6) for start in seen["start_us"]] == [1_000_000, 6_000_000, 12_000_000]
+    assert seen["end_us"].max() <= coverage.ended_at.timestamp() * 1e6
+
+
+def test_a_clock_set_before_the_first_exchange_moves_the_start(tmp_path: Path) -> None:
+    """The analysis takes the clock of the first exchange: so does the coverage."""
+    data = stream(START, clock_note("beat", 5, -3600), clock_head(1, 6, -3600), clock_note("stop", 60, -3600, last=1))
+    record(tmp_path, data)
+    [coverage] = read_coverage(tmp_path)
+    assert (coverage.started_at.timestamp(), coverage.ended_at.timestamp()) == (WALL - 3600, WALL - 3600 + 60)
+
+
+# ------------------------------------------------------------------------------------------ health, retention
+
+
+def health(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / "_health.json").read_bytes())
+    return found
+
+
+def test_health_tells_the_counts_at_the_end(tmp_path: Path) -> None:
+    plan = {"health": tmp_path / "_health.json"}
+    record(tmp_path, stream(START, exchange_head(2, skipped=[1]), stop(3)), **plan)
+    found = health(tmp_path)
+    assert (found["state"], found["recorded"], found["redacted"], found["left_out"]) == ("stopped", 1, 1, 1)
+    assert (found["gaps"], found["spool_bytes"], found["last_error"]) == (1, 0, None)
+
+
+def test_health_tells_of_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: SpoolWriter, kind: object, payload: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SpoolWriter, "append", full)
+    with pytest.raises(OSError, match="No space"):
+        record(tmp_path, stream(START, exchange_head(1), stop(1)), health=tmp_path / "_health.json")
+    found = health(tmp_path)
+    assert found["state"] == "failed"
+    assert "No space left on device" in found["last_error"]
+
+
+def test_old_recordings_go_at_the_start_and_at_the_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path, stream(START, exchange_head(1), stop(1)))
+    [first] = tmp_path.glob("date=*/*.parquet")
+    os.utime(first, (WALL, WALL))
+    record(tmp_path, stream(START, exchange_head(1), stop(1)), session=SESSION.replace("1", "2"), keep_days=1)
+    assert not first.exists()
+    assert len(rows(tmp_path)) == 1
+    assert "removed 1 old Parquet file(s)" in capfd.readouterr().out
+
+
+def test_the_process_warns_when_redaction_is_off(tmp_path: Path) -> None:
+    options = {"polltape_store_secrets": True, "polltape_key": "ephemeral"}
+    head = exchange_head(1, request_headers=[["Authorization", "secret"]])
+    status, said = run_helper(tmp_path, stream({**START, "options": options}, head, stop(1)))
+    assert status == 0
+    assert "redaction is OFF (polltape_store_secrets)" in said[0]["warning"]
+    assert "(0 redacted" in said[-1]["end"]
+    [row] = rows(tmp_path)
+    assert (row.request_headers[0].value, row.key_id) == ("secret", None)
+    assert row.client
+    assert row.request_body.digest
+
+
+def test_the_process_refuses_options_that_cannot_be(tmp_path: Path) -> None:
+    status, said = run_helper(tmp_path, stream({**START, "options": {"polltape_keep_size": "lots"}}))
+    assert (status, said) == (2, [{"error": "polltape_keep_size=lots: no size like 16m"}])
+
+
+def test_the_process_is_not_for_people(tmp_path: Path) -> None:
+    status, said = run_helper(tmp_path, b"")
+    assert status == 2
+    assert "started by the addon" in said[0]["error"]
