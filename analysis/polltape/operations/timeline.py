@@ -98,7 +98,7 @@ def narrow(connection: Any, capture: Capture) -> ir.Table:
         parts.append(ibis.memtable(capture.table))
     selected = [_select(part) for part in parts]
     rows = selected[0] if len(selected) == 1 else ibis.union(*selected)
-    copy = ibis.row_number().over(group_by="exchange_id", order_by="start_us")
+    copy = ibis.row_number().over(group_by="exchange_id", order_by=["start_us", "session_id"])
     rows = rows.mutate(copy=copy).filter(_.copy == 0).drop("copy")
     return keep(connection, rows)
 
