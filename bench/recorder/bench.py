@@ -98,8 +98,9 @@ class Variant:
                 raise RuntimeError(f"{self.name} did not start: {(self.home / 'log').read_text()}")
             time.sleep(0.05)
         self.port = int(found[1])
-        time.sleep(0.5)
-        self.helper = helper_of(self.process.pid)
+        while "-s" in self.arguments and self.helper is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+            self.helper = helper_of(self.process.pid)
 
     def cpu_now(self) -> tuple[float, float]:
         assert self.process is not None

@@ -351,7 +351,7 @@ def test_frames_of_many_waiting_writers_arrive_whole_and_in_order(tmp_path: Path
         helper.put_now([b"end"])
         helper.close()
         assert helper.hear(record.time.monotonic() + 20, "stopped")
-        helper._process.wait()
+        helper.process.wait()
         helper.forget()
         assert (tmp_path / "got").read_bytes() == b"".join(frames) + b"end"
 
@@ -365,7 +365,7 @@ def test_a_helper_that_takes_nothing_is_hung(tmp_path: Path) -> None:
             await helper.offer([b"x" * 3_000_000])
         helper.close()
         os.kill(helper.pid, 9)
-        helper._process.wait()
+        helper.process.wait()
         helper.forget()
 
     asyncio.run(main())

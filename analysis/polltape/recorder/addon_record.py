@@ -1,13 +1,12 @@
 """Records HTTP exchanges for polltape:  mitmdump -s addons/record.py --set polltape_dir=captures
 
-Needs nothing but the standard library and mitmproxy.  The work is done by a child process, ``polltape helper``:
-it redacts, writes the spool and turns it into Parquet.  This file hands each raw exchange over as one frame
-through a pipe, and lets a response go only once its frame is in the pipe; what is in the pipe survives the
-death of mitmproxy.  If the helper dies or hangs, traffic stops visibly.  docs/record.md is the handbook page.
+Needs nothing but the standard library and mitmproxy.  A child process, ``polltape helper``, redacts, writes the spool
+and turns it into Parquet.  This file hands each raw exchange over as one frame through a pipe, and lets a response go
+only once its frame is in it; what is in the pipe survives the death of mitmproxy.  If the helper dies or hangs, traffic
+stops visibly.  docs/record.md is the handbook page.
 
-A frame is a prefix (:data:`PREFIX`: length of the payload, its CRC-32, running number of the frame, length of
-the head) and the payload: a head in JSON, then the raw bodies.  Text in a head that was bytes on the wire has
-one character a byte.
+A frame is a prefix (:data:`PREFIX`: length of the payload, its CRC-32, running number of the frame, length of the head)
+and the payload: a head in JSON, then the raw bodies.  Bytes are text in a head, one character a byte.
 """
 
 from __future__ import annotations
@@ -103,7 +102,7 @@ class Helper:
         self.end: dict[str, Any] = {}
         try:
             # In a session of its own: a Ctrl-C in the terminal is for mitmproxy alone.
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 argv,
                 bufsize=0,
                 stdin=PIPE,
@@ -114,10 +113,11 @@ class Helper:
             )
         except OSError as error:
             raise HelperError(f"{argv[0]} cannot be run: {error.strerror}") from error
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self.pid = self._process.pid
-        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.pid = self.process.pid
+        self._hung = f"the helper (pid {self.pid}) took nothing for {patience_s:g} s"
+        self._in, self._out = self.process.stdin.fileno(), self.process.stdout.fileno()
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
         with contextlib.suppress(AttributeError, OSError):
@@ -167,14 +167,11 @@ class Helper:
         self.said = str(message.get("said", self.said))
         return message
 
-    def is_dead(self) -> bool:
-        return self._process.poll() is not None
-
     def death(self, deadline: float = 0.0) -> str:
         """Why the helper is not there any more, in its own last words if it left any."""
         self.listen(rest=True)
         try:
-            code = self._process.wait(max(1.0, deadline - time.monotonic()))
+            code = self.process.wait(max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             return f"the helper (pid {self.pid}) closed its pipe"
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
@@ -212,12 +209,9 @@ class Helper:
             try:
                 await asyncio.wait_for(asyncio.shield(self._moved), self._patience_s)
             except TimeoutError as error:
-                raise HelperError(self._hung()) from error
+                raise HelperError(self._hung) from error
             if self._broken:
                 raise HelperError(self._broken)
-
-    def _hung(self) -> str:
-        return f"the helper (pid {self.pid}) took nothing for {self._patience_s:g} s"
 
     def _pump(self) -> None:
         loop = asyncio.get_running_loop()
@@ -233,21 +227,21 @@ class Helper:
         self._backlog += b"".join(parts)
         while self._backlog:
             if not select.select([], [self._in], [], self._patience_s)[1]:
-                raise HelperError(self._hung())
+                raise HelperError(self._hung)
             del self._backlog[: self._write([self._backlog])]
 
     def close(self) -> None:
         """No more frames: the helper drains the pipe and finishes by itself."""
         asyncio.get_running_loop().remove_writer(self._in)
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
 
     def forget(self) -> None:
         """Let go of the process: it goes on alone, if it is still there."""
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        if self._process.poll() is None:
-            self._process.returncode = 0  # not ours to wait for any more; no warning when collected
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        if self.process.poll() is None:
+            self.process.returncode = 0  # not ours to wait for any more; no warning when collected
 
 
 @contextlib.contextmanager
@@ -271,11 +265,7 @@ def leaving_by_signal() -> Iterator[None]:
 
 
 class Track:
-    """An exchange under way: what the flow itself does not tell.
-
-    ``named`` is what the client addressed, before any other addon rewrites it: the kind of the proxy mode, whether
-    the client speaks TLS to us, and mitmproxy's scheme, host, port and Host header.
-    """
+    """An exchange under way: what the flow does not tell; ``named``: what was addressed, before others rewrite it."""
 
     __slots__ = ("flow", "mono", "named", "provisional", "seq")
 
@@ -362,10 +352,9 @@ OPTIONS: Final[dict[str, tuple[Any, ...]]] = {
 
 
 def option_complaint(name: str, value: Any) -> str | None:
-    """What is wrong with one ``polltape_…`` option as the user gave it, before mitmproxy converts it.
+    """What is wrong with a ``polltape_…`` option as the user gave it.
 
-    mitmproxy's own conversion fails after `load`, in a task whose failure nobody sees: mitmdump would go on
-    without the recorder.
+    mitmproxy's own conversion fails after `load`, in a task whose failure nobody sees, and goes on without us.
     """
     if name not in OPTIONS:
         return f"no such option: {name} (there are {', '.join(sorted(OPTIONS))})"
@@ -406,9 +395,6 @@ class Recorder:
         self._recorded = 0
         self._unrecorded = 0
         self._background: set[asyncio.Task[Any]] = set()
-        self._started_mono = 0.0
-
-    # -- options and life
 
     def load(self, loader: Loader) -> None:
         for name, (default, help_, *choices) in OPTIONS.items():
@@ -452,7 +438,7 @@ class Recorder:
         helper = Helper([self._program, *arguments], float(ctx.options.polltape_timeout))
         helper.put_now(self._note("start", options=options))
         self._cap = helper.hear(time.monotonic() + READY_S, "ready")["body_cap"]
-        self._helper, self._started_mono = helper, time.monotonic()
+        self._helper = helper
         what = f" what matches {ctx.options.polltape_filter}" if ctx.options.polltape_filter else ""
         logger.info(f"polltape records to {self._directory}{what}")
         self._in_background(self._sweep())
@@ -516,14 +502,10 @@ class Recorder:
         return bool(ctx.options.polltape_on_failure == "stop")
 
     def _fail(self, reason: str) -> None:
-        if self._failure is not None:
-            return
-        self._failure = reason
-        if self._stops():
-            logger.error(f"polltape: {reason}; traffic stops here, what is recorded is in {self._directory}")
+        if self._failure is None and self._stops():
+            self._complain(f"{reason}; traffic stops here, what is recorded is in {self._directory}")
             ctx.master.shutdown()
-        else:
-            logger.error(f"polltape: {reason}; traffic goes on UNRECORDED (polltape_on_failure=continue)")
+        self._complain(f"{reason}; traffic goes on UNRECORDED (polltape_on_failure=continue)")
 
     def _refuse(self, flow: http.HTTPFlow) -> None:
         """This exchange is not recorded: it must not reach the client either, unless the user wants that."""
@@ -589,8 +571,6 @@ class Recorder:
     def _wanted(self, flow: http.HTTPFlow) -> bool:
         return self._matches is None or bool(self._matches(flow))
 
-    # -- handing over
-
     def _exchange_frame(self, track: Track, final: bool) -> tuple[bytes, ...]:
         head, sent, received = head_of(track, final, self._cap)
         if self._skipped:
@@ -634,10 +614,10 @@ class Recorder:
         next_beat = time.monotonic() + BEAT_S
         while self._failure is None:
             await asyncio.sleep(SWEEP_S)
-            if self._helper.is_dead():
+            self._helper.listen()
+            if self._helper.process.poll() is not None:
                 self._fail(self._helper.death())
                 return
-            self._helper.listen()
             old = time.monotonic_ns() - int(SWEEP_S * 1e9)
             for track in [t for t in self._tracks.values() if not t.provisional and (t.mono[0] or 0) < old]:
                 await self._provisional(track)
@@ -657,8 +637,7 @@ class Recorder:
         if self._helper is None:
             return "polltape does not record"
         state = f"failed: {self._failure}" if self._failure else f"records to {self._directory}"
-        seconds = time.monotonic() - self._started_mono
-        return f"polltape {state}: {self._recorded} exchanges in {seconds:.0f} s, {len(self._tracks)} under way"
+        return f"polltape {state}: {self._recorded} exchanges, {len(self._tracks)} under way"
 
     @command.command("polltape.rotate")  # type: ignore[untyped-decorator]
     def rotate(self) -> None:
