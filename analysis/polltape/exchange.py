@@ -10,10 +10,11 @@ Header names and values are text in which every character stands for one byte (I
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import accumulate
+from itertools import accumulate, chain
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -328,23 +329,29 @@ def to_row(exchange: Exchange) -> dict[str, object]:
 def to_table(exchanges: Iterable[Exchange]) -> pa.Table:
     """The exchanges as an Arrow table with :data:`SCHEMA`."""
     rows = list(exchanges)
-    return pa.Table.from_arrays([_array([getattr(e, f.name) for e in rows], f.type) for f in SCHEMA], schema=SCHEMA)
+    columns = [_array(list(map(attrgetter(field.name), rows)), field.type) for field in SCHEMA]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array[Any]:
     """A column of plain values, of lists, or of objects whose attributes are the fields of a struct.
 
-    Column by column: ten times as fast as from a dictionary a row.
+    Column by column, which is nearly twice as fast as through a dictionary a row.
     """
     if pa.types.is_list(kind):
-        flat = [item for value in values for item in value]
         offsets = pa.array([0, *accumulate(map(len, values))], pa.int32())
-        return pa.ListArray.from_arrays(offsets, _array(flat, kind.value_type), type=kind)
+        return pa.ListArray.from_arrays(offsets, _array(list(chain.from_iterable(values)), kind.value_type), type=kind)
     if pa.types.is_struct(kind):
-        missing = [value is None for value in values]
-        children = [_array([getattr(value, f.name, None) for value in values], f.type) for f in kind.fields]
-        return pa.StructArray.from_arrays(children, fields=kind.fields, mask=pa.array(missing, pa.bool_()))
+        missing = [value is None for value in values] if None in values else None
+        read = attrgetter if missing is None else _or_none
+        children = [_array(list(map(read(field.name), values)), field.type) for field in kind.fields]
+        mask = None if missing is None else pa.array(missing, pa.bool_())
+        return pa.StructArray.from_arrays(children, fields=kind.fields, mask=mask)
     return pa.array(values, kind)
+
+
+def _or_none(name: str) -> Callable[[Any], Any]:
+    return lambda value: getattr(value, name, None)
 
 
 def _from_headers(rows: list[dict[str, str]] | None) -> tuple[Header, ...]:
