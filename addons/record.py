@@ -449,8 +449,8 @@ class Recorder:
 
     def _note(self, kind: str, **more: Any) -> tuple[bytes, ...]:
         """A frame that is no exchange."""
-        skipped, self._skipped = self._skipped, []
-        head = {"kind": kind, "skipped": skipped, "under_way": len(self._tracks), **more}
+        head = {"kind": kind, "skipped": self._skipped, "under_way": len(self._tracks), **more}
+        self._skipped = []
         return frame(next(self._numbers), {**head, "wall": time.time(), "mono": time.monotonic_ns()})
 
     def done(self) -> None:
@@ -460,6 +460,7 @@ class Recorder:
             self._finish(self._helper)
             self._helper = None
         if self._failure is not None and self._stops():
+            logging.getLogger("asyncio").disabled = True  # 3.12.1 would print each connection that this cancels
             raise SystemExit(1)
 
     def _finish(self, helper: Helper) -> None:
