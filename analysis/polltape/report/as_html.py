@@ -17,8 +17,9 @@ from markupsafe import Markup, escape
 
 from polltape.errors import UsageError
 from polltape.measures.codes import CODES
-from polltape.measures.words import clock, counted, instant, percent, seconds
+from polltape.measures.words import clock, counted, percent, seconds
 from polltape.report import figures
+from polltape.report.as_json import session_row
 from polltape.report.as_text import (
     QUANTILES,
     by_code,
@@ -123,7 +124,7 @@ def _content(analysis: Analysis, budget: Budget, charts: Row, max_size: int) -> 
             "compliance": _Cut.of([_kept(row) for row in rows(analysis.compliance)], budget.groups),
             "findings": [_found(code, group, budget) for code, group in codes.items()],
             "statuses": _Cut.of(rows(analysis.statuses), budget.statuses),
-            "sessions": _Cut.of([_session(session) for session in analysis.coverage], budget.groups),
+            "sessions": _Cut.of([session_row(session) for session in analysis.coverage], budget.groups),
             "quantiles": QUANTILES,
             "max_size": max_size,
         }
@@ -184,18 +185,6 @@ def _found(code: str, group: list[Row], budget: Budget) -> Row:
         "why": explained.sections["Why it matters"],
         "fix": explained.sections["How to fix"],
         "rows": _Cut.of(group, budget.findings),
-    }
-
-
-def _session(session: Any) -> Row:
-    return {
-        "id": session.session_id,
-        "from": instant(session.started_at),
-        "to": instant(session.ended_at),
-        "clean": session.clean,
-        "filter": session.filter,
-        "gaps": session.gaps,
-        "source": session.source,
     }
 
 

@@ -77,7 +77,7 @@ def document(analysis: Analysis) -> dict[str, Any]:
     return (
         {"schema": SCHEMA, "capture": _capture(analysis)}
         | {table: rows_of(analysis, table) for table in TABLES}
-        | {"coverage": [_covered(session) for session in analysis.coverage]}
+        | {"coverage": [session_row(session) for session in analysis.coverage]}
     )
 
 
@@ -102,7 +102,8 @@ def _capture(analysis: Analysis) -> Row:
     }
 
 
-def _covered(session: Coverage) -> Row:
+def session_row(session: Coverage) -> Row:
+    """When one session was there to see, instants as text."""
     return {
         "session": session.session_id,
         "from": instant(session.started_at),
