@@ -7,30 +7,24 @@ A scenario names its protocol; the protocol decides which tables the file may ha
 from __future__ import annotations
 
 import re
-import tomllib
-from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from importlib.resources import files
 from math import exp
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from polltape.errors import ConfigError, InputError, UsageError
 from polltape.exchange import Header
 from polltape.mock.hints import WAIT_HEADER, date_in, exact, scaled_number
+from polltape.toml_file import Lines, Table, convert, parse
 
 Seconds = Annotated[float, Meta(ge=0)]
 Money = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,2})?$")]
 Share = Annotated[float, Meta(ge=0, le=1)]
-
-
-class Table(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A table of a scenario file; a key that it does not have is refused."""
 
 
 class LogNormal(Table, frozen=True):
@@ -91,7 +85,7 @@ class Shop(Table, frozen=True):
     location: bool = True
     access_token: bool = False
     settled_status: Literal[200, 202] = 200
-    idle: list[Annotated[str, Meta(min_length=1)]] = []
+    idle: list[Annotated[str, Meta(min_length=1)]] = field(default_factory=list)
     strict: bool = False
     call_limit: Annotated[int, Meta(ge=0, le=10**6)] = 0
 
@@ -130,8 +124,8 @@ class CheckoutScenario(Table, frozen=True, kw_only=True):
     complete: Kind = Kind()
     shipping_rates: Kind = Kind()
     payment: PaymentKind = PaymentKind()
-    variants: list[Variant] = []
-    rates: list[Rate] = []
+    variants: list[Variant] = field(default_factory=list)
+    rates: list[Rate] = field(default_factory=list)
 
     @property
     def tax_rate(self) -> Decimal:
@@ -190,109 +184,16 @@ def load_scenario(name: str | Path) -> Scenario:
 
 def parse_scenario(text: str, source: str) -> Scenario:
     """The scenario that a TOML text holds.  Raises ConfigError with ``source`` and the line."""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
-        raise ConfigError(f"{source}: {_decapitalised(str(problem))}", hint="a scenario is a TOML file") from None
+    values = parse(text, source, "a scenario")
     protocol = values.get("protocol")
     if protocol not in _BY_PROTOCOL:
         said = "has no protocol" if protocol is None else f"unknown protocol {protocol!r}"
         known = ", ".join(f'"{name}"' for name in _BY_PROTOCOL)
-        raise _Lines(text).error(source, ("protocol",), said, f"protocol = one of {known}")
-    try:
-        return msgspec.convert(values, _BY_PROTOCOL[protocol])
-    except msgspec.ValidationError as problem:
-        raise _told(str(problem), text, source, _BY_PROTOCOL[protocol]) from None
+        raise Lines(text).error(source, ("protocol",), said, f"protocol = one of {known}")
+    return convert(values, _BY_PROTOCOL[protocol], text, source, hint=_HINT, words=_WORDS)
 
 
-_AT: Final = re.compile(r" - at `\$\.?(.*)`$")
-_STEP: Final = re.compile(r"[^.\[\]]+")
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`")
-_PATTERN: Final = re.compile(r"Expected str matching regex '\^\[0-9\]\{1,12\}.*")
-_MISSING: Final = re.compile(r"Object missing required field `(.*?)`")
-
-
-def _told(message: str, text: str, source: str, schema: type[Table]) -> ConfigError:
-    """msgspec's message in the words of the file, with its line."""
-    at = _AT.search(message)
-    steps: tuple[str | int, ...] = ()
-    if at is not None:
-        message = message[: at.start()]
-        steps = tuple(int(step) if step.isdigit() else step for step in _STEP.findall(at[1]))
-    table = _table_at(schema, steps)
-    if unknown := _UNKNOWN.search(message):
-        steps = (*steps, unknown[1])
-        message = f"unknown key {unknown[1]!r}"
-        names = [] if table is None else sorted(table.__struct_fields__)
-        near = get_close_matches(unknown[1], names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it can have: {', '.join(names)}"
-    else:
-        if missing := _MISSING.search(message):
-            message = f"has no {missing[1]!r}"
-        hint = "the built-in scenario explains each key: polltape mock --print-scenario shopify-checkout"
-    message = _PATTERN.sub('expected an amount such as "9.99", in quotes', message.replace("`", ""))
-    return _Lines(text).error(source, steps, _decapitalised(message), hint)
-
-
-def _table_at(schema: type[Table], steps: tuple[str | int, ...]) -> type[Table] | None:
-    """The class of the table at that path, None where it is not clear."""
-    current: Any = schema
-    for step in steps:
-        if isinstance(step, int):
-            continue
-        hints = {field.name: field.type for field in msgspec.structs.fields(current)}
-        current = _table_in(hints.get(step))
-        if current is None:
-            return None
-    return current  # type: ignore[no-any-return]
-
-
-def _table_in(kind: Any) -> type[Table] | None:
-    """The one table class that a type names, looking into lists and unions."""
-    if isinstance(kind, type) and issubclass(kind, Table):
-        return kind
-    found = {table for part in getattr(kind, "__args__", ()) if (table := _table_in(part)) is not None}
-    return found.pop() if len(found) == 1 else None
-
-
-def _decapitalised(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-_TABLE_LINE: Final = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
-_KEY_LINE: Final = re.compile(r"^\s*([A-Za-z0-9_\-.\"' ]+?)\s*=")
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """Where each key of a TOML text stands, as far as a look at its lines can tell."""
-
-    text: str
-
-    def error(self, source: str, steps: tuple[str | int, ...], message: str, hint: str) -> ConfigError:
-        """The error at that path, with the line of the path or of what it lies in."""
-        known = self._known()
-        line = next((known[steps[:n]] for n in range(len(steps), 0, -1) if steps[:n] in known), 1)
-        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
-        where = f"{path}: " if path else ""
-        return ConfigError(f"{source}:{line}: {where}{message}", hint=hint)
-
-    def _known(self) -> dict[tuple[str | int, ...], int]:
-        known: dict[tuple[str | int, ...], int] = {}
-        counts: dict[tuple[str | int, ...], int] = {}
-        table: tuple[str | int, ...] = ()
-        for number, line in enumerate(self.text.splitlines(), 1):
-            if header := _TABLE_LINE.match(line):
-                table = _parts(header[2])
-                known.setdefault(table, number)
-                if header[1] == "[[":
-                    counts[table] = counts.get(table, -1) + 1
-                    table = (*table, counts[table])
-                    known.setdefault(table, number)
-            elif key := _KEY_LINE.match(line):
-                known.setdefault((*table, *_parts(key[1])), number)
-        return known
-
-
-def _parts(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+_HINT: Final = "the built-in scenario explains each key: polltape mock --print-scenario shopify-checkout"
+_WORDS: Final = {
+    re.compile(r"Expected str matching regex '\^\[0-9\]\{1,12\}.*"): 'expected an amount such as "9.99", in quotes',
+}
