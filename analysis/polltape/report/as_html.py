@@ -26,6 +26,7 @@ from polltape.report.as_text import (
     client_facts,
     covered,
     duration_facts,
+    interval,
     operation_facts,
     quantile_rows,
     rate_facts,
@@ -88,6 +89,7 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     filters: dict[str, Callable[..., object]] = {
+        "interval": interval,
         "seconds": seconds,
         "signed": lambda value: seconds(value, signed=True),
         "percent": percent,

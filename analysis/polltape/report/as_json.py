@@ -47,6 +47,7 @@ WAITS: Final = (
 COMPLIANCE: Final = _same(
     *("protocol", "kind", "host", "kept", "late", "early", "unanswered", "open", "void"),
     *("rate", "low", "high", "operations", "operations_clean", "clients", "late_s"),
+    *("cluster_low", "cluster_high"),
 )
 FINDINGS: Final = _same("code", "fault", "message", "operation", "exchanges", "request_ids") | {
     "at": "at_us",

@@ -151,7 +151,7 @@ def _compliance(page: Page, analysis: Analysis) -> None:
     if not table:
         page.line("nothing to keep: no response of the capture carried a usable instruction to wait")
     else:
-        page.line(("intervals take waits as independent of each other; few clients: read with care", QUIET))
+        page.line(("intervals take waits as independent where there are fewer than 10 clients", QUIET))
     for row in table[:MOST_GROUPS]:
         page.line((named(row), "bold"))
         page.facts(rate_facts(row))
@@ -165,8 +165,14 @@ def rate_facts(row: Row) -> list[str]:
     rated = row["kept"] + row["late"] + row["early"]
     if not rated:
         return ["no rate: no wait had both a deadline within the recording and a request after it"]
-    interval = f"95 % interval {percent(row['low'])} to {percent(row['high'])}"
-    return [f"{percent(row['rate'])} of {counted(rated, 'rated wait')} not early", interval]
+    return [f"{percent(row['rate'])} of {counted(rated, 'rated wait')} not early", f"95 % interval {interval(row)}"]
+
+
+def interval(row: Row) -> str:
+    """The interval of the rate that stands: by client where there are enough of them."""
+    if row["cluster_low"] is None:
+        return f"{percent(row['low'])} to {percent(row['high'])}"
+    return f"{percent(row['cluster_low'])} to {percent(row['cluster_high'])} by client"
 
 
 def verdict_table(row: Row) -> tuple[list[str], list[list[tuple[str, str]]]]:
