@@ -340,6 +340,7 @@ OPTIONS: Final[dict[str, tuple[Any, ...]]] = {
     "polltape_timeout": (5, "Seconds that a response may wait for the helper."),
     "polltape_body_cap": ("16m", "Bytes kept of a body at most; its true size is kept."),
     "polltape_key": ("file", "Key of the pseudonyms: the user's, or one for this run.", "file", "ephemeral"),
+    "polltape_par_key": ("", "SharedId of PAR, to judge x-pch-digest: env:NAME or a file; empty: not judged."),
     "polltape_fsync": ("second", "When the spool is forced to the disk.", "never", "second", "always"),
     "polltape_rotate": (300, "Seconds until a Parquet file is made."),
     "polltape_rotate_size": ("64m", "Size of the spool at which a Parquet file is made."),

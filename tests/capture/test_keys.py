@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from polltape.capture.keys import Key, config_dir, load_key
+from polltape.capture.keys import Key, config_dir, given_secret, load_key
 from polltape.errors import ConfigError
 
 
@@ -117,3 +117,20 @@ def test_a_draft_is_never_left_behind(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError, match="No space left"):
         load_key(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_that_was_given_out_comes_from_the_environment_or_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").write_text("0123456789ABCDEF\n")
+    assert given_secret(str(tmp_path / "shared"), "--par-key") == "0123456789ABCDEF"
+    monkeypatch.setenv("SHARED_ID", "0123456789ABCDEF")
+    assert given_secret("env:SHARED_ID", "--par-key") == "0123456789ABCDEF"
+
+
+@pytest.mark.parametrize("source", ["env:NOT_THERE", "env:", "0123456789ABCDEF", "/", "/dev/null", "x" * 5000])
+def test_a_secret_that_is_not_there_is_one_line_that_does_not_tell_it(source: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--par-key: ") as caught:
+        given_secret(source, "--par-key")
+    assert "0123456789" not in f"{caught.value}{caught.value.hint}"
+    assert "\n" not in str(caught.value)

@@ -20,6 +20,7 @@ from polltape.capture.coverage import coverage_path, read_coverage, read_session
 from polltape.capture.spool import MARKER, SpoolWriter
 from polltape.errors import InputError, UsageError
 from polltape.exchange import Exchange, Header, from_table
+from polltape.protocols.par_digest import digest
 from polltape.recorder.addon_record import frame
 from polltape.recorder.convert import convert_spool, dead_sessions, lock_path, recover, spool_path, take_lock
 from polltape.recorder.frames import FrameReader
@@ -489,3 +490,35 @@ def test_the_process_is_not_for_people(tmp_path: Path) -> None:
     status, said = run_helper(tmp_path, b"")
     assert status == 2
     assert "started by the addon" in said[0]["error"]
+
+
+def test_a_digest_of_par_is_judged_before_it_is_redacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHARED_ID", shared_id := "0123456789ABCDEF")
+    signed = digest(shared_id, "order-12345|0|0|0|0|0")
+    answers = [(signed, "order-12345"), (signed, "order-54321"), (None, "order-12345")]
+    heads = []
+    for seq, (value, _) in enumerate(answers, start=1):
+        headers = [["Content-Type", "application/json"], *([["x-pch-digest", value]] if value else [])]
+        heads.append(exchange_head(seq, target="/posnext/order/submit", response_headers=headers))
+    bodies = [b'{"request_uid": "%b"}' % uid.encode() for _, uid in answers]
+    frames = [frame(1, {**START, "options": {"polltape_key": "ephemeral", "polltape_par_key": "env:SHARED_ID"}})]
+    for number, (head, body) in enumerate(zip(heads, bodies, strict=True), start=2):
+        sizes = {"request_body": {"size": 0, "kept": 0}, "response_body": {"size": len(body), "kept": len(body)}}
+        frames.append(frame(number, {**head, **sizes}, b"", body))
+    frames.append(frame(len(frames) + 1, stop(len(answers))))
+    status, said = run_helper(tmp_path, b"".join(part for parts in frames for part in parts))
+    assert status == 0, said
+    found = rows(tmp_path)
+    assert [row.digest_ok for row in found] == [True, False, None]
+    assert signed not in repr(found)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and shared_id.encode() in path.read_bytes()]
+    assert shared_id not in repr(said)
+
+
+def test_a_key_of_par_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
+    options = {"polltape_key": "ephemeral", "polltape_par_key": "0123456789ABCDEF"}
+    status, [said] = run_helper(tmp_path, stream({**START, "options": options}))
+    assert status == 2
+    assert said["error"].startswith("polltape_par_key: no such file")
+    assert "env:NAME" in said["error"]
+    assert "0123456789ABCDEF" not in said["error"]

@@ -70,6 +70,26 @@ def load_key(config_dir: Path | None = None, *, ephemeral: bool = False) -> Key:
         ) from error
 
 
+def given_secret(source: str, option: str) -> str:
+    """A secret that somebody else gave out: ``env:NAME`` reads it from the environment, all else names a file.
+
+    It is never told, nor what may be one by mistake.  Raises :class:`~polltape.errors.ConfigError`.
+    """
+    wanted = "name it as env:NAME or as a file that holds it; the secret itself is not given here"
+    kind, colon, name = source.partition(":")
+    if kind == "env" and colon:
+        secret, where = os.environ.get(name, ""), f"the environment variable {name}"
+    else:
+        try:
+            secret, where = Path(source).expanduser().read_text("utf-8"), "the file"
+        except (OSError, ValueError, RuntimeError) as error:
+            why = getattr(error, "strerror", None) or "no text"
+            raise ConfigError(f"{option}: no such file, or it cannot be read ({why})", hint=wanted) from None
+    if not secret.strip():
+        raise ConfigError(f"{option}: {where} is empty or not there", hint=wanted)
+    return secret.strip()
+
+
 _default_dir = config_dir
 
 

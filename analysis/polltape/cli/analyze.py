@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from polltape.cli.inputs import par_key_option
 from polltape.errors import UsageError
 from polltape.report import FORMATS, TABLES, render
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--token", metavar="VALUE", help="Only operations of this token, as you know it or as pseudonym.")
 @click.option("--tolerance", type=click.FloatRange(min=0), metavar="S", help="How early is in time [default: 0.01].")
 @click.option("--date-tolerance", type=click.FloatRange(min=0), metavar="S", help="The same for dates [default: 1].")
+@par_key_option
 @click.option("--stuck-after", multiple=True, metavar="[PROTOCOL=]S", help="When an operation is stuck (OP001).")
 def analyze(
     paths: tuple[str, ...],
@@ -50,6 +52,7 @@ def analyze(
     token: str | None,
     tolerance: float | None,
     date_tolerance: float | None,
+    par_key: str | None,
     stuck_after: tuple[str, ...],
 ) -> int:
     """How long 202s last, who kept to Retry-After, and what went wrong.
@@ -70,7 +73,7 @@ def analyze(
     settings = _settings(tolerance, date_tolerance, stuck_after)
     from polltape.measures.analysis import analyse
 
-    analysis = analyse(capture_of(paths), selection=selection, settings=settings)
+    analysis = analyse(capture_of(paths, par_key), selection=selection, settings=settings)
     failing = bool(analysis.findings["code"].isin(sorted(chosen[1])).any())
     wanted = analysis.findings["code"].isin(sorted(chosen[0]))
     analysis = replace(analysis, findings=analysis.findings[wanted].reset_index(drop=True))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from polltape.cli.inputs import par_key_option
+
 
 @click.command(
     epilog="""\b
@@ -18,19 +20,21 @@ Examples:
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace the file OUT; add to the folder OUT.")
-def convert(source: Path, out: Path, force: bool) -> None:
+@par_key_option
+def convert(source: Path, out: Path, force: bool, par_key: str | None) -> None:
     """Convert IN to OUT; the kinds are told by the endings.
 
     A capture folder (no ending), .parquet, .har, .mitm or .flow. What is imported is always redacted.
     """
     from polltape.capture.converting import target_kind, write_capture
     from polltape.capture.redaction import Redactor
-    from polltape.cli.inputs import capture_of
+    from polltape.cli.inputs import capture_of, redaction
     from polltape.protocols import observe
 
     kind = target_kind(out, [str(source)], force=force)
-    capture = capture_of([str(source)])
+    capture = capture_of([str(source)], par_key)
     redactor = Redactor.of_user()
-    count = write_capture(capture, out, kind, redact=redactor.redact, observe=observe, key=redactor.key)
+    redact = redaction(redactor, par_key)
+    count = write_capture(capture, out, kind, redact=redact, observe=observe, key=redactor.key)
     left_out = f", {capture.skipped} left out" if capture.skipped else ""
     click.echo(f"{out}: {count} exchange{'s'[: count != 1]} written{left_out}", err=True)

@@ -12,14 +12,34 @@ from polltape.cli import did_you_mean
 from polltape.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from polltape.capture.reading import Capture
+    from polltape.capture.reading import Capture, Step
+    from polltape.capture.redaction import Redactor
 
 DEFAULT_CAPTURE = "captures"
 
+par_key_option = click.option(
+    "--par-key",
+    metavar="SOURCE",
+    envvar="POLLTAPE_PAR_KEY",
+    help="PAR's SharedId, to judge x-pch-digest in what is imported: env:NAME or a file.",
+)
 
-def capture_of(paths: Sequence[str]) -> Capture:
+
+def redaction(redactor: Redactor, par_key: str | None) -> Step:
+    """The redactor's step; with a key of PAR its digests are judged first.  Raises ConfigError."""
+    if not par_key:
+        return redactor.redact
+    from polltape.capture.keys import given_secret
+    from polltape.protocols.par_digest import judged
+
+    shared_id = given_secret(par_key, "--par-key")
+    return lambda exchange: redactor.redact(judged(exchange, shared_id))
+
+
+def capture_of(paths: Sequence[str], par_key: str | None = None) -> Capture:
     """The capture that the paths name; what is imported is redacted with the user's key and rules, and observed.
 
+    ``par_key`` is what :data:`par_key_option` was given: digests of PAR are judged before they are redacted.
     Warnings go to standard error.  Raises InputError and ConfigError.
     """
     from polltape.capture.reading import open_capture
@@ -28,7 +48,7 @@ def capture_of(paths: Sequence[str]) -> Capture:
 
     redactor = Redactor.of_user()
     named = list(paths) or [DEFAULT_CAPTURE]
-    capture = open_capture(named, redact=redactor.redact, observe=observe, key=redactor.key)
+    capture = open_capture(named, redact=redaction(redactor, par_key), observe=observe, key=redactor.key)
     for warning in capture.warnings:
         click.echo(f"warning: {warning}", err=True)
     return capture

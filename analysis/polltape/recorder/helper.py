@@ -30,6 +30,7 @@ from polltape.capture.coverage import Session, write_session
 from polltape.capture.spool import Kind, SpoolWriter, encode_exchange, encode_retract, encode_skipped
 from polltape.errors import PolltapeError, UsageError
 from polltape.exchange import Coverage, Exchange
+from polltape.protocols.par_digest import judged
 from polltape.recorder.build import exchange_of, withheld
 from polltape.recorder.convert import convert_all, dead_sessions, lock_path, spool_path, take_lock, without_pandas
 from polltape.recorder.frames import FRAMES_VERSION, Frame, FrameReader, Head
@@ -57,6 +58,22 @@ class Redacts(Protocol):
     def words(self, text: str) -> str:
         """The same for what the user typed."""
         ...
+
+
+class Judged:
+    """Judges PAR's digests before the redactor takes them away."""
+
+    def __init__(self, redactor: Redacts, shared_id: str) -> None:
+        self._redactor = redactor
+        self._shared_id = shared_id
+
+    def redact(self, exchange: Exchange) -> Exchange:
+        """The redacted exchange, with ``digest_ok`` where there was a digest to judge."""
+        return self._redactor.redact(judged(exchange, self._shared_id))
+
+    def words(self, text: str) -> str:
+        """What the user typed, redacted."""
+        return self._redactor.words(text)
 
 
 class Background:
@@ -340,12 +357,14 @@ def protect() -> None:
 
 def make_redactor(options: Options) -> Redacts:
     """What the options ask for, with the user's key and rules; raises ConfigError."""
-    from polltape.capture.keys import load_key
+    from polltape.capture.keys import given_secret, load_key
     from polltape.capture.redaction import Redactor, Rules
 
+    shared_id = given_secret(options.par_key, "polltape_par_key") if options.par_key else None
     key = load_key(ephemeral=options.key == "ephemeral")
     redactor = Redactor(key, Rules.of_user(), keep_unparsed=options.keep_unparsed)
-    return Unredacted(redactor) if options.store_secrets else redactor
+    redacts: Redacts = Unredacted(redactor) if options.store_secrets else redactor
+    return redacts if shared_id is None else Judged(redacts, shared_id)
 
 
 def try_out(directory: Path) -> None:
@@ -398,7 +417,7 @@ def serve(
 def _told(error: BaseException, directory: Path) -> str:
     """An error in one line without its text: that of a fault of ours could hold what must not be told."""
     if isinstance(error, PolltapeError):
-        return str(error)
+        return f"{error}; {error.hint}" if error.hint else str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or directory}: {error.strerror}"
     frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -47,6 +47,7 @@ class Options(msgspec.Struct, frozen=True):
     body_cap: str = msgspec.field(name="polltape_body_cap", default="16m")
     filter: str = msgspec.field(name="polltape_filter", default="")
     key: Literal["file", "ephemeral"] = msgspec.field(name="polltape_key", default="file")
+    par_key: str = msgspec.field(name="polltape_par_key", default="")
     fsync: FsyncPolicy = msgspec.field(name="polltape_fsync", default="second")
     rotate: int = msgspec.field(name="polltape_rotate", default=300)
     rotate_size: str = msgspec.field(name="polltape_rotate_size", default="64m")
