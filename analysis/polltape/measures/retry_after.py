@@ -2,69 +2,127 @@
 
 rate = (kept + late) / (kept + late + early), over rated waits.  Late is no breach: the instruction is a
 minimum; its cost is told in seconds.
+
+All of it is sums over the waits of a group, so a break-down by client or hour may have as many groups as it likes.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from polltape.measures.statistics import Ints, cluster_bootstrap, wilson
+from polltape.measures.statistics import Flags, Floats, Ints, cluster_bootstrap, wilson, wilson_bounds
 
-GROUP: Final = ["protocol", "kind", "host"]
 FEWEST_CLIENTS: Final = 10
 """With fewer, nobody can tell how much clients differ: there is no interval by client."""
+MOST_INTERVALS: Final = 200
+"""A table of more groups has no intervals by client: each takes thousands of samples."""
+GROUP: Final = ("protocol", "kind", "host")
+RATED: Final = ("kept", "late", "early")
+"""Verdicts that are counted over rated waits; :data:`UNRATED` over all."""
+UNRATED: Final = ("unanswered", "open", "void")
+BREAK_DOWNS: Final[dict[str, tuple[str, ...]]] = {
+    "protocol": ("protocol",),
+    "kind": ("kind",),
+    "host": ("host",),
+    "endpoint": ("host", "endpoint"),
+    "client": ("client",),
+    "status": ("status",),
+    "hour": ("hour_us",),
+}
+"""By what compliance can be broken down, and the columns that make a group of it."""
+HOUR_US: Final = 3_600_000_000
 
 
-def compliance(waits: pd.DataFrame, by: list[str] | None = None) -> pd.DataFrame:
-    """One row for each group of waits; columns as in the JSON contract.
+def compliance(waits: pd.DataFrame, by: Sequence[str] = GROUP) -> pd.DataFrame:
+    """One row for each group of waits, by its names; columns as in the JSON contract.
 
-    ``waits``: the table of waits with protocol, kind, host, client, operation, verdict, rated.  ``kept``,
-    ``late`` and ``early`` count rated waits; ``unanswered``, ``open`` and ``void`` count all.
+    ``waits``: the table of waits with the columns of ``by``, client, operation, verdict, rated, waited_s, asked_s.
+    ``kept``, ``late`` and ``early`` count rated waits; ``unanswered``, ``open`` and ``void`` count all.
     """
-    by = GROUP if by is None else by
-    columns = [*by, "kept", "late", "early", "unanswered", "open", "void", "rate", "low", "high"]
-    rows = [
-        dict(zip(by, names, strict=True)) | _row(group) for names, group in waits.groupby(by, dropna=False, sort=True)
-    ]
-    return pd.DataFrame(
-        rows, columns=[*columns, "operations", "operations_clean", "clients", "late_s", "cluster_low", "cluster_high"]
+    waits = waits.reset_index(drop=True)
+    number, names = _groups(waits, by)
+    groups = len(names)
+    rated = waits["rated"].to_numpy(dtype=bool)
+    verdict = waits["verdict"].to_numpy(dtype=object)
+
+    def count(which: Flags) -> Ints:
+        return np.bincount(number[which], minlength=groups)
+
+    counts = {name: count(rated & (verdict == name)) for name in RATED}
+    counts |= {name: count(verdict == name) for name in UNRATED}
+    obeyed = counts["kept"] + counts["late"]
+    total = obeyed + counts["early"]
+    low, high = wilson_bounds(obeyed, total)
+    operations = _distinct(number, waits["operation"], rated, groups)
+    obeying = rated & (verdict != "early")
+    cluster_low, cluster_high = _by_client(number, waits["client"], rated, obeying, groups)
+    late = rated & (verdict == "late")
+    over_s = (waits["waited_s"] - waits["asked_s"]).to_numpy(dtype=float, na_value=np.nan)
+    return names.assign(
+        **counts,
+        rate=_share(obeyed, total),
+        low=low,
+        high=high,
+        operations=operations,
+        operations_clean=operations - _distinct(number, waits["operation"], rated & (verdict == "early"), groups),
+        clients=_distinct(number, waits["client"], rated, groups),
+        late_s=np.bincount(number[late], over_s[late], minlength=groups),
+        cluster_low=cluster_low,
+        cluster_high=cluster_high,
     )
 
 
-def _row(group: pd.DataFrame) -> dict[str, Any]:
-    rated = group[group["rated"].astype(bool)]
-    counts = {verdict: int((rated["verdict"] == verdict).sum()) for verdict in ("kept", "late", "early")}
-    counts |= {verdict: int((group["verdict"] == verdict).sum()) for verdict in ("unanswered", "open", "void")}
-    obeyed = counts["kept"] + counts["late"]
-    total = obeyed + counts["early"]
-    interval = wilson(obeyed, total)
-    operations = rated.dropna(subset=["operation"])
-    early = operations.loc[operations["verdict"] == "early", "operation"].nunique()
-    late = rated[rated["verdict"] == "late"]
-    by_client = _by_client(rated)
-    return counts | {
-        "rate": obeyed / total if total else None,
-        "low": None if interval is None else interval[0],
-        "high": None if interval is None else interval[1],
-        "operations": int(operations["operation"].nunique()),
-        "operations_clean": int(operations["operation"].nunique() - early),
-        "clients": int(rated["client"].nunique()),
-        "late_s": float((late["waited_s"] - late["asked_s"]).sum()),
-        "cluster_low": None if by_client is None else by_client[0],
-        "cluster_high": None if by_client is None else by_client[1],
-    }
+def broken_down(waits: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Compliance by one or several of :data:`BREAK_DOWNS` together.
+
+    ``endpoint`` is ``METHOD template`` beside its host; ``hour_us`` the beginning of the hour (UTC) in which the
+    response ended that asked to wait, microseconds since 1970.
+    """
+    columns = list(dict.fromkeys(column for name in by for column in BREAK_DOWNS[name]))
+    told = waits.assign(
+        endpoint=waits["method"] + " " + waits["endpoint"], hour_us=waits["end_us"] // HOUR_US * HOUR_US
+    )
+    return compliance(told, columns)
 
 
-def _by_client(rated: pd.DataFrame) -> tuple[float, float] | None:
-    """The 95 % interval of the rate that takes clients, not waits, as independent; None below ten of them."""
-    known = rated[rated["client"].notna()]
-    numbers, names = pd.factorize(known["client"])
-    totals = np.bincount(numbers, minlength=len(names))
-    obeyed = np.bincount(numbers[(known["verdict"] != "early").to_numpy()], minlength=len(names))
-    return clustered(obeyed, totals)
+def _groups(waits: pd.DataFrame, by: Sequence[str]) -> tuple[Ints, pd.DataFrame]:
+    """The number of each wait's group, and the groups' names in order; unknown names come last."""
+    number = np.asarray(waits.groupby(list(by), dropna=False, sort=True).ngroup(), dtype=np.int64)
+    groups, first = (part.astype(np.int64) for part in np.unique(number, return_index=True))
+    return number, waits.loc[first, list(by)].set_axis(groups)
+
+
+def _distinct(number: Ints, names: pd.Series[str], which: Flags, groups: int) -> Ints:
+    """How many different names each group has among those waits; unknown ones count for nothing."""
+    codes, _ = pd.factorize(names)
+    pairs = pd.DataFrame({"group": number, "code": codes})[which & (codes >= 0)].drop_duplicates()
+    return np.bincount(pairs["group"], minlength=groups)
+
+
+def _by_client(
+    number: Ints, clients: pd.Series[str], rated: Flags, obeying: Flags, groups: int
+) -> tuple[Floats, Floats]:
+    """For each group the 95 % interval of the rate that takes clients, not waits, as independent.
+
+    Unknown with fewer than ten clients, and in a table of more than :data:`MOST_INTERVALS` groups.
+    """
+    low, high = np.full(groups, np.nan), np.full(groups, np.nan)
+    if groups > MOST_INTERVALS:
+        return low, high
+    codes, _ = pd.factorize(clients)
+    pairs = pd.DataFrame({"group": number, "client": codes, "obeyed": obeying})[rated & (codes >= 0)]
+    sums = pairs.groupby(["group", "client"], as_index=False)["obeyed"].agg(["sum", "size"])
+    ends = np.searchsorted(sums["group"], np.arange(groups + 1))
+    for group, (start, end) in enumerate(pairwise(ends)):
+        interval = clustered(sums["sum"].to_numpy()[start:end], sums["size"].to_numpy()[start:end])
+        if interval is not None:
+            low[group], high[group] = interval
+    return low, high
 
 
 def clustered(obeyed: Ints, totals: Ints, level: float = 0.95) -> tuple[float, float] | None:
@@ -78,3 +136,9 @@ def clustered(obeyed: Ints, totals: Ints, level: float = 0.95) -> tuple[float, f
     if obeyed.sum() in (0, totals.sum()):
         return wilson(totals.size if obeyed.any() else 0, totals.size, level)
     return cluster_bootstrap(obeyed, totals, level)
+
+
+def _share(part: Ints, whole: Ints) -> Floats:
+    """Part of whole, unknown where there is nothing."""
+    share: Floats = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return share

@@ -248,15 +248,25 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float] |
     """
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n}")
+    low, high = wilson_bounds([successes], [n], level)
+    return None if n == 0 else (float(low[0]), float(high[0]))
+
+
+def wilson_bounds(successes: ArrayLike, totals: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
+    """:func:`wilson` for many shares at once: the lower and the upper ends, NaN where the total is 0."""
+    good, all_ = np.asarray(successes, dtype=np.int64), np.asarray(totals, dtype=np.int64)
+    if good.shape != all_.shape or (good < 0).any() or (good > all_).any():
+        raise ValueError("successes and totals: one of each for a share, 0 ≤ successes ≤ total")
     z = _z(level)
-    if n == 0:
-        return None
-    p = successes / n
+    n = np.where(all_ > 0, all_, np.nan)
+    p = good / n
     middle = p + z * z / (2 * n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
     # At the ends the exact values are 0 and 1; rounding must not put them a little inside or outside.
-    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+    low[(good == 0) & (all_ > 0)] = 0.0
+    high[(good == all_) & (all_ > 0)] = 1.0
+    return low, high
 
 
 def cluster_bootstrap(
