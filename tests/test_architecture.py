@@ -61,7 +61,19 @@ def test_every_module_is_in_a_known_room() -> None:
     assert rooms - {"__init__"} <= set(LEVELS)
 
 
-HEAVY = ("pandas", "pyarrow", "ibis", "duckdb", "matplotlib", "mitmproxy", "rich", "jinja2", "uvicorn", "numpy")
+HEAVY = (
+    "pandas",
+    "pyarrow",
+    "ibis",
+    "duckdb",
+    "matplotlib",
+    "mitmproxy",
+    "rich",
+    "jinja2",
+    "uvloop",
+    "httptools",
+    "numpy",
+)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["analyze", "--help"], ["mock", "--help"], ["--version"]])

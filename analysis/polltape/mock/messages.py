@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from http import HTTPStatus
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -25,6 +25,7 @@ class Request:
 
     ``target`` is the origin form (path, ``?``, query), still percent-encoded; ``authority`` is what the
     client names in Host; ``scheme`` is ``http`` or ``https``.  Header text has one character a byte.
+    ``address`` is where the client asks from, without port; empty where that is unknown.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Request:
     target: str
     headers: tuple[Header, ...] = ()
     body: bytes = b""
+    address: str = ""
 
     @property
     def path(self) -> str:
@@ -65,11 +67,29 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """How an answer reaches its client where a fault is in the way.
+
+    ``body_s``: seconds over which its body is spread.  ``cut_at``: after so many bytes of the body the
+    connection is closed.  ``lost``: no byte of it comes; once ``hold_s`` is over the connection is reset
+    (``reset``), or closed (``silent``).
+    """
+
+    body_s: float = 0.0
+    cut_at: int | None = None
+    lost: Literal["reset", "silent"] | None = None
+
+
+DELIVERED: Final = Delivery()
+"""Whole and at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """One answer.  ``hold_s``: seconds to wait before it is sent (0: at once).
 
-    Only an answer that the recorded server took its time over is held: who sends it at once instead is
-    early by that much.
+    Only an answer that the recorded server took its time over, or a fault makes late, is held: who sends it at
+    once instead is early by that much.
     """
 
     status: int
@@ -77,6 +97,7 @@ class Response:
     headers: tuple[Header, ...] = ()
     body: bytes = b""
     hold_s: float = 0.0
+    delivery: Delivery = DELIVERED
     matched: bool = field(default=True, compare=False)
 
     def header(self, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The thin server around the mock: HTTP/1.1 in, :meth:`Mock.answer`, HTTP/1.1 out.  uvicorn and httptools.
+"""The thin server around the mock: a listening socket, connections, an end.
 
 The socket is bound by us first: port 0 gives a free one, and a port in use is one clear error.  The clock that
 the mock sees starts at the wall clock and goes on by the monotonic one, so that it never goes back.
@@ -8,33 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
+import gc
 import signal
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-import uvicorn
-
 from polltape.errors import ServiceError
-from polltape.exchange import Header, first_header
+from polltape.mock.connection import Connection, Site
 from polltape.mock.core import Mock
-from polltape.mock.messages import Request, Response
 from polltape.mock.tls import Certificates
 
-MAX_BODY: Final = 64 * 1024 * 1024
-"""Larger request bodies are answered 413."""
+IDLE_S: Final = 75.0
+"""A connection on which nothing comes for so long is closed."""
 _BACKLOG: Final = 2048
-_SHUTDOWN_S: Final = 1
-_TICK_S: Final = 0.02
+_SWEEP_S: Final = 5.0
+_SHUTDOWN_S: Final = 1.0
+_TICK_S: Final = 0.01
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 Log = Callable[[str], None]
 
 
@@ -42,81 +37,6 @@ def steady_clock() -> Callable[[], float]:
     """Seconds since 1970 that never go back, whatever happens to the wall clock."""
     offset = time.time() - time.monotonic()
     return lambda: offset + time.monotonic()
-
-
-@dataclass(frozen=True)
-class App:
-    """The mock as an ASGI application; ``log`` gets one line a request."""
-
-    mock: Mock
-    clock: Callable[[], float]
-    authority: str
-    log: Log | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, one answer; see the ASGI specification, HTTP connection scope."""
-        if scope["type"] != "http":
-            return
-        try:
-            body = await _read(receive)
-        except ConnectionError:
-            return  # half a request asks for nothing
-        if body is None:
-            await _send(send, Response(413, "", (Header("Content-Length", "0"), Header("Connection", "close"))))
-            return
-        request = self._request(scope, body)
-        response = self.mock.answer(request, self.clock())
-        if self.log is not None:
-            self.log(f"{request.method} {request.target} -> {response.status}")
-        if response.hold_s > 0:
-            await asyncio.sleep(response.hold_s)
-        await _send(send, response)
-
-    def _request(self, scope: Scope, body: bytes) -> Request:
-        headers = tuple(Header(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-        target = scope["raw_path"].decode("latin-1")
-        if query := scope["query_string"]:
-            target = f"{target}?{query.decode('latin-1')}"
-        # Whoever stands in front (our recorder as a proxy) says what the client itself speaks.
-        spoken = first_header(headers, "X-Forwarded-Proto")
-        scheme = spoken if spoken in ("http", "https") else scope["scheme"]
-        host = first_header(headers, "Host") or self.authority
-        return Request(scope["method"], scheme, host, target, headers, body)
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """The request's body, None where it is too large.  Raises ConnectionError where the client goes away."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionError
-        part = message.get("body", b"")
-        size += len(part)
-        if size > MAX_BODY:
-            return None
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-async def _send(send: Send, response: Response) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server that leaves signals to us: its own handling raises them again after the end."""
-
-    def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]
-        return nullcontext()
-
-    async def main_loop(self) -> None:
-        """Until told to end; uvicorn's own loop makes a Date a second, which we do not need."""
-        while not self.should_exit:
-            await asyncio.sleep(_TICK_S)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -151,28 +71,76 @@ def base_url(listener: socket.socket, host: str, *, tls: bool) -> str:
     return f"{'https' if tls else 'http'}://{name}:{port}"
 
 
-def make_server(mock: Mock, authority: str, certificates: Certificates | None, log: Log | None) -> _Server:
-    """A server that is not running yet."""
-    config = uvicorn.Config(
-        App(mock, steady_clock(), authority, log),
-        http="httptools",
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=_SHUTDOWN_S,
-        ssl_certfile=None if certificates is None else str(certificates.chain),
-        ssl_keyfile=None if certificates is None else str(certificates.key),
-    )
-    # Broken requests and connections cut off are a client's business and no news; all else is ours to hear.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    return _Server(config)
+class Server:
+    """The mock behind a listening socket while :meth:`run` runs; ``ready`` is called once it can be asked."""
+
+    def __init__(
+        self,
+        mock: Mock,
+        listener: socket.socket,
+        authority: str,
+        *,
+        certificates: Certificates | None = None,
+        log: Log | None = None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        clock = steady_clock()
+        scheme = "http" if certificates is None else "https"
+        self._site = Site(lambda request: mock.answer(request, clock()), scheme, authority, log)
+        self._listener = listener
+        self._tls = None if certificates is None else _context(certificates)
+        self._ready = ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until told to stop."""
+        self._loop = loop = asyncio.get_running_loop()
+        made = await loop.create_server(
+            lambda: Connection(self._site, loop), sock=self._listener, backlog=_BACKLOG, ssl=self._tls
+        )
+        sweeper = loop.create_task(self._sweep(loop))
+        try:
+            self._ready()
+            await self._ending.wait()
+        finally:
+            sweeper.cancel()
+            made.close()
+            await self._end()
+
+    def stop(self) -> None:
+        """End it; to be called in its own thread."""
+        self._ending.set()
+
+    def stop_from_elsewhere(self) -> None:
+        """End it, from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.stop)
+
+    async def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close connections on which nothing has come for long; one timer for all of them."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            for connection in [*self._site.connections]:
+                if not connection.busy and loop.time() - connection.active > IDLE_S:
+                    connection.close()
+
+    async def _end(self) -> None:
+        """Let answers that are on their way arrive, for a moment."""
+        for connection in [*self._site.connections]:
+            connection.finish()
+        until = time.monotonic() + _SHUTDOWN_S
+        while self._site.connections and time.monotonic() < until:
+            await asyncio.sleep(_TICK_S)
+        for connection in [*self._site.connections]:
+            connection.abort()
+
+
+def _context(certificates: Certificates) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.chain, certificates.key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 @contextmanager
@@ -190,15 +158,22 @@ def serving(
     """
     with bind(host, port) as listener:
         url = base_url(listener, host, tls=certificates is not None)
-        server = make_server(mock, url.partition("//")[2], certificates, log)
-        thread = threading.Thread(
-            target=asyncio.run, args=(server.serve(sockets=[listener]),), name="polltape-mock", daemon=True
-        )
+        ready = threading.Event()
+        server = Server(mock, listener, _authority(url), certificates=certificates, log=log, ready=ready.set)
+
+        def work() -> None:
+            try:
+                _run(server.run())
+            finally:
+                ready.set()  # whoever waits does not wait for ever
+
+        thread = threading.Thread(target=work, name="polltape-mock", daemon=True)
         thread.start()
+        ready.wait()
         try:
             yield url
         finally:
-            server.should_exit = True
+            server.stop_from_elsewhere()
             thread.join()
 
 
@@ -217,22 +192,34 @@ def serve(
     """
     with bind(host, port) as listener:
         url = base_url(listener, host, tls=certificates is not None)
-        server = make_server(mock, url.partition("//")[2], certificates, log)
-        asyncio.run(_until_signal(server, listener, lambda: ready(url)))
+        server = Server(mock, listener, _authority(url), certificates=certificates, log=log, ready=lambda: ready(url))
+        # What is loaded stays: the collector need not look through a hundred thousand operations again and again.
+        gc.collect()
+        gc.freeze()
+        _run(_until_signal(server))
 
 
-async def _until_signal(server: _Server, listener: socket.socket, ready: Callable[[], None]) -> None:
+def _authority(url: str) -> str:
+    return url.partition("//")[2]
+
+
+async def _until_signal(server: Server) -> None:
     loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        server.should_exit = True
-
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows has no signal handlers in its loop
-            loop.add_signal_handler(number, stop)
-    task = asyncio.ensure_future(server.serve(sockets=[listener]))
-    while not server.started and not task.done():
-        await asyncio.sleep(0.001)
-    if server.started:
-        ready()
-    await task
+            loop.add_signal_handler(number, server.stop)
+    await server.run()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """On uvloop where there is one: it serves half as many requests again."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(work)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
