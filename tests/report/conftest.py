@@ -236,6 +236,29 @@ def small() -> Analysis:
 
 
 @pytest.fixture(scope="session")
+def shop() -> Callable[..., Analysis]:
+    """A function that makes captures to compare."""
+
+    def made_shop(slower_s: float, early: int, *, extra: bool = False) -> Analysis:
+        """Twelve updates that end after about 2 s and ``slower_s``; the first ``early`` clients poll too early."""
+        made = Made()
+        for number in range(12):
+            at, first = 20.0 * number, 0.5 if number < early else 1.1
+            steps = [Step(at, at + 0.2, 202, "1"), Step(at + 0.2 + first, at + 0.3 + first, 202, "1")]
+            end = at + 2.0 + number * 0.05 + slower_s
+            client = f"c{number}"
+            if number == 11:
+                made.operation("abandoned", steps, client=client)
+            else:
+                made.operation("completed", [*steps, Step(end, end + 0.2, 200)], client=client)
+        if extra:
+            made.operation("completed", [Step(300, 300.2, 202, "1"), Step(301.3, 301.5, 200)], kind="checkout.complete")
+        return made.analysis()
+
+    return made_shop
+
+
+@pytest.fixture(scope="session")
 def empty() -> Analysis:
     """A capture of ordinary traffic: nothing in it was answered "not yet"."""
     made = Made()

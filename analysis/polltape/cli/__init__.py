@@ -19,6 +19,7 @@ from polltape.errors import PolltapeError
 COMMANDS: Final = {
     "analyze": "analyze",
     "bundle": "bundle",
+    "compare": "compare",
     "convert": "convert",
     "explain": "explain",
     "helper": "record",

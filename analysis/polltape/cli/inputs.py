@@ -12,10 +12,13 @@ from polltape.cli import did_you_mean
 from polltape.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from polltape.capture.reading import Capture, Step
     from polltape.capture.redaction import Redactor
 
 DEFAULT_CAPTURE = "captures"
+FIGURES = (".png", ".svg")
 
 par_key_option = click.option(
     "--par-key",
@@ -69,6 +72,22 @@ def codes_named(names: Iterable[str]) -> frozenset[str]:
             raise UsageError(f"no finding has the code {name!r}{near}", hint="polltape explain --all lists them")
         chosen |= fitting
     return frozenset(chosen)
+
+
+def check_figure(path: str | None) -> None:
+    """Raises UsageError for a figure's file that is neither .png nor .svg, before any work is done."""
+    if path is not None and Path(path).suffix.lower() not in FIGURES:
+        raise UsageError(f"--figure {path}: the ending must be .png or .svg")
+
+
+def save_figure(figure: Figure, path: str) -> None:
+    """The figure to a .png or .svg file.  Raises InputError where it cannot be written."""
+    from polltape.report.figures import save
+
+    try:
+        save(figure, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}", hint="name a file that can be written") from error
 
 
 def write(text: str, output: str | None) -> None:

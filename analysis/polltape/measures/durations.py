@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from polltape.measures.statistics import SurvivalCurve, aalen_johansen, kaplan_meier
+from polltape.measures.statistics import Flags, Floats, SurvivalCurve, aalen_johansen, kaplan_meier
 from polltape.operations.fold import FINAL
 from polltape.protocols import protocol_named
 
@@ -36,9 +36,14 @@ def durations(operations: pd.DataFrame, at_once: pd.DataFrame) -> pd.DataFrame:
 
 def survival(group: pd.DataFrame) -> tuple[SurvivalCurve, SurvivalCurve]:
     """The Kaplan-Meier curves of a group of whole operations: by ``duration_s`` and by ``lower_s``."""
-    ended = group["outcome"].isin(FINAL).to_numpy()
-    lived = np.where(ended, group["duration_s"], group["observed_s"])
+    lived, ended = lived_times(group)
     return kaplan_meier(lived, ended), kaplan_meier(group["lower_s"].to_numpy(), ended)
+
+
+def lived_times(group: pd.DataFrame) -> tuple[Floats, Flags]:
+    """Seconds to the end, or to where the operation was last seen; and whether it had ended."""
+    ended = group["outcome"].isin(FINAL).to_numpy(dtype=np.bool_)
+    return np.where(ended, group["duration_s"], group["observed_s"]).astype(np.float64), ended
 
 
 def _row(names: dict[str, Any], group: pd.DataFrame, at_once: pd.Series[int]) -> dict[str, Any]:

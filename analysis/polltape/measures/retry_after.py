@@ -119,23 +119,32 @@ def _by_client(
     sums = pairs.groupby(["group", "client"], as_index=False)["obeyed"].agg(["sum", "size"])
     ends = np.searchsorted(sums["group"], np.arange(groups + 1))
     for group, (start, end) in enumerate(pairwise(ends)):
-        interval = clustered(sums["sum"].to_numpy()[start:end], sums["size"].to_numpy()[start:end])
-        if interval is not None:
-            low[group], high[group] = interval
+        if end - start >= FEWEST_CLIENTS:
+            low[group], high[group] = clustered(sums["sum"].to_numpy()[start:end], sums["size"].to_numpy()[start:end])
     return low, high
 
 
-def clustered(obeyed: Ints, totals: Ints, level: float = 0.95) -> tuple[float, float] | None:
-    """The interval of Σ obeyed / Σ totals over clusters (clients); None with fewer than ten.
+def tallied(rated: pd.DataFrame, units: pd.Series[str]) -> tuple[Ints, Ints]:
+    """Waits obeyed, and all waits, of each unit (a client, an operation) of rated waits."""
+    numbers, names = pd.factorize(units, sort=True)
+    obeyed = (rated["verdict"] != "early").to_numpy()
+    return np.bincount(numbers[obeyed], minlength=len(names)), np.bincount(numbers, minlength=len(names))
 
-    A cluster bootstrap.  Where all or none obeyed each resample would be the same and the interval a point:
-    there each cluster counts as one trial of Wilson's interval.
+
+def clustered(obeyed: Ints, totals: Ints, level: float = 0.95) -> tuple[float, float]:
+    """The interval of Σ obeyed / Σ totals that takes only the clusters as independent; 0 to 1 without a trial.
+
+    A cluster bootstrap.  With fewer than ten clusters, and where all or none obeyed (each resample would be the
+    same), each cluster counts as one trial of Wilson's interval instead.
     """
-    if totals.size < FEWEST_CLIENTS:
-        return None
-    if obeyed.sum() in (0, totals.sum()):
-        return wilson(totals.size if obeyed.any() else 0, totals.size, level)
-    return cluster_bootstrap(obeyed, totals, level)
+    waits, kept = int(totals.sum()), int(obeyed.sum())
+    few = totals.size < FEWEST_CLIENTS or kept in (0, waits)
+    found = (
+        wilson(totals.size * kept / max(waits, 1), totals.size, level)
+        if few
+        else cluster_bootstrap(obeyed, totals, level)
+    )
+    return found or (0.0, 1.0)
 
 
 def _share(part: Ints, whole: Ints) -> Floats:

@@ -86,6 +86,19 @@ def percent(share: float | None) -> str:
     return f"{whole} %"
 
 
+def points(difference: float | None) -> str:
+    """A difference of shares in percentage points, with its sign.
+
+    >>> points(-0.125), points(0.1), points(0.0), points(None)
+    ('−12.5 pp', '+10 pp', '0 pp', '–')
+    """
+    if difference is None:
+        return "–"
+    size = _short(abs(difference) * 100, 1)
+    sign = "" if size == "0" else "−" if difference < 0 else "+"
+    return f"{sign}{size} pp"
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
     """A number with its noun.
 

@@ -70,7 +70,7 @@ Group = tuple[Row, pd.DataFrame]
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def styled() -> Iterator[None]:
     """matplotlib as it comes, whatever the user's matplotlibrc says, and our own style."""
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -82,7 +82,7 @@ def save(figure: Figure, target: str | Path | BinaryIO, *, form: str | None = No
     """Write the figure as PNG or SVG, told by the ending or ``form``; without date and program version."""
     chosen = form or (Path(target).suffix.lstrip(".").lower() if isinstance(target, str | Path) else "svg")
     metadata = {"Date": None, "Creator": None} if chosen == "svg" else {"Software": None}
-    with _style(), warnings.catch_warnings():
+    with styled(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that the font lacks is drawn as a box
         figure.savefig(target, format=chosen, dpi=160, metadata=metadata, transparent=chosen == "svg")
 
@@ -111,7 +111,7 @@ def survival(analysis: Analysis) -> Figure:
     ticks, the median is a dotted line, numbers at risk stand underneath.
     """
     chosen = groups_of(analysis)[:MOST_PANELS]
-    with _style():
+    with styled():
         figure = Figure(figsize=(WIDTH, max(1.0, PANEL * len(chosen))))
         for index, (row, group) in enumerate(chosen):
             # From the bottom of the panel: numbers at risk, axes from 1.25 to 3.2 inches, legend, title.
@@ -124,14 +124,14 @@ def survival(analysis: Analysis) -> Figure:
 def _survival_panel(axes: Axes, row: Row, group: pd.DataFrame) -> None:
     lived, lower = survival_curves(group)
     end = max(float(lived.times[-1]), 0.001)
-    _curve(axes, lived, end, CLIENT, "-", "client waited")
-    _curve(axes, lower, end, SERVER, "--", "server, at least")
+    curve_with_band(axes, lived, end, CLIENT, "-", "client waited")
+    curve_with_band(axes, lower, end, SERVER, "--", "server, at least")
     censored = lived.censored > 0
     axes.plot(lived.times[censored], lived.survival[censored], "|", color=CLIENT, markersize=8, label="unended")
     axes.axhline(0.5, color=QUIET, linestyle=":", linewidth=0.8)
     axes.set(xlim=(0, end * 1.02), ylim=(0, 1.04), ylabel="still unended")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
-    ticks = _ticks(end)
+    ticks = ticks_to(end)
     axes.set_xticks(ticks)
     axes.set_xlabel('seconds since the "not yet" (t0)')
     axes.set_title(f"{printable(named(row))}, {counted(len(group), 'operation')}", pad=20)
@@ -143,10 +143,13 @@ def _survival_panel(axes: Axes, row: Row, group: pd.DataFrame) -> None:
             axes.text(tick, y, str(count), transform=axes.get_xaxis_transform(), ha="center", fontsize=8)
 
 
-def _curve(axes: Axes, curve: SurvivalCurve, end: float, color: str, dash: str, label: str) -> None:
+def curve_with_band(axes: Axes, curve: SurvivalCurve, end: float, color: str, dash: str, label: str) -> None:
+    """A survival curve up to ``end`` as steps with its 95 % log-log band."""
     low, high = curve.band()
-    times = np.concatenate([[0.0], curve.times, [end]])
-    held = [np.concatenate([[1.0], values, values[-1:]]) for values in (curve.survival, low, high)]
+    known = int(np.searchsorted(curve.times, end, side="right"))
+    times = np.concatenate([[0.0], curve.times[:known], [end]])
+    whole = [np.concatenate([[1.0], values[:known]]) for values in (curve.survival, low, high)]
+    held = [np.append(values, values[-1]) for values in whole]
     # Steps made by hand: matplotlib's own drop the one before a NaN, and where S = 0 there is no band.
     low_step, high_step = (np.repeat(values, 2)[:-1] for values in held[1:])
     axes.fill_between(np.repeat(times, 2)[1:], low_step, high_step, color=color, alpha=0.15, linewidth=0)
@@ -166,7 +169,8 @@ def risk_table(curve: SurvivalCurve, instants: Sequence[float]) -> list[tuple[in
     return found
 
 
-def _ticks(end: float) -> list[float]:
+def ticks_to(end: float) -> list[float]:
+    """Some seven round instants from 0 to ``end`` seconds."""
     return [float(tick) for tick in MaxNLocator(6).tick_values(0, end) if 0 <= tick <= end * 1.001]
 
 
@@ -174,7 +178,7 @@ def survival_rows(group: pd.DataFrame) -> list[list[str]]:
     """The table twin of a panel: instant, at risk, ended, unended, share still unended with its band."""
     lived, _ = survival_curves(group)
     low, high = lived.band()
-    ticks = _ticks(max(float(lived.times[-1]), 0.001))
+    ticks = ticks_to(max(float(lived.times[-1]), 0.001))
     found = []
     for tick, counts in zip(ticks, risk_table(lived, ticks), strict=True):
         place = int(np.searchsorted(lived.times, tick, side="right")) - 1
@@ -201,7 +205,7 @@ def margin_groups(analysis: Analysis) -> list[tuple[str, pd.DataFrame]]:
 def margins(analysis: Analysis) -> Figure:
     """How much earlier or later than asked each request came: waited − asked, seconds, symmetric log scale."""
     chosen = margin_groups(analysis)[: 2 * MOST_PANELS]
-    with _style():
+    with styled():
         figure = Figure(figsize=(WIDTH, 1.25 + 0.85 * len(chosen)))
         height = 1.25 + 0.85 * len(chosen)
         axes = figure.add_axes((0.05, 0.62 / height, 0.92, (height - 1.0) / height))
@@ -263,7 +267,7 @@ def waterfall(analysis: Analysis, operations: Iterable[str] | None = None) -> Fi
     ``operations``: ids to draw; left out, those with findings first, at most twenty.
     """
     lives = lives_of(analysis, worth_seeing(analysis, MOST_OPERATIONS) if operations is None else operations)
-    with _style():
+    with styled():
         steps = [min(len(life.steps), MOST_STEPS) for life in lives]
         height = 0.3 + sum(0.75 + 0.2 * count for count in steps)
         figure = Figure(figsize=(WIDTH, max(1.0, height)))
