@@ -240,12 +240,12 @@ def shop() -> Callable[..., Analysis]:
     """A function that makes captures to compare."""
 
     def made_shop(slower_s: float, early: int, *, extra: bool = False) -> Analysis:
-        """Twelve updates that end after about 2 s and ``slower_s``; the first ``early`` clients poll too early."""
+        """Twelve updates that end after about 3 s and ``slower_s``; the first ``early`` clients poll too early."""
         made = Made()
         for number in range(12):
             at, first = 20.0 * number, 0.5 if number < early else 1.1
             steps = [Step(at, at + 0.2, 202, "1"), Step(at + 0.2 + first, at + 0.3 + first, 202, "1")]
-            end = at + 2.0 + number * 0.05 + slower_s
+            end = at + 2.6 + number * 0.05 + slower_s
             client = f"c{number}"
             if number == 11:
                 made.operation("abandoned", steps, client=client)

@@ -132,9 +132,14 @@ def compare(
         second,
         by_host,
         bounds,
-        durations=pd.DataFrame([effect.row for effect in times], columns=list(TIME_COLUMNS)),
-        compliance=pd.DataFrame([effect.row for effect in rates], columns=list(RATE_COLUMNS)),
+        durations=_table(times, TIME_COLUMNS),
+        compliance=_table(rates, RATE_COLUMNS),
     )
+
+
+def _table(effects: list[_Effect], columns: tuple[str, ...]) -> pd.DataFrame:
+    rows = [effect.row for effect in effects]
+    return pd.DataFrame(rows, columns=list(columns)).astype({"units_a": "Int64", "units_b": "Int64"})
 
 
 NAMES: Final = ("protocol", "kind", "host")
