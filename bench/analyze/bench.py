@@ -6,7 +6,7 @@ a Python loop over the same exchanges as a mitmproxy flow file, with a dict for 
 the first ``--flows`` of them, and its time is per exchange.
 
 Each runs in a process of its own that has imported everything before the clock starts; ``ratio`` is analyze's
-time over the other's.  Captures are generated from a seed with the truth beside them (:mod:`generate`), and a
+time over the other's.  Captures are generated from a seed with the truth beside them (:mod:`traffic.generate`), and a
 run whose answers differ from it fails.
 """
 
@@ -25,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from generate import generate
+from traffic.generate import generate
 
 from polltape.exchange import Exchange
 
@@ -76,7 +76,7 @@ def peak_mb() -> float:
 def with_analyze(capture: Path) -> Measured:
     """All of ``polltape analyze DIR``."""
     import ibis
-    from check import wrong
+    from traffic.check import wrong
 
     from polltape.cli.inputs import capture_of
     from polltape.measures.analysis import Analysis, analyse
@@ -213,7 +213,11 @@ def main() -> int:
     parser.add_argument("--flows", type=int, default=10_000, help="exchanges of the flow file, at most")
     parser.add_argument("--rounds", type=int, default=2, help="the fastest counts")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--make", type=Path, metavar="DIR", help="only make the first capture, there, and leave it")
     arguments = parser.parse_args()
+    if arguments.make:
+        generate(arguments.make, arguments.rows[0], arguments.seed)
+        return 0
     with tempfile.TemporaryDirectory(prefix="polltape-bench-") as home:
         wrong = [
             line

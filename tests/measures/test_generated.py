@@ -17,8 +17,8 @@ from polltape.measures.analysis import Analysis, analyse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench" / "analyze"))
 
-from check import wrong
-from generate import generate
+from traffic.check import wrong
+from traffic.generate import generate
 
 ROWS = 4_000
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
+
+import numpy as np
 
 from polltape.exchange import Coverage
 
@@ -30,6 +33,13 @@ class Covered:
         """The end of the interval that holds the instant (microseconds since 1970); else the instant itself."""
         index = bisect_right(self._starts, us) - 1
         return max(us, self._ends[index]) if index >= 0 else us
+
+    def until_each(self, us: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """:meth:`until` of each of many instants."""
+        if not self._ends:
+            return us
+        index = np.searchsorted(np.array(self._starts), us, side="right") - 1
+        return np.where(index >= 0, np.maximum(us, np.array(self._ends)[index]), us)
 
 
 def _us(instant: datetime) -> int:

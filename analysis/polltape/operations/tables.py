@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ibis
@@ -19,10 +19,18 @@ def keep(connection: Any, table: ir.Table | pd.DataFrame | pa.Table) -> ir.Table
     return kept
 
 
-def run(expression: ir.Table) -> pd.DataFrame:
-    """The expression's result as a pandas table."""
-    table: pd.DataFrame = expression.execute()
-    return table
+def run(expression: ir.Table, *, by: Sequence[str] = ()) -> pd.DataFrame:
+    """The expression's result as a pandas table, in the order of these columns; lists are Python's own.
+
+    Sorted behind the query: what sorts in DuckDB carries every column along.
+    """
+    table = expression.to_pyarrow()
+    if by:
+        table = table.sort_by([(name, "ascending") for name in by])
+    plain = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    found: pd.DataFrame = table.select(plain).to_pandas()
+    lists = {name: table[name].to_pylist() for name in table.column_names if name not in plain}
+    return found.assign(**lists)[table.column_names] if lists else found
 
 
 def records(table: pd.DataFrame) -> Iterator[Any]:

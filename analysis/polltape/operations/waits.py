@@ -45,6 +45,12 @@ THROTTLED: Final = (429, 503, 413)
 UNDER_WAY_US: Final = 100_000
 LONGEST_S: Final = 1e12
 """Longer waits are counted as this: an instant so far off still fits 64 bits of microseconds."""
+_OF_RESPONSE: Final = (
+    *("exchange_id", "operation", "closed", "scope"),
+    *("client", "host", "authority", "method", "path", "endpoint", "status"),
+    *("source", "raw", "klass", "clock", "tolerance", "rated", "asked_s", "response_start_us", "end_us"),
+)
+"""What a wait tells of the response that opened it."""
 
 
 def openers(connection: Any, rows: ir.Table, lives: Lives, members: ir.Table) -> ir.Table:
@@ -87,21 +93,21 @@ def _is_checkout_get(rows: ir.Table) -> ir.BooleanValue:
 def waits(rows: ir.Table, opening: ir.Table, members: ir.Table, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
     """One row a wait that one of the ``opening`` responses opened; instants in microseconds since 1970.
 
-    Columns: those of the timeline for the response, ``operation``, ``scope``, ``next_exchange``,
-    ``next_start_us``, ``deadline_us``, ``waited_s``, ``margin_s``, ``verdict``, ``rated`` (counts in the
-    compliance rate).  Ordered by response end, then exchange.
+    Columns: :data:`_OF_RESPONSE` as in the timeline and in :func:`openers`, ``next_exchange``,
+    ``next_start_us``, ``deadline_us``, ``slack_us``, ``waited_s``, ``margin_s``, ``verdict``, ``rated`` (counts in
+    the compliance rate).  Ordered by response end, then exchange.
     """
     usable = opening.filter(_.asked_s.notnull())
     governed = _governed(rows, members, usable)
-    starts = rows.select(next_exchange="exchange_id", next_start_us="start_us", next_starts="starts")
-    joined = usable.left_join(governed, _.exchange_id == governed.opener).drop("opener")
-    joined = joined.left_join(starts, _.next_rank == starts.next_starts).drop("next_starts")
-    table = run(joined.order_by("end_us", "exchange_id"))
+    nexts = rows.select(next_exchange="exchange_id", next_start_us="start_us", next_starts="starts")
+    joined = usable.select("starts", *_OF_RESPONSE).left_join(governed, _.starts == governed.opener)
+    joined = joined.left_join(nexts, _.next_rank == nexts.next_starts)
+    table = run(joined.drop("starts", "opener", "next_rank", "next_starts"), by=["end_us", "exchange_id"])
     return _judged(table, covered, tolerance)
 
 
 def _governed(rows: ir.Table, members: ir.Table, usable: ir.Table) -> ir.Table:
-    """For each wait the rank of the request that it governs: ``opener``, ``next_rank`` (null without one)."""
+    """For each wait (``opener``: the rank of its request) the rank of the request that it governs, null without one."""
     asked = (
         members.filter(_.role.isin(["poll", "join", "resubmit"]))
         .join(rows, "exchange_id")
@@ -124,16 +130,16 @@ def _next(openers: ir.Table, requests: ir.Table, by: list[str], *, by_rank: bool
 
     With ``by_rank=False`` by time instead, strictly after ``end_us``.
     """
-    starts = requests.select(
+    starts = requests.semi_join(openers, by).select(
         *by,
-        opener=ibis.null("string"),
+        opener=ibis.null("int64"),
         at=requests.starts if by_rank else requests.start_us,
         mark=ibis.literal(0),
         rank=requests.starts,
     )
     marks = openers.select(
         *by,
-        opener="exchange_id",
+        opener="starts",
         at=openers.ends if by_rank else openers.end_us,
         mark=ibis.literal(1),  # behind a start at the same instant: strictly after
         rank=ibis.null("int64"),
@@ -152,7 +158,7 @@ def _judged(table: pd.DataFrame, covered: Covered, tolerance: Tolerance) -> pd.D
         np.where(table["tolerance"] == "date", round(tolerance.date_s * 1e6), round(tolerance.delay_s * 1e6)),
         index=table.index,
     )
-    until_us = pd.Series([covered.until(us) for us in table["end_us"]], index=table.index, dtype="int64")
+    until_us = pd.Series(covered.until_each(table["end_us"].to_numpy(dtype="int64")), index=table.index)
     deadline_us = table["end_us"] + asked_us
     too_early = (waited_us - asked_us < -slack_us) & (since_headers_us - asked_us < -slack_us).fillna(True)
     verdict = np.select(

@@ -14,7 +14,8 @@ from itertools import product
 from typing import Any, Final
 
 import msgspec
-from multiply import TOKEN
+
+from traffic.multiply import TOKEN
 
 CHECKOUT: Final = f"/admin/api/2026-10/checkouts/{TOKEN}"
 DATE: Final = "Mon, 23 Nov 2026 08:00:00 GMT"

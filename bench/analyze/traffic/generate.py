@@ -1,6 +1,6 @@
-"""Captures of any size from a seed, and the truth about them:  python bench/analyze/generate.py DIR [ROWS [SEED]]
+"""Captures of any size from a seed, and the truth about them.
 
-A few hundred stories (:mod:`stories`) are made into exchanges and observed by the program's own protocols;
+A few hundred stories (:mod:`traffic.stories`) are made into exchanges and observed by the program's own protocols;
 their rows are then multiplied without a loop over rows: own ids, tokens, clients and pauses for every copy.
 
 ``DIR`` becomes a capture folder like a recorder's: one session, rows in the order of their responses.  Beside
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,13 +23,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from multiply import TOKEN, hexadecimal, multiplied, uuids
-from stories import Life, Step, Story, encoded, is_st, stories
 
 from polltape.capture.coverage import Session, write_session
 from polltape.capture.parquet import ROWS_A_GROUP, schema_with
 from polltape.exchange import SCHEMA, Body, Coverage, Exchange, Header, to_table
 from polltape.protocols import observe, protocol_named
+from traffic.multiply import TOKEN, hexadecimal, multiplied, uuids
+from traffic.stories import Life, Step, Story, encoded, is_st, stories
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 BEGIN: Final = datetime(2026, 11, 23, 20, tzinfo=UTC)
@@ -335,9 +334,3 @@ def _waits(story: Story, at: Array, start: Array, end: Array, ids: Array, covere
                 "rated": pa.array(rated),
             }
         )
-
-
-if __name__ == "__main__":
-    folder, *rest = sys.argv[1:]
-    numbers = [int(text.replace("_", "")) for text in rest]
-    generate(Path(folder), *(numbers or [100_000]))

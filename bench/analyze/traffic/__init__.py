@@ -1,0 +1,1 @@
+"""Captures of any size with the truth about them: generated from a seed, checked against an analysis."""
