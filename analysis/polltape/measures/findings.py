@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from ibis import _
 
 from polltape.measures.codes import CODES
+from polltape.measures.statistics import Ints
 from polltape.measures.statuses import fault, meaning, on_checkout
 from polltape.measures.words import counted, seconds, shortened
 from polltape.operations.lives import Lives
@@ -60,35 +65,43 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     drafts = [draft for rule in RULES for draft in rule(evidence)]
     if not drafts:
         return pd.DataFrame(columns=FINDING_COLUMNS)
-    known = _exchanges(evidence.rows, {name for draft in drafts for name in draft.exchanges})
-    table = pd.DataFrame([_finished(draft, known) for draft in drafts], columns=FINDING_COLUMNS)
-    first = table["exchanges"].str[0]
-    return table.assign(first=first).sort_values(["at_us", "code", "first"], ignore_index=True).drop(columns="first")
-
-
-def _exchanges(rows: ir.Table, wanted: set[str]) -> dict[str, Any]:
-    names = ibis.memtable(pd.DataFrame({"exchange_id": sorted(wanted)}, dtype="string"))
-    found = rows.semi_join(names, "exchange_id").select(
-        "exchange_id", "start_us", "end_us", "request_id", "api_version"
+    ends = np.cumsum([len(draft.exchanges) for draft in drafts])
+    proof = _exchanges(evidence.rows, [name for draft in drafts for name in draft.exchanges])
+    # Within one finding the latest end counts; a maximum needs no loop.
+    latest = np.maximum.reduceat(proof["end_us"].to_numpy(), ends - np.array([len(d.exchanges) for d in drafts]))
+    by_request = np.array([draft.code in BY_REQUEST for draft in drafts])
+    at_us = np.where(by_request, proof["start_us"].to_numpy()[ends - 1], latest)
+    first = pa.array([draft.exchanges[0] for draft in drafts])
+    keys = pa.table({"at_us": pa.array(at_us), "code": [draft.code for draft in drafts], "first": first})
+    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names]).to_numpy()
+    requests, versions = _named(proof["request_id"], ends), _named(proof["api_version"], ends)
+    ordered = [drafts[place] for place in order]
+    return pd.DataFrame(
+        {
+            "code": [draft.code for draft in ordered],
+            "fault": [CODES[draft.code].fault for draft in ordered],
+            "message": [draft.message for draft in ordered],
+            "operation": [draft.operation for draft in ordered],
+            "exchanges": [draft.exchanges for draft in ordered],
+            "request_ids": [requests[place] for place in order],
+            "api_versions": [sorted(set(versions[place])) for place in order],
+            "at_us": at_us[order],
+        }
     )
-    return {row.exchange_id: row for row in records(run(found))}
 
 
-def _finished(draft: Draft, known: dict[str, Any]) -> tuple[Any, ...]:
-    proof = [known[name] for name in draft.exchanges]
-    at_us = proof[-1].start_us if draft.code in BY_REQUEST else max(row.end_us for row in proof)
-    requests = [row.request_id for row in proof if isinstance(row.request_id, str)]
-    versions = sorted({row.api_version for row in proof if isinstance(row.api_version, str)})
-    return (
-        draft.code,
-        CODES[draft.code].fault,
-        draft.message,
-        draft.operation,
-        draft.exchanges,
-        requests,
-        versions,
-        int(at_us),
-    )
+def _exchanges(rows: ir.Table, named: list[str]) -> pa.Table:
+    """start_us, end_us, request_id and api_version of these exchanges, in their order; one may be named again."""
+    names = ibis.memtable(pa.table({"place": pa.array(np.arange(len(named))), "named": pa.array(named, pa.string())}))
+    found = names.left_join(rows, names.named == rows.exchange_id)
+    told: pa.Table = found.select("place", "start_us", "end_us", "request_id", "api_version").to_pyarrow()
+    return told.sort_by("place")
+
+
+def _named(values: pa.ChunkedArray[Any], ends: Ints) -> list[list[str]]:
+    """The values of each finding, those that are there."""
+    every = values.to_pylist()
+    return [[value for value in every[start:end] if value is not None] for start, end in pairwise([0, *ends.tolist()])]
 
 
 def _name(value: object) -> str | None:
@@ -167,12 +180,13 @@ def _throttled_host(evidence: Evidence) -> Iterator[Draft]:
 
 def _stuck(evidence: Evidence) -> Iterator[Draft]:
     """OP001."""
-    for row in records(evidence.lives.operations):
-        if pd.isna(row.ended_us) and not row.truncated and row.last_pending:
-            limit = evidence.stuck_after(row.protocol)
-            if row.lower_s >= limit:
-                text = f"still pending after {seconds(row.lower_s)}; {seconds(limit)} is long for {row.protocol}"
-                yield Draft("OP001", text, row.id, list(row.exchanges))
+    table = evidence.lives.operations
+    limit_s = table["protocol"].map({name: evidence.stuck_after(name) for name in table["protocol"].unique()})
+    whole = table["ended_us"].isna() & ~table["truncated"].astype(bool) & table["last_pending"].astype(bool)
+    for row in records(table[whole & (table["lower_s"] >= limit_s)]):
+        limit = evidence.stuck_after(row.protocol)
+        text = f"still pending after {seconds(row.lower_s)}; {seconds(limit)} is long for {row.protocol}"
+        yield Draft("OP001", text, row.id, list(row.exchanges))
 
 
 def _abandoned(evidence: Evidence) -> Iterator[Draft]:
