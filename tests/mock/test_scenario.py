@@ -8,7 +8,7 @@ import pytest
 
 from polltape.errors import ConfigError, InputError, UsageError
 from polltape.exchange import Header
-from polltape.mock.scenario import Kind, load_scenario, parse_scenario, scenario_names, scenario_text
+from polltape.mock.scenario import load_scenario, parse_scenario, scenario_names, scenario_text
 
 BUILT_IN = scenario_text("shopify-checkout")
 

@@ -46,14 +46,21 @@ def client_identity(exchange: Exchange, queue_cookies: Collection[str]) -> tuple
     ``queue_cookies`` are normalised names of cookies that say nothing about who it is: a client in the
     queue gets new ones all the time.
     """
-    headers = exchange.request_headers
+    address = exchange.client_address or ""
+    return identity_of(exchange.request_headers, exchange.query, address, queue_cookies)
+
+
+def identity_of(
+    headers: Collection[Header], query: str | None, client_address: str, queue_cookies: Collection[str]
+) -> tuple[str, ...]:
+    """:func:`client_identity` from a request's parts."""
     token = _first(headers, "X-Shopify-Access-Token")
     if token:
         return ("shopify-access-token", token)
-    identity = _authorization(_first(headers, "Authorization")) or _api_key(exchange)
+    identity = _authorization(_first(headers, "Authorization")) or _api_key(headers, query)
     if identity:
         return identity
-    address = without_port(exchange.client_address or "")
+    address = without_port(client_address)
     cookies = _cookies(headers, queue_cookies)
     if cookies:
         return ("cookies", *cookies)
@@ -121,12 +128,12 @@ def _jwt(token: str) -> tuple[str, ...] | None:
     return None if found == (None, None, None) else ("jwt", *("" if c is None else str(c) for c in found))
 
 
-def _api_key(exchange: Exchange) -> tuple[str, ...] | None:
+def _api_key(headers: Collection[Header], query: str | None) -> tuple[str, ...] | None:
     for name in _API_KEYS:
-        value = _first(exchange.request_headers, name)
+        value = _first(headers, name)
         if value:
             return _jwt(value) or ("api-key", value)
-    for pair in (exchange.query or "").split("&"):
+    for pair in (query or "").split("&"):
         name, _, value = pair.partition("=")
         if value and normalise(unquote(name)) in _API_KEY_PARAMETERS:
             return ("api-key", unquote(value))

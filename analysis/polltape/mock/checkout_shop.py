@@ -3,7 +3,8 @@
 =====================================  ====================================================================
 request                                answer
 =====================================  ====================================================================
-POST ``checkouts.json``                202; 422 for a variant not on sale, a bad quantity, a bad US zip
+POST ``checkouts.json``                202 or ``create.status``, 303 beyond ``create.per_minute``; 422 for a variant
+                                       not on sale, a bad quantity, a bad US zip
 PUT, PATCH ``{token}.json``            202; 422 likewise, or once there is an order; 409 while it is made
 POST ``{token}/complete.json``         202; makes the order when its time is over
 GET ``{token}.json``                   while a job runs 202; with an order 200; else ``settled_status`` (200),
@@ -14,6 +15,7 @@ GET ``{token}/payments/{id}.json``     202 while ``transaction`` is null, then 2
 GET ``{token}/payments.json``          200, all of them
 POST ``/cardserver/sessions``          200, a session id: what ``payment_url`` names (no card is kept)
 anything else                          404 ``{"errors": "Not Found"}``
+any, with a full ``bucket``            429 and X-Shopify-Shop-Api-Call-Limit
 =====================================  ====================================================================
 
 The reference says that GET answers 200 *only when completed*; Shopify's tutorial on 202s and its staff say to
@@ -23,6 +25,7 @@ The same write (method, path, body) while its job runs joins that job; it does n
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,21 +39,18 @@ from urllib.parse import quote
 import msgspec
 
 from polltape.exchange import Header
-from polltape.mock.hints import WAIT_HEADER, exact, scaled_number
+from polltape.mock.buckets import Buckets, Level
+from polltape.mock.checkout_tables import CheckoutTables
 from polltape.mock.messages import Request, Response, json_response, request_id
-from polltape.mock.scenario import CheckoutScenario, Kind
+from polltape.mock.scenario_tables import Draws, Kind
 from polltape.protocols import shopify_checkout_server as shopify
 from polltape.protocols.shopify_checkout import Endpoint, parse_path
 from polltape.protocols.shopify_checkout_server import Json
 
-_LEAK_PER_S: Final = 2.0  # the REST Admin API's standard rate
 _NO_SUCH: Final[Json] = {"errors": "Not Found"}
 _MISSING: Final[Json] = {"errors": {"checkout": "Required parameter missing or invalid"}}
 _LOCKED: Final[Json] = {"errors": "The checkout is being completed"}
 _UNAUTHORISED: Final[Json] = {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
-_TOO_MANY: Final[Json] = {
-    "errors": "Exceeded 2 calls per second for api client. Reduce request rates to resume uninterrupted service."
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,10 @@ class CheckoutShop:
 
     protocol: Final = "shopify-checkout"
 
-    def __init__(self, scenario: CheckoutScenario, *, speed: float = 1.0, seed: int | None = None) -> None:
+    def __init__(self, scenario: CheckoutTables, *, speed: float, seed: int) -> None:
         self._scenario = scenario
         self._speed = speed
-        self._seed = scenario.seed if seed is None else seed
+        self._seed = seed
         self._variants: dict[int, Json] = {v.id: msgspec.structs.asdict(v) for v in scenario.variants}
         self._rates = [shopify.shipping_rate(rate.title, rate.price) for rate in scenario.rates]
         self.reset()
@@ -115,9 +115,11 @@ class CheckoutShop:
         """As if nobody had asked yet."""
         self._chance = Random(f"{self._seed}|ids")
         self._request_ids = Random(f"{self._seed}|requests")
-        self._drawn: dict[str, int] = {}
+        self._draws = Draws(self._seed)
         self._orders = 0
-        self._bucket = (0.0, 0.0)  # level, and when it was so
+        self._created: deque[float] = deque()  # when, in the last minute
+        self._buckets = Buckets(self._scenario.bucket, self._speed)
+        self._level: Level | None = None  # of the request at hand
         self._checkouts: dict[str, Checkout] = {}
         for token in self._scenario.shop.idle:
             self._checkouts[token] = Checkout(self._empty(token, 1_167_609_600.0), written=False)
@@ -184,11 +186,26 @@ class CheckoutShop:
         errors = self._errors(sent)
         if errors:
             return self._say(request, now, 422, {"errors": errors})
+        if self._too_many_created(now):
+            return self._say(request, now, 303, {})
         token = f"{self._chance.getrandbits(128):032x}"
         checkout = self._checkouts[token] = Checkout(self._empty(token, now))
         self._apply(checkout.body, sent)
+        create = self._scenario.create
+        if create.status == 201 and not (create.asynchronous_tax and checkout.body["shipping_address"]):
+            return self._say(request, now, 201, self._body(request, checkout), self._location(request, checkout))
         checkout.job = self._start("create", request, now)
         return self._pending(request, now, checkout, checkout.job)
+
+    def _too_many_created(self, now: float) -> bool:
+        """Whether this minute has had its checkouts; a 303 is no checkout, and the real one names no Location."""
+        limit = self._scenario.create.per_minute
+        while self._created and (now - self._created[0]) * self._speed >= 60:
+            self._created.popleft()
+        if limit and len(self._created) >= limit:
+            return True
+        self._created.append(now)
+        return False
 
     def _update(self, request: Request, now: float, _: Endpoint, checkout: Checkout) -> Response:
         if joined := self._joined(request, now, checkout):
@@ -232,7 +249,7 @@ class CheckoutShop:
             checkout.rates = self._start("shipping_rates", request, now)
         if not checkout.rates.runs(now):
             return self._say(request, now, 200, shopify.shipping_rates(checkout.body, self._rates))
-        wait = self._wait(request, now, "shipping_rates", request.path)
+        wait = self._located(request, request.path) + self._scenario.shipping_rates.hint(self._speed, now)
         return self._say(request, now, 202, {"shipping_rates": []}, wait)
 
     def _pay(self, request: Request, now: float, endpoint: Endpoint, checkout: Checkout) -> Response:
@@ -248,7 +265,7 @@ class CheckoutShop:
         number = self._chance.randrange(10**7, 10**8)
         amount = str(sent.get("amount") or checkout.body["payment_due"])
         job = self._start("payment", request, now)
-        declined = Random(f"{self._seed}|declined|{self._drawn['payment']}").random() < self._scenario.payment.declined
+        declined = self._draws.next("declined").random() < self._scenario.payment.declined
         payment = Payment(shopify.payment(number, sent), job, amount, declined)
         checkout.payments[str(number)] = payment
         checkout.written = True
@@ -274,23 +291,17 @@ class CheckoutShop:
     # --------------------------------------------------------------------------------------- refusals
 
     def _refused(self, request: Request, now: float) -> Response | None:
-        shop = self._scenario.shop
+        self._level = None
         credentials = request.header("X-Shopify-Access-Token") or request.header("Authorization")
-        if shop.access_token and not credentials:
+        if self._scenario.shop.access_token and not credentials:
             return self._say(request, now, 401, _UNAUTHORISED)
-        if not shop.call_limit:
+        bucket = self._scenario.bucket
+        if not bucket.size:
             return None
-        level, since = self._bucket
-        level = max(0.0, level - (now - since) * _LEAK_PER_S * self._speed)
-        full = level + 1 > shop.call_limit
-        self._bucket = (level if full else level + 1, now)
-        if not full:
+        self._level = self._buckets.take(request, now)
+        if self._level.admitted:
             return None
-        wait = (
-            Header("Retry-After", scaled_number("2.0", self._speed)),
-            Header(WAIT_HEADER, exact(2.0 / self._speed)),
-        )
-        return self._say(request, now, 429, _TOO_MANY, wait)
+        return self._say(request, now, 429, shopify.too_many(bucket.leak_per_s), self._buckets.hint(now))
 
     def _errors(self, sent: Json) -> Json:
         return shopify.checkout_errors(sent, self._variants, self._rates)
@@ -325,8 +336,7 @@ class CheckoutShop:
 
     def _start(self, kind: str, request: Request, now: float) -> Job:
         """A new job; the n-th of its kind takes the n-th duration drawn for that kind."""
-        number = self._drawn[kind] = self._drawn.get(kind, 0) + 1
-        takes = self._kind(kind).draw(Random(f"{self._seed}|{kind}|{number}"))
+        takes = self._kind(kind).draw(self._draws.next(kind))
         return Job(kind, now, now + takes / self._speed, _identity(request))
 
     def _catch_up(self, checkout: Checkout, now: float) -> None:
@@ -400,20 +410,22 @@ class CheckoutShop:
 
     def _pending(self, request: Request, now: float, checkout: Checkout, job: Job) -> Response:
         """202 while the job runs; a job without duration is over in its own answer, which is 202 all the same."""
-        path = f"{_prefix(request)}/checkouts/{quote(checkout.body['token'], safe='')}.json"
-        return self._say(request, now, 202, self._body(request, checkout), self._wait(request, now, job.kind, path))
+        wait = self._location(request, checkout) + self._kind(job.kind).hint(self._speed, now)
+        return self._say(request, now, 202, self._body(request, checkout), wait)
 
     def _payment(self, request: Request, now: float, checkout: Checkout, payment: Payment) -> Response:
         body = {"payment": {**payment.body, "checkout": self._body(request, checkout)["checkout"]}}
         if payment.body["transaction"] is not None:
             return self._say(request, now, 200, body)
-        token = quote(checkout.body["token"], safe="")
-        path = f"{_prefix(request)}/checkouts/{token}/payments/{payment.body['id']}.json"
-        return self._say(request, now, 202, body, self._wait(request, now, "payment", path))
+        wait = self._location(request, checkout, f"/payments/{payment.body['id']}")
+        return self._say(request, now, 202, body, wait + self._scenario.payment.hint(self._speed, now))
 
-    def _wait(self, request: Request, now: float, kind: str, path: str) -> tuple[Header, ...]:
-        where = (Header("Location", request.base + path),) if self._scenario.shop.location else ()
-        return where + self._kind(kind).hint(self._speed, now)
+    def _location(self, request: Request, checkout: Checkout, more: str = "") -> tuple[Header, ...]:
+        token = quote(checkout.body["token"], safe="")
+        return self._located(request, f"{_prefix(request)}/checkouts/{token}{more}.json")
+
+    def _located(self, request: Request, path: str) -> tuple[Header, ...]:
+        return (Header("Location", request.base + path),) if self._scenario.shop.location else ()
 
     def _say(
         self,
@@ -428,8 +440,8 @@ class CheckoutShop:
         headers = [*more, Header("X-Request-Id", request_id(self._request_ids))]
         if version := _version(request.path):
             headers.append(Header("X-Shopify-API-Version", version))
-        if limit := self._scenario.shop.call_limit:
-            headers.append(Header("X-Shopify-Shop-Api-Call-Limit", f"{int(self._bucket[0])}/{limit}"))
+        if self._level is not None:
+            headers.append(shopify.call_limit(self._level.used, self._scenario.bucket.size))
         return json_response(status, body, tuple(headers), matched=matched)
 
 

@@ -25,9 +25,9 @@ from urllib.parse import parse_qs
 
 from polltape.errors import UsageError
 from polltape.exchange import Header
-from polltape.mock.checkout_shop import CheckoutShop
 from polltape.mock.messages import Request, Response, http_date, json_response, reason_of
-from polltape.mock.scenario import Scenario, load_scenario
+from polltape.mock.scenario import load_scenario
+from polltape.mock.scenario_tables import Scenario
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -100,7 +100,8 @@ class Mock:
         Raises what :func:`~polltape.mock.scenario.load_scenario` raises, and UsageError for a bad speed.
         """
         loaded = load_scenario(scenario) if isinstance(scenario, str | Path) else scenario
-        return cls(CheckoutShop(loaded, speed=checked_speed(speed), seed=seed), speed=speed)
+        backend = loaded.backend(speed=checked_speed(speed), seed=loaded.seed if seed is None else seed)
+        return cls(backend, speed=speed)
 
     def answer(self, request: Request, now: float) -> Response:
         """The answer to a request that came at ``now`` (seconds since 1970, of a clock that never goes back)."""

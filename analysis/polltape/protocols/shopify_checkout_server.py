@@ -15,6 +15,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
+from polltape.exchange import Header
 from polltape.protocols.shopify_checkout import parse_path
 
 Json = dict[str, Any]
@@ -111,6 +112,21 @@ def money(value: Decimal) -> str:
 def error(code: str, message: str, **options: object) -> list[Json]:
     """The list of one error that stands under a field of a 422."""
     return [{"code": code, "message": message, "options": options}]
+
+
+def too_many(calls_per_s: float) -> Json:
+    """The body of the rate limit's 429."""
+    rate = f"{calls_per_s:g} calls per second"
+    return {"errors": f"Exceeded {rate} for api client. Reduce request rates to resume uninterrupted service."}
+
+
+def call_limit(used: int, size: int) -> Header:
+    """The header that counts a client's calls.
+
+    >>> call_limit(32, 40).value
+    '32/40'
+    """
+    return Header("X-Shopify-Shop-Api-Call-Limit", f"{used}/{size}")
 
 
 def line_item_errors(sent: object, variants: Mapping[int, Json]) -> Json:

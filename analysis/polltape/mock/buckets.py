@@ -1,0 +1,75 @@
+"""Leaky buckets: one a client, as Shopify's REST rate limit has it, and what an overflow is answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+
+from polltape.capture.identity import identity_of, without_port
+from polltape.exchange import Header
+from polltape.mock.messages import Request
+from polltape.mock.scenario_tables import Hint, hint_lines
+from polltape.toml_file import Table
+
+_QUEUE_COOKIES: Final = frozenset({"checkoutqueuetoken", "checkoutqueuecheckouttoken", "ctd"})
+
+
+class Bucket(Table, frozen=True):
+    """A leaky bucket of ``size`` requests (0: none) out of which ``leak_per_s`` leak each second.
+
+    ``by``: what has a bucket of its own: a client (as the analysis tells them apart), an address, or ``all``
+    together.  ``retry_after``: what an overflow asks to wait.
+    """
+
+    size: Annotated[int, Meta(ge=0, le=10**6)] = 0
+    leak_per_s: Annotated[float, Meta(gt=0, le=1e6)] = 2.0
+    by: Literal["client", "address", "all"] = "client"
+    retry_after: Hint = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What a request found: whether it got in, the requests in the bucket after it, and seconds until it is empty."""
+
+    admitted: bool
+    used: int
+    empty_s: float
+
+
+class Buckets:
+    """The buckets of all clients by one table of a scenario; time goes ``speed`` times as fast in them."""
+
+    def __init__(self, table: Bucket, speed: float) -> None:
+        self.table = table
+        self._speed = speed
+        self._levels: dict[tuple[str, ...], tuple[float, float]] = {}  # level, and when it was so
+
+    def take(self, request: Request, now: float) -> Level:
+        """Put a request into its client's bucket, where there is room."""
+        key = self._key(request)
+        level = self._level(key, now)
+        admitted = level + 1 <= self.table.size
+        level = level + 1 if admitted else level
+        self._levels[key] = (level, now)
+        return Level(admitted, int(level), level / self.table.leak_per_s / self._speed)
+
+    def hint(self, now: float) -> tuple[Header, ...]:
+        """The header lines of an overflow."""
+        return hint_lines(self.table.retry_after, self._speed, now)
+
+    def status(self, now: float) -> list[tuple[str, float]]:
+        """Each bucket: a name that gives no credential away, and its level now."""
+        return [(f"{key[0]} {number}", self._level(key, now)) for number, key in enumerate(self._levels, 1)]
+
+    def _level(self, key: tuple[str, ...], now: float) -> float:
+        level, since = self._levels.get(key, (0.0, now))
+        return max(0.0, level - (now - since) * self.table.leak_per_s * self._speed)
+
+    def _key(self, request: Request) -> tuple[str, ...]:
+        if self.table.by == "all":
+            return ("all",)
+        if self.table.by == "address":
+            return ("address", without_port(request.address))
+        return identity_of(request.headers, request.query, request.address, _QUEUE_COOKIES)
