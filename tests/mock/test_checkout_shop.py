@@ -274,7 +274,7 @@ def test_inf_is_stuck_for_ever(ask: Ask) -> None:
 
 
 def test_speed_divides_durations_and_hints_but_never_to_nothing(ask: Ask) -> None:
-    shop = Shop(ask, [("retry_after = 1\n\n[update]", "retry_after = 4.0\n\n[update]")], speed=10)
+    shop = Shop(ask, [("duration_s = 1.5\nretry_after = 1", "duration_s = 1.5\nretry_after = 4.0")], speed=10)
     accepted = shop("POST", f"{ADMIN}.json", 0, {"checkout": {}})
     assert accepted.header("Retry-After") == "0.4"
     path = f"{ADMIN}/{accepted.json()['checkout']['token']}.json"
@@ -373,7 +373,7 @@ def test_a_strict_shop_wants_a_way_to_write_to_the_buyer(ask: Ask) -> None:
 
 
 def test_the_bucket_leaks_two_a_second_and_overflows_with_429(ask: Ask) -> None:
-    shop = Shop(ask, [("call_limit = 0", "call_limit = 3")])
+    shop = Shop(ask, [("\nsize = 0", "\nsize = 3")])
     path = f"{ADMIN}/{shop.create()}.json"
     assert shop("GET", path, 0).header("X-Shopify-Shop-Api-Call-Limit") == "2/3"
     assert shop.statuses(path, 0, 0, 0.4, 0.5) == [202, 429, 429, 202]
@@ -408,3 +408,26 @@ def test_the_analysis_reads_the_shops_answers_as_they_are_meant(shop: Shop) -> N
     assert states("PUT", path, 5, {"checkout": {"line_items": [{"variant_id": 1}]}})[0] == "rejected"
     assert states("GET", f"{ADMIN}/{token}/shipping_rates.json", 5) == ("pending", True)
     assert states("POST", f"{ADMIN}/{token}/payments.json", 6, {"payment": {}}) == ("pending", True)
+
+
+def test_more_new_checkouts_a_minute_than_allowed_are_answered_303_without_location(ask: Ask) -> None:
+    shop = Shop(ask, [("per_minute = 0", "per_minute = 2")])
+    answers = [shop("POST", f"{ADMIN}.json", at, {"checkout": {}}) for at in (0, 1, 2, 59.9, 60)]
+    assert [answer.status for answer in answers] == [202, 202, 303, 303, 202]
+    assert answers[2].header("Location") is None
+
+
+def test_a_checkout_is_made_at_once_unless_its_tax_takes_time(ask: Ask) -> None:
+    shop = Shop(ask, [("status = 202  ", "status = 201  "), ("asynchronous_tax = false", "asynchronous_tax = true")])
+    made = shop("POST", f"{ADMIN}.json", 0, {"checkout": {}})
+    assert (made.status, made.header("Retry-After")) == (201, None)
+    assert shop("GET", f"{ADMIN}/{made.json()['checkout']['token']}.json", 0).status == 200
+    taxed = shop("POST", f"{ADMIN}.json", 0, {"checkout": {"shipping_address": HOME}})
+    assert (taxed.status, taxed.header("Retry-After")) == (202, "1")
+
+
+@pytest.mark.parametrize(("by", "statuses"), [("client", [404, 404, 429]), ("all", [404, 429, 429])])
+def test_a_bucket_is_of_one_client_or_of_all(ask: Ask, by: str, statuses: list[int]) -> None:
+    shop = Shop(ask, [("\nsize = 0", "\nsize = 1"), ('by = "client"', f'by = "{by}"')])
+    sent = [shop("GET", "/x.json", 0, headers={"X-Shopify-Access-Token": token}) for token in "aba"]
+    assert [answer.status for answer in sent] == statuses
