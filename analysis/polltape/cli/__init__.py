@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "recover": "record",
     "replay": "replay",
     "show": "show",
+    "simulate": "simulate",
     "token": "token",
 }
 """Each command and the module of this package that holds it."""
