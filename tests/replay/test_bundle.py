@@ -25,7 +25,7 @@ from polltape.replay.case import Case, case_of
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    return case_of(stories.capture(stories.created(), 1900), "3cab")
+    return case_of(stories.capture(stories.created(), 1900), ["3cab"])
 
 
 @pytest.fixture

@@ -114,3 +114,47 @@ def test_an_answer_without_body_or_of_another_build_teaches_nothing() -> None:
     carrier = Carrier([first, later])
     carrier.learn(first, replace(first, response_body=Body(content=b"<html>"), observations=()))
     assert carrier.outgoing(later).path == later.path
+
+
+def test_a_cookie_is_known_by_its_name_whatever_the_order() -> None:
+    first = create(more=[("Set-Cookie", "a=cookie-one; path=/"), ("Set-Cookie", "b=cookie-two%3D%3D; secure")])
+    later = stories.poll(1.0, sent_headers=[("Cookie", "b=cookie-two%3D%3D; a=cookie-one")])
+    carrier = Carrier([first, later])
+    carrier.learn(first, answered(first, None, (("set-cookie", "b=fresh-two"), ("set-cookie", "a=fresh-one"))))
+    assert dict(carrier.outgoing(later).headers)["Cookie"] == "b=fresh-two; a=fresh-one"
+
+
+def test_an_address_of_another_build_is_followed_as_it_is_given() -> None:
+    """A monitor that moves: the new address has no word in common with the recorded one."""
+    first = create(more=[("Location", "/operations/op-4207896a?v=1")])
+    later = replace(stories.exchange(1.0, "GET", "/operations/op-4207896a", 202), query="v=1")
+    carrier = Carrier([first, later])
+    carrier.learn(first, answered(first, None, (("Location", "http://127.0.0.1:1/elsewhere/a/b/77?x=2&y=3"),)))
+    assert carrier.outgoing(later).target == "/elsewhere/a/b/77?x=2&y=3"
+
+
+def test_a_token_of_another_alphabet_is_carried_as_a_whole() -> None:
+    """Base64 with its signs, in a body as JSON and in a query, encoded."""
+    first = create(more=[("X-Checkout-Queue-Token", "AbC123deF==")])
+    later = replace(
+        stories.exchange(1.0, "POST", "/queue/poll", 200),
+        query="checkout_queue_token=AbC123deF%3D%3D",
+        request_body=stories.body({"variables": {"token": "AbC123deF=="}}),
+    )
+    carrier = Carrier([first, later])
+    carrier.learn(first, answered(first, None, (("x-checkout-queue-token", "xy/zz+9"),)))
+    sent = carrier.outgoing(later)
+    assert sent.query == "checkout_queue_token=xy%2Fzz%2B9"
+    assert sent.body == b'{"variables": {"token": "xy/zz+9"}}'
+
+
+def test_the_newest_token_of_a_chain_is_carried() -> None:
+    chain = [stories.exchange(t, "POST", "/queue/poll", 200, got={"token": f"queue-token-{t}"}) for t in range(3)]
+    asking = [
+        replace(e, request_body=stories.body({"token": f"queue-token-{t - 1}"})) for t, e in enumerate(chain) if t > 0
+    ]
+    carrier = Carrier([chain[0], *asking])
+    for number, one in enumerate((chain[0], asking[0])):
+        carrier.learn(one, answered(one, {"token": f"fresh-token-{number}"}))
+    assert b"fresh-token-0" in carrier.outgoing(asking[0]).body
+    assert b"fresh-token-1" in carrier.outgoing(asking[1]).body

@@ -60,16 +60,16 @@ def test_the_case_of_one_operation_holds_what_issued_its_keys_and_nothing_of_oth
         stories.exchange(5.0, "PUT", stories.CHECKOUT.replace(stories.TOKEN, "f" * 32), 202, wait="1"), client="b"
     )
     capture = stories.capture([*stories.created(), other], 1900)
-    case = case_of(capture, "3cab")
+    case = case_of(capture, ["3cab"])
     assert [e.method for e in case.exchanges] == ["POST", "PUT", "GET", "GET", "GET"]
     assert not case.left_out
 
 
 def test_what_came_after_the_story_stays_out_but_for_the_write_that_superseded_it() -> None:
     later = stories.exchange(9.0, "PUT", stories.CHECKOUT, 202, sent={"checkout": {"note": "z"}}, wait="1")
-    assert len(case_of(stories.capture([*stories.early(), later], 60), "3cab").exchanges) == 4
+    assert len(case_of(stories.capture([*stories.early(), later], 60), ["3cab"]).exchanges) == 4
     superseding = [stories.put(0, wait="1"), stories.poll(1.1, wait="1"), later, stories.poll(20, 200)]
-    case = case_of(stories.capture(superseding, 60), superseding[0].exchange_id)
+    case = case_of(stories.capture(superseding, 60), [superseding[0].exchange_id])
     assert case.targets[0].outcome == "superseded"
     assert [e.exchange_id for e in case.exchanges] == [e.exchange_id for e in superseding[:3]]
 

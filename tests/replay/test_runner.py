@@ -61,7 +61,7 @@ def test_a_virtual_replay_is_twice_the_same() -> None:
 
 
 def test_the_token_that_the_mock_issues_is_carried_on() -> None:
-    case = case_of(stories.capture(stories.created(), 1900), "3cab")
+    case = case_of(stories.capture(stories.created(), 1900), ["3cab"])
     done = replay_on_mock(case, virtual=True)
     assert done.verdict.reproduced
     tokens = {e.path for e in done.exchanges[1:]}

@@ -28,7 +28,7 @@ def bundle(path: str, operation: str, output: Path, force: bool) -> None:
 
     if output.suffix.lower() != SUFFIX:
         raise click.BadParameter(f"{output}: a bundle's name ends in {SUFFIX}", param_hint="--output")
-    case = case_of(capture_of([path]), operation)
+    case = case_of(capture_of([path]), [operation])
     write_bundle(case, output, force=force)
     codes = sorted({found.code for found in case.findings})
     target = case.targets[0]

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("path")
-@click.option("--operation", metavar="ID", help="Only this one; its id or the beginning of it. [default: all]")
+@click.option(
+    "--operation", "operations", metavar="ID", multiple=True, help="Only this one; its id or its beginning. Repeatable."
+)
 @click.option("--client", metavar="COMMAND", help="Run this client against the mock instead of the recorded requests.")
 @click.option("--client-timeout", type=click.FloatRange(min=0.1), default=120.0, show_default=True, metavar="SECONDS")
 @click.option("--target", metavar="URL", help="Send the requests to this server instead of the mock.")
@@ -34,10 +36,17 @@ if TYPE_CHECKING:
 @click.option("--speed", type=click.FloatRange(0.001, 1000), default=1.0, show_default=True, metavar="X")
 @click.option("--virtual", is_flag=True, help="In simulated time: nobody waits, twice the same to the byte.")
 @click.option("--record", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Keep what comes back.")
+@click.option(
+    "--ignore",
+    metavar="RULE",
+    multiple=True,
+    help="A field that may differ, or @FILE with such rules.",
+)
+@click.option("--exact", is_flag=True, help="Exit status 1 also where anything differs that matters.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def replay(
     path: str,
-    operation: str | None,
+    operations: tuple[str, ...],
     client: str | None,
     client_timeout: float,
     target: str | None,
@@ -47,35 +56,50 @@ def replay(
     speed: float,
     virtual: bool,
     record: Path | None,
+    ignore: tuple[str, ...],
+    exact: bool,
     form: str,
 ) -> int:
     """Replay a bug report or a recording: is it found again?
 
-    PATH is a .polltape file, or a capture in any form that `polltape analyze` reads.  Exit status 0:
-    reproduced; 1: not reproduced.
+    PATH is a .polltape file, or a capture in any form that `polltape analyze` reads.  What differs between
+    recording and replay is listed exchange by exchange.  Exit status 0: reproduced; 1: not reproduced.
 
     \b
     polltape replay BUG.polltape
     polltape replay BUG.polltape --client 'python my_client.py'
     polltape replay captures --operation shopify-checkout:0199a3 --speed 10
+    polltape replay captures --virtual --exact --ignore 'body:*.updated_at'
     polltape replay BUG.polltape --target https://staging.example --header X-Api-Key=env:KEY
     """
     _check(client, target, headers or allow_writes, timing, speed, virtual)
     from polltape.replay.telling import as_json, as_text, fix_command
 
-    case = _case(path, operation)
+    rules = _rules(ignore)
+    case = _case(path, operations)
     if client is not None:
-        done = _by_client(case, client, client_timeout)
+        done = _by_client(case, client, client_timeout, rules)
     else:
-        done = _by_recording(case, target, headers, allow_writes, timing, speed, virtual)
+        done = _by_recording(case, target, headers, allow_writes, timing, speed, virtual, rules)
     for note in done.notes:
         click.echo(f"note: {note}", err=True)
     if record is not None:
         for file in done.write(record):
             click.echo(f"recorded to {file}", err=True)
-    test = fix_command(path, operation)
-    click.echo(as_json(done.verdict, test) if form == "json" else as_text(done.verdict, test), nl=False)
-    return 0 if done.verdict.reproduced else 1
+    test = fix_command(path, operations)
+    told = as_json if form == "json" else as_text
+    click.echo(told(done.verdict, done.differences, test), nl=False)
+    return 0 if done.verdict.reproduced and not (exact and done.differences.differing) else 1
+
+
+def _rules(ignore: tuple[str, ...]) -> list[str]:
+    """The rules given, those of files with them.  Raises UsageError and ConfigError."""
+    from polltape.replay.volatile import checked, read_rules
+
+    rules: list[str] = []
+    for rule in ignore:
+        rules += read_rules(Path(rule[1:])) if rule.startswith("@") else [checked(rule)]
+    return rules
 
 
 def _check(
@@ -92,15 +116,15 @@ def _check(
         raise UsageError("--header and --allow-writes are for a --target")
 
 
-def _case(path: str, operation: str | None) -> Case:
+def _case(path: str, operations: tuple[str, ...]) -> Case:
     from polltape.cli.inputs import capture_of
     from polltape.replay.bundle import is_bundle, read_bundle
     from polltape.replay.case import case_of, find_operation
 
     if not is_bundle(Path(path)):
-        return case_of(capture_of([path]), operation)
+        return case_of(capture_of([path]), operations)
     case = read_bundle(Path(path))
-    if operation is not None:
+    for operation in operations:
         find_operation([target.operation_id for target in case.targets], operation)
     return case
 
@@ -113,6 +137,7 @@ def _by_recording(
     timing: str,
     speed: float,
     virtual: bool,
+    ignore: list[str],
 ) -> Replayed:
     from polltape.replay.runner import Progress, replay_on_mock, replay_on_target
 
@@ -126,14 +151,14 @@ def _by_recording(
     progress = Progress(begins, said)
     if target is not None:
         return replay_on_target(
-            case, target, timing=pace, headers=headers, allow_writes=allow_writes, progress=progress
+            case, target, timing=pace, headers=headers, allow_writes=allow_writes, ignore=ignore, progress=progress
         )
-    return replay_on_mock(case, timing=pace, speed=speed, virtual=virtual, progress=progress)
+    return replay_on_mock(case, timing=pace, speed=speed, virtual=virtual, ignore=ignore, progress=progress)
 
 
-def _by_client(case: Case, command: str, timeout_s: float) -> Replayed:
+def _by_client(case: Case, command: str, timeout_s: float, ignore: list[str]) -> Replayed:
     from polltape.cli.record import find_mitmdump, mitmdump_arguments
     from polltape.replay.client import replay_by_client
 
     recorder = [find_mitmdump(), *mitmdump_arguments(None, ())]
-    return replay_by_client(case, command, recorder=recorder, timeout_s=timeout_s)
+    return replay_by_client(case, command, recorder=recorder, timeout_s=timeout_s, ignore=ignore)

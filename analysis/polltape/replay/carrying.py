@@ -11,21 +11,19 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 
-from polltape.exchange import Exchange, Header
+from polltape.exchange import Exchange, Header, all_headers
 from polltape.protocols.base import MAX_JSON_BYTES
+from polltape.replay.origins import DAY, OF_THE_MESSAGE, VOLATILE, WORD, said
+from polltape.replay.volatile import local
 
-_WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _SHORT: Final = 6
 """A shorter value is too common to be looked for anywhere but in the path."""
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d)?")
-_VOLATILE: Final = frozenset(
-    {"date", "expires", "last-modified", "age", "content-length", "retry-after", "x-request-id", "x-polltape-wait"}
-)
-_OF_THE_MESSAGE: Final = frozenset({"host", "content-length"})
+_LONGEST: Final = 1000
+_SPACE: Final = re.compile(r"\s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +43,43 @@ class Outgoing:
 
 
 class Carrier:
-    """What has been learnt so far: from a recorded word to the one that stands for it now."""
+    """What has been learnt so far: from a recorded word, text or address to the one that stands for it now."""
 
     def __init__(self, recorded: Iterable[Exchange]) -> None:
-        self._spoken = {word for exchange in recorded for text in _said(exchange) for word in _WORD.findall(text)}
+        recorded = list(recorded)
+        self._spoken = {word for exchange in recorded for text in said(exchange) for word in WORD.findall(text)}
+        self._targets = {_target(exchange) for exchange in recorded} | {exchange.path for exchange in recorded}
         self._words: dict[str, str] = {}
         self._path_words: dict[str, str] = {}
-        self._pattern: dict[bool, re.Pattern[str] | None] = {True: None, False: None}
+        self._texts: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}
+        self._pattern: re.Pattern[str] | None = None
 
     def learn(self, recorded: Exchange, now: Exchange) -> None:
         """Compare the two answers to one request.  ``now`` is observed by the same protocols."""
         for old, new in _issued(recorded, now):
             self._pair(old, new, in_path=True)
-        for old, new in (*_headers(recorded, now), *_bodies(recorded, now)):
-            for one, other in _words(old, new):
+        for old, new in (*_headers(recorded, now), *_cookies(recorded, now), *_bodies(recorded, now)):
+            self._values(old, new)
+        for old, new in _addresses(recorded, now):
+            if old != new and old in self._targets:
+                self._addresses[old] = new
+
+    def _values(self, old: str, new: str) -> None:
+        """Learn from two values at one place: word by word where they are built alike, else as a whole."""
+        pairs = _words(old, new)
+        if pairs is not None:
+            for one, other in pairs:
                 self._pair(one, other)
-        self._pattern = {True: _any_of(self._words | self._path_words), False: _any_of(self._words)}
+        elif _SHORT <= len(old) <= _LONGEST and new and not _SPACE.search(old + new) and self._is_spoken(old):
+            self._texts |= {old: new, quote(old, safe=""): quote(new, safe="")}
+            self._pattern = _any_of(self._texts)
+
+    def _is_spoken(self, text: str) -> bool:
+        return all(word in self._spoken for word in WORD.findall(text))
 
     def _pair(self, old: str, new: str, *, in_path: bool = False) -> None:
-        if old == new or old not in self._spoken or _DAY.fullmatch(old):
+        if old == new or old not in self._spoken or DAY.fullmatch(old):
             return
         if len(old) >= _SHORT:
             self._words[old] = new
@@ -73,55 +89,68 @@ class Carrier:
     def outgoing(self, recorded: Exchange) -> Outgoing:
         """The recorded request in today's words."""
         content = (recorded.request_body.content or b"").decode("latin-1")
+        path, query = self._where(recorded)
         return Outgoing(
             method=recorded.method,
-            path=self.now(recorded.path, in_path=True),
-            query=None if recorded.query is None else self.now(recorded.query),
+            path=path,
+            query=query,
             headers=tuple(
                 Header(name, self.now(value))
                 for name, value in recorded.request_headers
-                if name.lower() not in _OF_THE_MESSAGE
+                if name.lower() not in OF_THE_MESSAGE
             ),
             body=self.now(content).encode("latin-1", "replace"),
         )
+
+    def _where(self, recorded: Exchange) -> tuple[str, str | None]:
+        """Path and query: the address that is given out now instead of the recorded one, else in today's words."""
+        whole = self._addresses.get(_target(recorded))
+        if whole is not None:
+            path, mark, query = whole.partition("?")
+            return path, query if mark else None
+        path = self._addresses.get(recorded.path) or self.now(recorded.path, in_path=True)
+        return path.partition("?")[0], None if recorded.query is None else self.now(recorded.query)
 
     def carries(self, recorded: str) -> bool:
         """Whether a recorded value holds anything that was issued anew."""
         return self.now(recorded) != recorded
 
     def now(self, text: str, *, in_path: bool = False) -> str:
-        """The text with every word that was learnt replaced, all at once."""
-        pattern = self._pattern[in_path]
-        if pattern is None:
-            return text
-        known = self._words | self._path_words if in_path else self._words
-        return pattern.sub(lambda match: quote(known[match[0]], safe="") if in_path else known[match[0]], text)
+        """The text with everything that was learnt replaced, all at once."""
+        if self._pattern is None:
+            return WORD.sub(lambda match: self._word(match[0], in_path), text)
+        parts = self._pattern.split(text)  # what was learnt as a whole is every second of them
+        for index, part in enumerate(parts):
+            whole = self._texts[part] if index % 2 else ""
+            parts[index] = whole or WORD.sub(lambda match: self._word(match[0], in_path), part)
+        return "".join(parts)
+
+    def _word(self, word: str, in_path: bool) -> str:
+        new = self._words.get(word)
+        if not in_path:
+            return word if new is None else new
+        new = new or self._path_words.get(word)
+        return word if new is None else quote(new, safe="")
 
 
-def _any_of(words: dict[str, str]) -> re.Pattern[str] | None:
-    if not words:
-        return None
-    longest_first = sorted(words, key=len, reverse=True)
-    return re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(map(re.escape, longest_first))})(?![A-Za-z0-9_-])")
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(texts, key=len, reverse=True)
+    return re.compile(rf"(?<![A-Za-z0-9_-])({'|'.join(map(re.escape, longest_first))})(?![A-Za-z0-9_-])")
 
 
-def _said(exchange: Exchange) -> Iterator[str]:
-    """Everything that a request says."""
-    yield exchange.path
-    yield exchange.query or ""
-    yield from (value for _, value in exchange.request_headers)
-    yield (exchange.request_body.content or b"").decode("latin-1")
+def _target(exchange: Exchange) -> str:
+    return exchange.path if exchange.query is None else f"{exchange.path}?{exchange.query}"
 
 
-def _words(old: str, new: str) -> list[tuple[str, str]]:
-    """The words that differ where both texts are built alike.
+def _words(old: str, new: str) -> list[tuple[str, str]] | None:
+    """The words that differ where both texts are built alike; None where they are not.
 
     >>> _words("/checkouts/abc.json", "/checkouts/xyz.json")
     [('abc', 'xyz')]
     """
-    if _WORD.split(old) != _WORD.split(new):
-        return []
-    pairs = zip(_WORD.findall(old), _WORD.findall(new), strict=True)
+    if WORD.split(old) != WORD.split(new):
+        return None
+    pairs = zip(WORD.findall(old), WORD.findall(new), strict=True)
     return [(one, other) for one, other in pairs if one != other]
 
 
@@ -133,7 +162,7 @@ def _issued(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
         for old, new in zip(before.issued, after.issued, strict=False):
             pairs = zip(old.split("|")[2:], new.split("|")[2:], strict=False)
             for one, other in pairs:
-                yield from _words(one, other)
+                yield from _words(one, other) or ()
 
 
 def _headers(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
@@ -143,16 +172,43 @@ def _headers(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
         fresh.setdefault(name.lower(), []).append(value)
     for name, value in recorded.response_headers:
         others = fresh.get(name.lower())
-        if others and name.lower() not in _VOLATILE:
-            yield _local(value), _local(others.pop(0))
+        if others and name.lower() not in VOLATILE | {"set-cookie"}:
+            yield local(value), local(others.pop(0))
 
 
-def _local(value: str) -> str:
+def _cookies(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
+    """The values of cookies of one name."""
+    old, new = (cookies_set(e) for e in (recorded, now))
+    yield from ((value, new[name]) for name, value in old.items() if name in new)
+
+
+def cookies_set(exchange: Exchange) -> dict[str, str]:
+    """The cookies that an answer sets, by name."""
+    lines = all_headers(exchange.response_headers, "Set-Cookie")
+    pairs = (line.partition(";")[0].partition("=") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+_ADDRESSES: Final = ("Location", "Content-Location", "Operation-Location", "Azure-AsyncOperation")
+
+
+def _addresses(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
+    """Whole addresses that both answers give out, as path and query."""
+    for name in _ADDRESSES:
+        old, new = recorded.response_header(name), now.response_header(name)
+        if old and new:
+            yield _absolute(recorded, old), _absolute(now, new)
+    for old, new in _bodies(recorded, now):
+        if old.startswith("/") and new.startswith("/"):
+            yield old, new
+
+
+def _absolute(exchange: Exchange, address: str) -> str:
+    """Path and query of an address, which may be relative to the request's."""
     try:
-        parts = urlsplit(value)
+        return urlsplit(local(urljoin(exchange.url, address)))._replace(fragment="").geturl()
     except ValueError:
-        return value
-    return f"{parts.path}?{parts.query}" if parts.scheme in ("http", "https") else value
+        return address
 
 
 def _bodies(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
@@ -165,7 +221,7 @@ def _bodies(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
         elif isinstance(one, list) and isinstance(other, list):
             pending += zip(one, other, strict=False)
         elif _is_value(one) and _is_value(other) and one != other:
-            yield _local(str(one)), _local(str(other))
+            yield local(str(one)), local(str(other))
 
 
 def _is_value(value: object) -> bool:

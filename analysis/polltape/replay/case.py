@@ -5,8 +5,8 @@ A bug report is a case with one operation; a capture makes one of as many as the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,13 +15,15 @@ from polltape.errors import InputError, UsageError
 from polltape.exchange import Coverage, Exchange, to_table
 from polltape.measures.analysis import analyse
 from polltape.operations.links import components
+from polltape.replay.origins import sources
 
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
 
 WHOLE: Final = "operation"
 """The place of a finding about the operation as a whole."""
-_ABOUT_THE_WHOLE: Final = frozenset({"OP001", "OP002", "OP003", "OP007", "CQ003", "CQ005"})
+ABOUT_THE_WHOLE: Final = frozenset({"OP001", "OP002", "OP003", "OP007", "CQ003", "CQ005"})
+"""The codes whose place is the operation as a whole."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,7 +60,8 @@ class Target:
 class Case:
     """Exchanges by request start, the operations among them that matter, and what was found in these.
 
-    ``left_out``: findings of the whole capture that these exchanges alone do not show.
+    ``left_out``: findings of the whole capture that these exchanges alone do not show.  ``analysis``: of these
+    exchanges, where it was made already.
     """
 
     exchanges: tuple[Exchange, ...]
@@ -66,6 +69,11 @@ class Case:
     findings: tuple[Named, ...]
     coverage: tuple[Coverage, ...]
     left_out: tuple[Named, ...] = ()
+    analysis: Analysis | None = field(default=None, compare=False, repr=False)
+
+    def measured(self) -> Analysis:
+        """What was measured of the recording."""
+        return self.analysis or analyse(self.capture())
 
     def capture(self) -> Capture:
         """The case as a capture in memory."""
@@ -121,23 +129,22 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def case_of(capture: Capture, wanted: str | None = None) -> Case:
-    """The case of one operation (its id or a beginning of it), or of all operations of the capture.
+def case_of(capture: Capture, wanted: Sequence[str] = ()) -> Case:
+    """The case of some operations (their ids or beginnings of these), or of all operations of the capture.
 
-    Of one operation it holds the exchanges of the same keys that began before its story was over, those that
-    issued these keys, and those that its findings name.  Raises UsageError and InputError.
+    Of some it holds the exchanges of the same keys that began before their stories were over, those that issued
+    what these requests speak of, and those that their findings name.  Raises UsageError and InputError.
     """
     analysis = analyse(capture)
     known = [str(name) for name in analysis.operations["id"]]
     if not known:
         raise InputError(f"no operation in {', '.join(capture.sources)}", hint="there is nothing to replay")
-    chosen = known if wanted is None else [find_operation(known, wanted)]
-    targets = targets_of(analysis, chosen)
+    targets = targets_of(analysis, [find_operation(known, name) for name in wanted] or known)
     exchanges = list(read_exchanges(capture))
     named = named_in(analysis, targets)
-    if wanted is None:
-        return Case(tuple(exchanges), tuple(targets), tuple(named), capture.coverage)
-    return _checked(_story(exchanges, targets[0], _proof(analysis, targets[0])), targets, capture.coverage, named)
+    if not wanted:
+        return Case(tuple(exchanges), tuple(targets), tuple(named), capture.coverage, analysis=analysis)
+    return _checked(_stories(exchanges, targets, analysis), targets, capture.coverage, named)
 
 
 def _checked(
@@ -146,10 +153,11 @@ def _checked(
     """The case with those findings that its exchanges alone still show: only they can be asked for again."""
     sessions = {exchange.session_id for exchange in exchanges}
     kept = tuple(c for c in coverage if c.session_id in sessions) or tuple(coverage)
-    shown = {found.identity for found in named_in(analyse(in_memory(exchanges, kept)), targets)}
+    analysis = analyse(in_memory(exchanges, kept))
+    shown = {found.identity for found in named_in(analysis, targets)}
     findings = tuple(found for found in named if found.identity in shown)
     left_out = tuple(found for found in named if found.identity not in shown)
-    return Case(tuple(exchanges), tuple(targets), findings, kept, left_out)
+    return Case(tuple(exchanges), tuple(targets), findings, kept, left_out, analysis)
 
 
 def targets_of(analysis: Analysis, chosen: Iterable[str]) -> list[Target]:
@@ -198,18 +206,29 @@ def _beginnings(key: str) -> list[str]:
     return ["|".join(parts[:length]) for length in range(3, len(parts))]
 
 
-def _story(exchanges: Sequence[Exchange], target: Target, proof: set[str]) -> list[Exchange]:
-    members = set(target.exchanges)
+def _stories(exchanges: Sequence[Exchange], targets: Sequence[Target], analysis: Analysis) -> list[Exchange]:
+    """The exchanges of these operations' stories, and those that issued what is spoken of in them."""
     thread = threads(exchanges)
+    chosen: set[str] = set()
+    for target in targets:
+        chosen |= _story(exchanges, thread, target, _proof(analysis, target))
+    issuers = sources(exchanges)
+    pending = list(chosen)
+    while pending:
+        found = set(issuers.get(pending.pop(), ())) - chosen
+        chosen |= found
+        pending += found
+    return [exchange for exchange in exchanges if exchange.exchange_id in chosen]
+
+
+def _story(exchanges: Sequence[Exchange], thread: dict[str, str], target: Target, proof: set[str]) -> set[str]:
+    members = set(target.exchanges)
     own = {thread[name] for name in members}
     over = max(e.last_instant for e in exchanges if e.exchange_id in members | proof)
     if target.outcome == "superseded":
         over = max(over, _superseded_at(exchanges, members))
-    return [
-        e
-        for e in exchanges
-        if e.exchange_id in members | proof or (thread[e.exchange_id] in own and e.request_started_at <= over)
-    ]
+    beside = {e.exchange_id for e in exchanges if thread[e.exchange_id] in own and e.request_started_at <= over}
+    return members | proof | beside
 
 
 def _superseded_at(exchanges: Sequence[Exchange], members: set[str]) -> Any:
@@ -234,24 +253,51 @@ def named_in(analysis: Analysis, targets: Iterable[Target]) -> list[Named]:
 
     One that names no operation belongs to every operation whose exchanges it names.
     """
-    roles: dict[str, list[tuple[str, str]]] = {}
-    timeline: list[Any] = list(analysis.timeline.itertuples())
-    for row in timeline:
-        roles.setdefault(row.operation, []).append((row.exchange_id, row.role))
+    owned: dict[str, list[Any]] = {}
+    homeless: dict[str, list[Any]] = {}
+    rows: list[Any] = list(analysis.findings.itertuples())
+    for row in rows:
+        if isinstance(row.operation, str):
+            owned.setdefault(row.operation, []).append(row)
+        else:
+            for name in row.exchanges:
+                homeless.setdefault(name, []).append(row)
     found: set[Named] = set()
-    for target in targets:
-        places = _places(target, dict(roles.get(target.operation_id, [])))
-        rows: list[Any] = list(analysis.findings.itertuples())
-        for row in rows:
-            place = _place(row, target, places)
-            if place is not None:
-                found.add(Named(target.operation_id, row.code, place, row.message))
-    return _one_each(sorted(found))
+    for target, places in places_of(analysis, targets):
+        for row in owned.get(target.operation_id, ()):
+            place = WHOLE if row.code in ABOUT_THE_WHOLE else places.get(row.exchanges[-1], "beside it")
+            found.add(Named(target.operation_id, row.code, place, row.message))
+        for row in {id(row): row for name in places for row in homeless.get(name, ())}.values():
+            place = next(places[name] for name in row.exchanges if name in places)
+            found.add(Named(target.operation_id, row.code, place, row.message))
+    return _one_each(sorted(found, key=in_order))
+
+
+def in_order(found: Named) -> tuple[object, ...]:
+    """Findings by operation and code, then by place: ``poll 2`` before ``poll 10``."""
+    return found.operation, found.code, place_order(found.place), found.message
+
+
+def place_order(place: str) -> tuple[bool, str, int]:
+    """The submit first, then by role and number."""
+    role, _, number = place.rpartition(" ")
+    return place != "submit", role, int(number) if number.isdigit() else 0
 
 
 def _one_each(found: list[Named]) -> list[Named]:
     """Of findings at one place with one code the first."""
     return list({named.identity: named for named in reversed(found)}.values())[::-1]
+
+
+def places_of(analysis: Analysis, targets: Iterable[Target]) -> Iterator[tuple[Target, dict[str, str]]]:
+    """Each operation with the places of its exchanges in it, by their ids."""
+    roles: dict[str, dict[str, str]] = {}
+    timeline: list[Any] = list(analysis.timeline.itertuples())
+    for row in timeline:
+        if isinstance(row.operation, str):
+            roles.setdefault(row.operation, {})[row.exchange_id] = row.role
+    for target in targets:
+        yield target, _places(target, roles.get(target.operation_id, {}))
 
 
 def _places(target: Target, roles: dict[str, str]) -> dict[str, str]:
@@ -262,15 +308,6 @@ def _places(target: Target, roles: dict[str, str]) -> dict[str, str]:
         counts[role] = counts.get(role, 0) + 1
         places[name] = role if role == "submit" else f"{role} {counts[role]}"
     return places
-
-
-def _place(row: Any, target: Target, places: dict[str, str]) -> str | None:
-    """Where in the operation a finding is; None where it is none of the operation's."""
-    if row.operation == target.operation_id:
-        return WHOLE if row.code in _ABOUT_THE_WHOLE else places.get(row.exchanges[-1], "beside it")
-    if isinstance(row.operation, str):
-        return None
-    return next((places[name] for name in row.exchanges if name in places), None)
 
 
 def renamed(found: Iterable[Named], names: dict[str, str]) -> list[Named]:

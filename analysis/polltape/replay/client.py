@@ -30,12 +30,16 @@ from urllib.parse import urlsplit
 from polltape.capture.reading import open_capture, read_exchanges
 from polltape.errors import ServiceError, UsageError
 from polltape.exchange import Coverage, Exchange
+from polltape.measures.analysis import analyse
 from polltape.mock.core import Mock
 from polltape.mock.server import serving
 from polltape.protocols import observe
 from polltape.replay.case import Case, in_memory
+from polltape.replay.difference import Comparing, differences
 from polltape.replay.runner import Replayed
-from polltape.replay.verdict import Verdict, judge_client
+from polltape.replay.sides import beside, pairs_by_place, sides_of
+from polltape.replay.verdict import Verdict, judge_client, like_ours
+from polltape.replay.volatile import Ignored
 
 BASE_URL: Final = "POLLTAPE_BASE_URL"
 PROXY_VARIABLES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
@@ -65,7 +69,9 @@ class Front:
     captures: Path
 
 
-def replay_by_client(case: Case, command: str, *, recorder: Sequence[str], timeout_s: float) -> Replayed:
+def replay_by_client(
+    case: Case, command: str, *, recorder: Sequence[str], timeout_s: float, ignore: Sequence[str] = ()
+) -> Replayed:
     """Run the command against a mock of the case and judge what was recorded of it.
 
     ``recorder``: mitmdump with the recorder's addon.  Raises UsageError for a command that cannot be split,
@@ -81,9 +87,16 @@ def replay_by_client(case: Case, command: str, *, recorder: Sequence[str], timeo
             run_client(arguments, environment(os.environ, front), timeout_s)
         exchanges, coverage = _recorded(Path(folder) / "captures")
     _check_asked(exchanges, recording.refused)
-    verdict = judge_client(case, in_memory(exchanges, [coverage]))
+    recorded, replayed = case.measured(), analyse(in_memory(exchanges, [coverage]))
+    verdict = judge_client(case, replayed)
     _check_begun(case, verdict)
-    return Replayed(exchanges, coverage, verdict, _strays(mock))
+    pairs = pairs_by_place(
+        sides_of(case.exchanges, recorded),
+        sides_of(exchanges, replayed),
+        beside(case.targets, like_ours(case, replayed)),
+        (recorded, replayed),
+    )
+    return Replayed(exchanges, coverage, verdict, differences(pairs, Comparing(Ignored(ignore))), _strays(mock))
 
 
 def split(command: str) -> list[str]:

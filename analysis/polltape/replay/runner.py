@@ -15,16 +15,19 @@ from polltape.capture.parquet import write_exchanges
 from polltape.capture.redaction import Redactor, Rules
 from polltape.errors import InputError
 from polltape.exchange import Coverage, Exchange, Header
+from polltape.measures.analysis import Analysis, analyse
 from polltape.mock.core import Mock
 from polltape.mock.server import serving
-from polltape.operations.lives import operations_of
 from polltape.replay.case import Case, in_memory
-from polltape.replay.plan import Lifetime, Pace, Timing
+from polltape.replay.difference import Comparing, Differences, differences
+from polltape.replay.plan import Pace, Timing
 from polltape.replay.session import Manner, Server, Session
+from polltape.replay.sides import lifetimes_of, pairs_by_step, sides_of
 from polltape.replay.sockets import Said, run_on_sockets
 from polltape.replay.target import check_writes, headers_given, peer_of, without_pseudonyms
 from polltape.replay.verdict import By, Verdict, judge
 from polltape.replay.virtual import run_virtually
+from polltape.replay.volatile import SCALED, Ignored
 from polltape.replay.wire import ANSWER_WITHIN_S, Peer
 
 
@@ -41,11 +44,12 @@ SILENT: Final = Progress()
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay left: its exchanges, their coverage, the verdict, and lines that the user should see."""
+    """What a replay left: exchanges, their coverage, verdict, differences, and lines that the user should see."""
 
     exchanges: tuple[Exchange, ...]
     coverage: Coverage
     verdict: Verdict
+    differences: Differences
     notes: tuple[str, ...] = ()
 
     def write(self, directory: Path) -> list[Path]:
@@ -57,25 +61,35 @@ class Replayed:
 
 
 def replay_on_mock(
-    case: Case, *, timing: Timing = "recorded", speed: float = 1.0, virtual: bool = False, progress: Progress = SILENT
+    case: Case,
+    *,
+    timing: Timing = "recorded",
+    speed: float = 1.0,
+    virtual: bool = False,
+    ignore: Sequence[str] = (),
+    progress: Progress = SILENT,
 ) -> Replayed:
     """Send the recording's own requests to a mock that is made of the same recording.
 
-    The mock speaks under the recorded names, so what comes back reads like the recording.
+    The mock speaks under the recorded names, so what comes back reads like the recording.  ``ignore``: rules
+    of :mod:`~polltape.replay.volatile`, fields whose differences mean nothing.
     """
+    comparing = Comparing(Ignored([*ignore, *(SCALED if speed != 1 else ())]), timing=timing == "recorded")
     mock = Mock.from_capture(case.capture(), speed=speed)
     pace = Pace(timing, speed)
+    recorded = case.measured()
+    lives = lifetimes_of(case.exchanges, recorded)
     if virtual:
-        session = Session(case.exchanges, _lifetimes(case), Manner(_fixed_id(case, pace), _beginning(case), pace))
+        session = Session(case.exchanges, lives, Manner(_fixed_id(case, pace), _beginning(case), pace))
         run_virtually(session, mock)
     else:
-        session = Session(case.exchanges, _lifetimes(case), Manner(_fresh_id(), datetime.now(UTC), pace))
+        session = Session(case.exchanges, lives, Manner(_fresh_id(), datetime.now(UTC), pace))
         with serving(mock, host="127.0.0.1", port=0) as url:
             parts = urlsplit(url)
             progress.begins(_about_s(session))
             peer = Peer("http", parts.hostname or "127.0.0.1", parts.port or 80)
             run_on_sockets(session, peer, as_recorded=True, said=progress.said)
-    return _finished(case, session, "recording", mock.notes)
+    return _finished(case, recorded, session, "recording", comparing, mock.notes)
 
 
 def replay_on_target(
@@ -85,6 +99,7 @@ def replay_on_target(
     timing: Timing = "recorded",
     headers: Sequence[str] = (),
     allow_writes: Sequence[str] = (),
+    ignore: Sequence[str] = (),
     answer_within_s: float = ANSWER_WITHIN_S,
     progress: Progress = SILENT,
 ) -> Replayed:
@@ -92,6 +107,7 @@ def replay_on_target(
 
     What comes back is redacted with the user's key and rules before anything else is done with it.
     """
+    comparing = Comparing(Ignored(ignore), timing=timing == "recorded")
     peer = peer_of(url)
     given: tuple[Header, ...] = headers_given(headers)
     check_writes(case.exchanges, peer, allow_writes)
@@ -103,17 +119,22 @@ def replay_on_target(
         prepare=without_pseudonyms(given, Rules.of_user()),
         clean=Redactor.of_user().redact,
     )
-    session = Session(case.exchanges, _lifetimes(case), manner)
+    recorded = case.measured()
+    session = Session(case.exchanges, lifetimes_of(case.exchanges, recorded), manner)
     progress.begins(_about_s(session))
     run_on_sockets(session, peer, as_recorded=False, answer_within_s=answer_within_s, said=progress.said)
-    return _finished(case, session, "target")
+    return _finished(case, recorded, session, "target", comparing)
 
 
-def _finished(case: Case, session: Session, by: By, notes: Iterable[str] = ()) -> Replayed:
+def _finished(
+    case: Case, recorded: Analysis, session: Session, by: By, comparing: Comparing, notes: Iterable[str] = ()
+) -> Replayed:
     exchanges, coverage = tuple(session.exchanges()), session.coverage(case.tail_s)
-    capture = in_memory(exchanges, [coverage])
-    verdict = judge(case, capture, session.counterparts(), by)
-    return Replayed(exchanges, coverage, verdict, (*notes, *_bodies_missing(case)))
+    replayed = analyse(in_memory(exchanges, [coverage]))
+    counterparts = session.counterparts()
+    pairs = pairs_by_step(sides_of(case.exchanges, recorded), sides_of(exchanges, replayed), counterparts, recorded)
+    verdict = judge(case, replayed, counterparts, by)
+    return Replayed(exchanges, coverage, verdict, differences(pairs, comparing), (*notes, *_bodies_missing(case)))
 
 
 def _bodies_missing(case: Case) -> Iterable[str]:
@@ -124,17 +145,6 @@ def _bodies_missing(case: Case) -> Iterable[str]:
         reason = first.request_body.not_stored or "cut"
         where = f"{first.method} {first.endpoint or first.path}"
         yield f"request bodies that are not whole in the recording: {len(lacking)}; the first, {where}: {reason}"
-
-
-def _lifetimes(case: Case) -> list[Lifetime]:
-    """Every operation among the case's exchanges."""
-    known = {exchange.exchange_id: exchange for exchange in case.exchanges}
-    found = []
-    for operation in operations_of(case.capture()):
-        members = [known[member.seen.exchange_id] for member in operation.members]
-        start, end = min(e.request_started_at for e in members), max(e.last_instant for e in members)
-        found.append(Lifetime(operation.first.exchange_id, operation.truncated, start, end))
-    return found
 
 
 def _beginning(case: Case) -> datetime:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from polltape.measures.analysis import analyse
-from polltape.replay.case import Case, Named, Target, named_in, renamed, targets_of
+from polltape.replay.case import Case, Named, Target, in_order, named_in, renamed, targets_of
 
 if TYPE_CHECKING:
-    from polltape.capture.reading import Capture
+    from polltape.measures.analysis import Analysis
 
 By = Literal["recording", "client", "target"]
 Standing = Literal["again", "missing", "new"]
@@ -40,6 +39,11 @@ class Life:
     replayed_outcome: str | None = None
     replayed_statuses: tuple[int | None, ...] | None = None
 
+    @property
+    def went_alike(self) -> bool:
+        """Whether outcome and statuses are those of the recording."""
+        return (self.recorded_outcome, self.recorded_statuses) == (self.replayed_outcome, self.replayed_statuses)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -61,13 +65,12 @@ class Verdict:
         return sum(c.standing != "new" for c in self.compared)
 
 
-def judge(case: Case, replayed: Capture, counterparts: dict[str, str], by: By) -> Verdict:
+def judge(case: Case, analysis: Analysis, counterparts: dict[str, str], by: By) -> Verdict:
     """The verdict on requests that were the recording's own.
 
-    ``counterparts``: for each recorded exchange that was sent again the id of the new one.  Findings are the
-    same where operation, code and place are.
+    ``analysis`` is the replay's; ``counterparts``: for each recorded exchange that was sent again the id of the
+    new one.  Findings are the same where operation, code and place are.
     """
-    analysis = analyse(replayed)
     every = targets_of(analysis, analysis.operations["id"])
     holder = {name: target for target in every for name in target.exchanges}
     pairs = [(old, _counterpart(old, counterparts, holder)) for old in case.targets]
@@ -77,17 +80,21 @@ def judge(case: Case, replayed: Capture, counterparts: dict[str, str], by: By) -
     return Verdict(by, tuple(compare(case.findings, found)), tuple(lives), analysis.exchanges)
 
 
-def judge_client(case: Case, recorded: Capture) -> Verdict:
+def judge_client(case: Case, analysis: Analysis) -> Verdict:
     """The verdict on a client of its own: codes are compared, in every operation of the same protocol and kind."""
-    analysis = analyse(recorded)
-    kinds = {(target.protocol, target.kind) for target in case.targets}
-    every = targets_of(analysis, analysis.operations["id"])
-    like = [target for target in every if (target.protocol, target.kind) in kinds]
+    like = like_ours(case, analysis)
     found = [Named("", named.code, ANYWHERE, named.message) for named in named_in(analysis, like)]
     expected = [Named("", named.code, ANYWHERE, named.message) for named in case.findings]
     lives = [_life(old, None, case, analysis) for old in case.targets]
     lives += [_new_life(new, analysis) for new in like]
     return Verdict("client", tuple(compare(expected, found)), tuple(lives), analysis.exchanges)
+
+
+def like_ours(case: Case, analysis: Analysis) -> list[Target]:
+    """The operations of a client's run that are of the case's protocols and kinds."""
+    kinds = {(target.protocol, target.kind) for target in case.targets}
+    every = targets_of(analysis, analysis.operations["id"])
+    return [target for target in every if (target.protocol, target.kind) in kinds]
 
 
 def compare(expected: Sequence[Named], found: Sequence[Named]) -> list[Compared]:
@@ -96,9 +103,11 @@ def compare(expected: Sequence[Named], found: Sequence[Named]) -> list[Compared]
     known = {named.identity: named for named in reversed(expected)}
     old = [
         Compared("again", there[named.identity]) if named.identity in there else Compared("missing", named)
-        for named in sorted(known.values())
+        for named in sorted(known.values(), key=in_order)
     ]
-    return old + [Compared("new", named) for named in sorted(there.values()) if named.identity not in known]
+    return old + [
+        Compared("new", named) for named in sorted(there.values(), key=in_order) if named.identity not in known
+    ]
 
 
 def _counterpart(old: Target, counterparts: dict[str, str], holder: dict[str, Target]) -> Target | None:
