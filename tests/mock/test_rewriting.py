@@ -178,7 +178,7 @@ def test_headers_of_the_transfer_are_made_anew(ask: Ask) -> None:
     assert answer.headers == (
         Header("Content-Type", "application/json"),
         Header("X-ShopId", "5"),
-        Header("Content-Length", "7"),
+        Header("Content-Length", "8"),
     )
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
@@ -159,7 +158,15 @@ class Mock:
 
     def _dated(self, response: Response, now: float) -> Response:
         """With the Date of the mock's own clock."""
-        return replace(response, headers=(Header("Date", http_date(now)), *response.headers))
+        return Response(  # what dataclasses.replace does, in a third of its time
+            response.status,
+            response.reason,
+            (Header("Date", http_date(now)), *response.headers),
+            response.body,
+            response.hold_s,
+            response.delivery,
+            response.matched,
+        )
 
 
 def checked_speed(speed: float) -> float:

@@ -7,9 +7,11 @@ one :class:`Thread`, in time order.
 
 from __future__ import annotations
 
+import gc
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -123,14 +125,17 @@ class Recording:
         from polltape.capture.reading import read_exchanges
         from polltape.operations.lives import operations_of
 
-        exchanges = [exchange for exchange in read_exchanges(capture) if exchange.status is not None]
-        if not exchanges:
-            source = ", ".join(capture.sources)
-            raise InputError(f"{source}: holds no answer to play", hint="record some traffic first: polltape record")
-        operations = operations_of(capture)
-        if pinned is not None:
-            _known(pinned, operations)
-        return _Reading(exchanges, complete_at).recording(operations, pinned)
+        with _no_collector():
+            exchanges = [exchange for exchange in read_exchanges(capture) if exchange.status is not None]
+            if not exchanges:
+                source = ", ".join(capture.sources)
+                raise InputError(
+                    f"{source}: holds no answer to play", hint="record some traffic first: polltape record"
+                )
+            operations = operations_of(capture)
+            if pinned is not None:
+                _known(pinned, operations)
+            return _Reading(exchanges, complete_at).recording(operations, pinned)
 
 
 @lru_cache(maxsize=65_536)
@@ -151,7 +156,7 @@ def subject_of(protocol: str, path: str) -> str | None:
     return None if find is None else find(path)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=262_144)
 def probe(method: str, path: str, protocols: tuple[Protocol, ...] = PROTOCOLS) -> Observation | None:
     """What a request is to the first protocol that knows it, given that it is answered "not yet".
 
@@ -162,6 +167,18 @@ def probe(method: str, path: str, protocols: tuple[Protocol, ...] = PROTOCOLS) -
         if observations := protocol.observe(exchange):
             return observations[0]
     return None
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Without the garbage collector: what is loaded stays, and it would look through all of it again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _known(pinned: str, operations: Iterable[Operation]) -> None:
@@ -207,13 +224,14 @@ class _Reading:
 
     def _place(self, exchange: Exchange, tape: Tape | None, *, member: bool) -> None:
         """Put an exchange where the mock will look for it; polls and joins are on their tape already."""
-        asked = probe(exchange.method, exchange.path)
         if tape is not None:
             thread = self._thread(tape.protocol, tape.subject, tape.operation_id)
             thread.scripts.setdefault(tape.kind, []).append(tape)
-        elif member:
             return
-        elif asked is not None and asked.kind is not None and (asked.role == "write" or asked.opens):
+        if member:
+            return
+        asked = probe(exchange.method, exchange.path)
+        if asked is not None and asked.kind is not None and (asked.role == "write" or asked.opens):
             subject = subject_of(asked.protocol, exchange.path) or issued_tail(exchange)
             thread = self._thread(asked.protocol, subject, exchange.exchange_id)
             thread.scripts.setdefault(asked.kind, []).append(exchange)
