@@ -56,4 +56,72 @@ def test_the_last_unmatched_requests_are_kept_and_all_are_counted(ask: Ask) -> N
         mock.answer(ask("GET", f"/x/{number}"), NOW)
     page = mock.status(NOW)
     assert (page["served"], page["unmatched"], len(page["last_unmatched"])) == (60, 60, 50)
-    assert page["last_unmatched"][-1] == {"method": "GET", "target": "/x/59"}
+    assert page["last_unmatched"][-1] == {"method": "GET", "target": "/x/59", "nearest": []}
+
+
+def test_what_nothing_matched_is_kept_with_the_nearest_recording(tape: Any, ask: Ask) -> None:
+    tape.add("GET", "/api/orders/17", 200, 1.0)
+    mock = Mock.from_capture(tape.capture)
+    mock.answer(ask("POST", "/api/orders/17"), NOW)
+    (stray,) = mock.status(NOW)["last_unmatched"]
+    assert stray["nearest"][0]["recorded"].startswith("GET /api/orders/")
+    assert stray["nearest"][0]["differs"] == ["method: asked POST, recorded GET"]
+
+
+def test_a_browser_gets_a_page_that_escapes_what_it_shows(tape: Any, ask: Ask) -> None:
+    tape.update(A, 10.0, 3.0)
+    mock = Mock.from_capture(tape.capture, speed=2)
+    mock.answer(ask("PUT", path(MINE), {}), NOW)
+    for _ in range(2):
+        mock.answer(ask("GET", "/<script>alert(1)</script>"), NOW)
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    answer = mock.answer(ask("GET", "/__polltape", headers=browser), NOW + 0.5)
+    assert answer.header("Content-Type") == "text/html; charset=utf-8"
+    page = answer.body.decode()
+    assert f"<code>{MINE}</code>" in page
+    assert '<td class="number">1.0</td>' in page  # half a second at speed 2
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script" not in page
+    assert page.count("<code>GET /&lt;script") == 1
+    moved = mock.answer(ask("GET", "/__polltape/advance?seconds=60", headers=browser), NOW)
+    assert (moved.status, moved.header("Location")) == (303, "/__polltape")
+    assert "ended" in mock.answer(ask("GET", "/__polltape", headers=browser), NOW).body.decode()
+
+
+def test_a_page_of_an_idle_mock_and_of_one_that_never_ends(tape: Any, ask: Ask) -> None:
+    tape.update(A, 10.0, None, polls=(1.0,))
+    mock = Mock.from_capture(tape.capture)
+    browser = {"Accept": "text/html"}
+    assert "nobody has submitted anything" in mock.answer(ask("GET", "/__polltape", headers=browser), NOW).body.decode()
+    mock.answer(ask("PUT", path(MINE), {}), NOW)
+    assert ">never<" in mock.answer(ask("GET", "/__polltape", headers=browser), NOW).body.decode()
+
+
+# ------------------------------------------------------------------------------------- by count, recorded latency
+
+
+def test_by_count_the_polls_move_it_on_whatever_the_time(tape: Any, ask: Ask) -> None:
+    tape.update(A, 10.0, 30.0, polls=(1.0, 2.0))
+    mock = Mock.from_capture(tape.capture, by="count")
+    mock.answer(ask("PUT", path(MINE), {}), NOW)
+    answers = [mock.answer(ask("GET", path(MINE)), NOW) for _ in range(4)]
+    assert [answer.status for answer in answers] == [202, 202, 200, 200]
+    assert [answer.json()["checkout"]["note"] for answer in answers] == ["poll 1", "poll 2", "final", "final"]
+    assert mock.status(NOW)["operations"][0]["state"] == "ended"
+    mock.reset()
+    mock.answer(ask("PUT", path(MINE), {}), NOW)
+    assert mock.answer(ask("GET", path(MINE)), NOW + 1000).status == 202
+
+
+def test_by_count_other_traffic_is_answered_in_turn(tape: Any, ask: Ask) -> None:
+    for number, status in enumerate((404, 200)):
+        tape.add("GET", "/api/orders/17", status, float(number))
+    mock = Mock.from_capture(tape.capture, by="count")
+    assert [mock.answer(ask("GET", "/api/orders/17"), NOW).status for _ in range(3)] == [404, 200, 200]
+
+
+def test_recorded_latency_is_played_at_the_mocks_speed(tape: Any, ask: Ask) -> None:
+    tape.add("GET", "/api/orders/17", 200, 1.0, took=0.8)
+    for latency, hold_s in ((False, 0.0), (True, 0.4)):
+        mock = Mock.from_capture(tape.capture, latency=latency, speed=2)
+        assert mock.answer(ask("GET", "/api/orders/17"), NOW).hold_s == pytest.approx(hold_s)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,7 @@ from polltape.errors import UsageError
 
 if TYPE_CHECKING:
     from polltape.mock.core import Mock
+    from polltape.mock.faults import Fault
     from polltape.mock.tls import Certificates
 
 
@@ -30,6 +32,21 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where between the last pending answer and the final one a recorded operation ends.",
 )
+@click.option(
+    "--by",
+    type=click.Choice(["time", "count"]),
+    default="time",
+    show_default=True,
+    help="What moves a recorded operation on: elapsed time, or (for comparison) the number of polls.",
+)
+@click.option("--latency", is_flag=True, help="Let recorded answers take as long as they took.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND[=SHARE][,KEY=VALUE]...|FILE",
+    help="Spoil a share of the answers, the same ones again; or a .toml file of [[fault]] tables.",
+)
 @click.option("--operation", metavar="ID", help="Play this recorded operation for every client.")
 @click.option("--seed", type=int, help="Another seed for tokens and drawn durations.")
 @click.option("-v", "--verbose", is_flag=True, help="One line a request.")
@@ -42,6 +59,9 @@ def mock(
     tls: bool,
     speed: float,
     complete_at: str,
+    by: str,
+    latency: bool,
+    faults: tuple[str, ...],
     operation: str | None,
     seed: int | None,
     verbose: bool,
@@ -54,6 +74,7 @@ def mock(
     \b
       polltape mock captures --speed 10
       polltape mock --scenario shopify-checkout --port 0
+      polltape mock --scenario shopify-checkout --fault 429-burst=0.05,retry_after=2 --fault late
       polltape mock --print-scenario shopify-checkout > my-shop.toml
     """
     from polltape.mock.server import serve
@@ -64,7 +85,8 @@ def mock(
 
         click.echo(scenario_text(print_scenario), nl=False)
         return
-    made = _mock(paths, scenario, speed, complete_at, operation, seed)
+    recorded = {"complete_at": complete_at, "by": by, "latency": latency, "operation": operation}
+    made = _mock(paths, scenario, recorded, speed=speed, seed=seed, faults=_faults(faults))
     for note in made.notes:
         _say(f"note: {note}")
     with ExitStack() as stack:
@@ -77,10 +99,11 @@ def mock(
 def _mock(
     paths: tuple[str, ...],
     scenario: str | None,
+    recorded: dict[str, Any],
+    *,
     speed: float,
-    complete_at: str,
-    operation: str | None,
     seed: int | None,
+    faults: tuple[Fault, ...],
 ) -> Mock:
     """The mock that the arguments ask for.  Raises UsageError where they ask for none, or for two."""
     from polltape.mock.core import Mock
@@ -89,19 +112,26 @@ def _mock(
         said = "a capture and a scenario at once" if paths else "neither a capture nor a scenario"
         raise UsageError(said, hint="name a capture folder or file, or --scenario shopify-checkout")
     if scenario is not None:
-        if operation is not None:
+        if recorded["operation"] is not None:
             raise UsageError("--operation pins a recorded operation; a scenario has none", hint="name a capture")
-        return Mock.from_scenario(scenario, speed=speed, seed=seed)
+        if recorded["by"] == "count" or recorded["latency"]:
+            raise UsageError("--by count and --latency play what was recorded; a scenario has nothing recorded")
+        return Mock.from_scenario(scenario, speed=speed, seed=seed, faults=faults)
     from polltape.cli.inputs import capture_of
 
-    capture = capture_of(paths)
-    return Mock.from_capture(
-        capture,
-        operation=operation,
-        speed=speed,
-        complete_at=complete_at,  # type: ignore[arg-type]
-        seed=seed or 0,
-    )
+    return Mock.from_capture(capture_of(paths), **recorded, speed=speed, seed=seed or 0, faults=faults)
+
+
+def _faults(given: tuple[str, ...]) -> tuple[Fault, ...]:
+    """The faults of every option, in their order."""
+    if not given:
+        return ()
+    from polltape.mock.faults import fault_of, load_faults
+
+    found: list[Fault] = []
+    for text in given:
+        found += load_faults(Path(text)) if text.endswith(".toml") else [fault_of(text)]
+    return tuple(found)
 
 
 def _named(host: str) -> tuple[str, ...]:

@@ -6,8 +6,9 @@
 ============================  =========================================================================
 path                          answer
 ============================  =========================================================================
-``/__polltape``               JSON: ``speed``, ``clock`` (seconds it was advanced), ``served``, ``unmatched``
-                              (the last requests that nothing matched), ``operations`` with their clocks
+``/__polltape``               ``speed``, ``clock`` (seconds it was advanced), ``served``, ``unmatched`` and the last
+                              requests that nothing matched, with the nearest recordings, ``faults`` (how often
+                              each came), ``operations`` with their clocks; HTML for a browser, else JSON
 ``/__polltape/reset``         forgets every client, the clock included
 ``/__polltape/advance``       ``?seconds=N`` moves the mock's clock on
 ============================  =========================================================================
@@ -16,7 +17,7 @@ path                          answer
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
@@ -24,6 +25,7 @@ from urllib.parse import parse_qs
 
 from polltape.errors import UsageError
 from polltape.exchange import Header
+from polltape.mock.faults import Fault, Faults
 from polltape.mock.messages import Request, Response, http_date, json_response, reason_of
 from polltape.mock.scenario import load_scenario
 from polltape.mock.scenario_tables import Scenario
@@ -32,10 +34,11 @@ if TYPE_CHECKING:
     from polltape.capture.reading import Capture
 
 CompleteAt = Literal["upper", "lower", "middle"]
+By = Literal["time", "count"]
 CONTROL: Final = "/__polltape"
 _UNMATCHED_KEPT: Final = 50
 
-__all__ = ["CONTROL", "CompleteAt", "Mock", "Request", "Response", "reason_of"]
+__all__ = ["CONTROL", "By", "CompleteAt", "Mock", "Request", "Response", "reason_of"]
 
 
 class Backend(Protocol):
@@ -62,10 +65,17 @@ class Mock:
     """
 
     def __init__(
-        self, backend: Backend, *, speed: float = 1.0, notes: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
+        self,
+        backend: Backend,
+        *,
+        speed: float = 1.0,
+        notes: tuple[str, ...] = (),
+        hosts: tuple[str, ...] = (),
+        faults: Faults | None = None,
     ) -> None:
         self._backend = backend
         self._speed = speed
+        self._faults = faults
         self.notes = notes
         self.hosts = hosts
         self._forget()
@@ -78,29 +88,43 @@ class Mock:
         operation: str | None = None,
         speed: float = 1.0,
         complete_at: CompleteAt = "upper",
+        by: By = "time",
+        latency: bool = False,
         seed: int = 0,
+        faults: Sequence[Fault] = (),
     ) -> Mock:
         """Plays what was recorded; ``operation`` pins one by its id.
 
-        ``complete_at`` is where in the bracket (lower, upper] of its duration an operation ends.  Raises
-        UsageError for an unknown operation or a bad speed, InputError for an empty capture.
+        ``complete_at`` is where in the bracket (lower, upper] of its duration an operation ends.  ``by`` count
+        answers the n-th poll with the n-th recorded one, as others do.  ``latency``: an answer takes as long as
+        the recorded one took.  Raises UsageError for an unknown operation or a bad speed, InputError for an empty
+        capture.
         """
         from polltape.mock.recorded import Recorded
         from polltape.mock.recording import Recording
 
         recording = Recording.of(capture, complete_at=complete_at, pinned=operation)
-        backend = Recorded(recording, speed=checked_speed(speed), seed=seed)
-        return cls(backend, speed=speed, notes=recording.notes, hosts=recording.hosts)
+        backend = Recorded(recording, speed=checked_speed(speed), seed=seed, by=by, latency=latency)
+        spoiling = Faults(faults, speed, seed) if faults else None
+        return cls(backend, speed=speed, notes=recording.notes, hosts=recording.hosts, faults=spoiling)
 
     @classmethod
-    def from_scenario(cls, scenario: Scenario | str | Path, *, speed: float = 1.0, seed: int | None = None) -> Mock:
+    def from_scenario(
+        cls,
+        scenario: Scenario | str | Path,
+        *,
+        speed: float = 1.0,
+        seed: int | None = None,
+        faults: Sequence[Fault] = (),
+    ) -> Mock:
         """Plays a scenario, by name, file or as it was loaded; ``seed`` goes before the scenario's own.
 
         Raises what :func:`~polltape.mock.scenario.load_scenario` raises, and UsageError for a bad speed.
         """
         loaded = load_scenario(scenario) if isinstance(scenario, str | Path) else scenario
-        backend = loaded.backend(speed=checked_speed(speed), seed=loaded.seed if seed is None else seed)
-        return cls(backend, speed=speed)
+        drawn = loaded.seed if seed is None else seed
+        backend = loaded.backend(speed=checked_speed(speed), seed=drawn)
+        return cls(backend, speed=speed, faults=Faults(faults, speed, drawn) if faults else None)
 
     def answer(self, request: Request, now: float) -> Response:
         """The answer to a request that came at ``now`` (seconds since 1970, of a clock that never goes back)."""
@@ -108,11 +132,10 @@ class Mock:
             return self._dated(self._control(request, now), now + self._advanced)
         now += self._advanced
         self._served += 1
-        response = self._backend.answer(request, now)
-        if not response.matched:
-            self._unmatched.append({"method": request.method, "target": request.target})
-            self._strays += 1
-        return self._dated(response, now)
+        if self._faults is None:
+            return self._dated(self._matched(request, now), now)
+        response, skew = self._faults.answer(request, now, lambda: self._matched(request, now))
+        return self._dated(response, now + skew)
 
     def status(self, now: float) -> dict[str, Any]:
         """What the status page shows."""
@@ -123,6 +146,7 @@ class Mock:
             "served": self._served,
             "unmatched": self._strays,
             "last_unmatched": list(self._unmatched),
+            "faults": {} if self._faults is None else dict(self._faults.hits),
             "operations": self._backend.status(now + self._advanced),
         }
 
@@ -135,13 +159,25 @@ class Mock:
     def reset(self) -> None:
         """As if nobody had asked yet, the clock included."""
         self._backend.reset()
+        if self._faults is not None:
+            self._faults.reset()
         self._forget()
 
     def _forget(self) -> None:
         self._advanced = 0.0
         self._served = 0
         self._strays = 0
-        self._unmatched: deque[Mapping[str, str]] = deque(maxlen=_UNMATCHED_KEPT)
+        self._unmatched: deque[dict[str, Any]] = deque(maxlen=_UNMATCHED_KEPT)
+
+    def _matched(self, request: Request, now: float) -> Response:
+        """What the backend answers; where it knows nothing, that is kept for the status page."""
+        response = self._backend.answer(request, now)
+        if not response.matched:
+            self._strays += 1
+            told = response.json()
+            nearest = told.get("nearest", []) if isinstance(told, dict) else []
+            self._unmatched.append({"method": request.method, "target": request.target, "nearest": nearest})
+        return response
 
     def _control(self, request: Request, now: float) -> Response:
         action = request.path.removeprefix(CONTROL).strip("/")
@@ -154,6 +190,12 @@ class Mock:
                 return json_response(400, {"error": "say how far: /__polltape/advance?seconds=2.5"})
         elif action:
             return json_response(404, {"error": f"no {action}", "known": ["", "reset", "advance?seconds="]})
+        if action and _for_a_browser(request):  # so that loading the page again does it once
+            return Response(303, reason_of(303), (Header("Location", CONTROL), Header("Content-Length", "0")))
+        if _for_a_browser(request):
+            from polltape.mock.status_page import status_page
+
+            return status_page(self.status(now))
         return json_response(200, self.status(now))
 
     def _dated(self, response: Response, now: float) -> Response:
@@ -167,6 +209,10 @@ class Mock:
             response.delivery,
             response.matched,
         )
+
+
+def _for_a_browser(request: Request) -> bool:
+    return "text/html" in (request.header("Accept") or "")
 
 
 def checked_speed(speed: float) -> float:

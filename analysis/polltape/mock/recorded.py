@@ -28,7 +28,7 @@ from functools import partial
 from hashlib import sha256
 from math import isfinite
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from polltape.exchange import Exchange, Observation
 from polltape.mock.messages import Request, Response
@@ -52,14 +52,11 @@ class Running:
     write: bytes
     names: Names
     writes_before: int
+    polls: int = 0
 
     def elapsed(self, now: float, speed: float) -> float:
         """Seconds since the submit, on the tape's time line."""
         return (now - self.started) * speed
-
-    def open(self, now: float, speed: float) -> bool:
-        """Whether it has not ended."""
-        return self.elapsed(now, speed) < self.tape.completes
 
 
 @dataclass(slots=True)
@@ -76,20 +73,34 @@ class Thing:
 
 @dataclass(slots=True)
 class Asked:
-    """A path of unknown traffic that a client asks for: which recorded path it is bound to, since when."""
+    """A path of unknown traffic that a client asks for: which recorded path it is bound to, since when, how often."""
 
     path: str
     since: float
+    times: int = 0
 
 
 class Recorded:
-    """Answers as the module's text has it.  ``protocols`` as in :func:`polltape.protocols.observe`."""
+    """Answers as the module's text has it.
+
+    ``by``: ``count`` answers the n-th poll with the n-th recorded one instead.  ``latency``: an answer takes as long
+    as the recorded one took.  ``protocols`` as in :func:`polltape.protocols.observe`.
+    """
 
     def __init__(
-        self, recording: Recording, *, speed: float = 1.0, seed: int = 0, protocols: tuple[Protocol, ...] = PROTOCOLS
+        self,
+        recording: Recording,
+        *,
+        speed: float = 1.0,
+        seed: int = 0,
+        by: Literal["time", "count"] = "time",
+        latency: bool = False,
+        protocols: tuple[Protocol, ...] = PROTOCOLS,
     ) -> None:
         self._recording = recording
         self._speed = speed
+        self._counted = by == "count"
+        self._latency = latency
         self._seed = seed
         self._protocols = protocols
         self._rewriter = Rewriter.of(recording.authorities, speed)
@@ -132,7 +143,7 @@ class Recorded:
                 "recorded": running.tape.operation_id,
                 "elapsed_s": round(running.elapsed(now, self._speed), 6),
                 "completes_s": running.tape.completes if isfinite(running.tape.completes) else None,
-                "state": "pending" if running.open(now, self._speed) else "ended",
+                "state": "pending" if self._open(running, now) else "ended",
             }
             for running in self._running.values()
         ]
@@ -143,7 +154,7 @@ class Recorded:
         subject = subject_of(seen.protocol, request.path)
         if subject is not None and seen.keys:
             running = self._running.get((seen.protocol, tail_of(seen.keys[0])))
-            if running is not None and running.write == _identity(request) and running.open(now, self._speed):
+            if running is not None and running.write == _identity(request) and self._open(running, now):
                 return self._submitted(request, now, running)
         return self._script(request, now, seen, kind, subject)
 
@@ -191,15 +202,14 @@ class Recorded:
         running = self._running.get((seen.protocol, tail))
         thing = None if subject is None else self._things.get((seen.protocol, subject))
         if running is not None and not self._begins_anew(running, seen, thing, now):
-            exchange, hold = running.tape.at(running.elapsed(now, self._speed))
-            return self._said(exchange, request, now, seen.protocol, running.names, hold / self._speed)
+            return self._played(running, request, now)
         if seen.opens and seen.kind is not None and self._candidates(seen.kind):
             return self._script(request, now, seen, seen.kind, subject)
         return self._truncated(request, now, seen, tail, subject) or self._other(request, now, thing, seen.protocol)
 
     def _begins_anew(self, running: Running, seen: Observation, thing: Thing | None, now: float) -> bool:
         """An opening read after the end begins anew once something else was written."""
-        if not seen.opens or thing is None or running.open(now, self._speed):
+        if not seen.opens or thing is None or self._open(running, now):
             return False
         return thing.writes > running.writes_before
 
@@ -215,9 +225,21 @@ class Recorded:
         self._bound[f"truncated {seen.kind}"] += 1
         tape = self._pinned(str(seen.kind)) or found[min(number, len(found) - 1)]
         names = _aligned(tape.tail, tail)
-        self._running[seen.protocol, tail] = Running(tape, tail, now, b"", names, 0)
-        exchange, hold = tape.at(0.0)
-        return self._said(exchange, request, now, seen.protocol, names, hold / self._speed)
+        running = self._running[seen.protocol, tail] = Running(tape, tail, now, b"", names, 0)
+        return self._played(running, request, now)
+
+    def _played(self, running: Running, request: Request, now: float) -> Response:
+        """What a poll is answered: by the clock, or by how often it was asked."""
+        tape = running.tape
+        exchange, hold = (tape.nth(running.polls), 0.0) if self._counted else tape.at(running.elapsed(now, self._speed))
+        running.polls += 1
+        return self._said(exchange, request, now, tape.protocol, running.names, hold / self._speed)
+
+    def _open(self, running: Running, now: float) -> bool:
+        """Whether it has not ended."""
+        if self._counted:
+            return running.tape.final is None or running.polls < len(running.tape.takes)
+        return running.elapsed(now, self._speed) < running.tape.completes
 
     # ------------------------------------------------------------------------------------------- binding
 
@@ -278,8 +300,9 @@ class Recorded:
         elapsed = round((now - asked.since) * self._speed, 6)
         begin = takes[0].request_started_at
         fitting = [take for take in takes if (take.request_started_at - begin).total_seconds() <= elapsed]
-        names = _aligned(asked.path, request.path, "/")
-        return self._said(fitting[-1], request, now, protocol, names)
+        chosen = takes[min(asked.times, len(takes) - 1)] if self._counted else fitting[-1]
+        asked.times += 1
+        return self._said(chosen, request, now, protocol, _aligned(asked.path, request.path, "/"))
 
     def _path(self, request: Request, shape: Shape, recorded: dict[str, list[Exchange]], thing: Thing | None) -> str:
         """The recorded path for a new one: the same, that of its own thread, else the n-th."""
@@ -307,6 +330,8 @@ class Recorded:
         hold_s: float = 0.0,
     ) -> Response:
         change = self._change(protocol, names)
+        if self._latency:
+            hold_s = max(hold_s, _took_s(exchange) / self._speed)
         return self._rewriter.response(
             exchange, request, now, names=names, change=change, hold_s=hold_s, chance=self._request_ids
         )
@@ -323,6 +348,12 @@ class Recorded:
             thing.writes += 1
         if seen.protocol in _ECHOES:
             thing.fields |= _ECHOES[seen.protocol][0](request.json())
+
+
+def _took_s(exchange: Exchange) -> float:
+    """Seconds from the request's start to the answer's."""
+    begun = exchange.response_started_at or exchange.response_ended_at
+    return 0.0 if begun is None else max(0.0, (begun - exchange.request_started_at).total_seconds())
 
 
 def _tapes(thread: Thread) -> list[Tape]:

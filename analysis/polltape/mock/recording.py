@@ -48,7 +48,8 @@ class Tape:
 
     ``pending`` and ``passing`` (429, 5xx and the like; from, until) are in time order.  ``completes`` is when
     it ends, inf where it never did; from ``final_from`` on the final answer comes, held until ``completes``.
-    ``tail`` is its key without protocol and authority; ``subject`` the thing it is about.
+    ``takes`` are all its polls in time order.  ``tail`` is its key without protocol and authority; ``subject`` the
+    thing it is about.
     """
 
     operation_id: str
@@ -62,6 +63,7 @@ class Tape:
     final: Exchange | None
     final_from: float
     completes: float
+    takes: tuple[Exchange, ...] = ()
 
     def at(self, elapsed: float) -> tuple[Exchange, float]:
         """What a poll is answered that many seconds after the submit, and how many more it is held."""
@@ -77,6 +79,10 @@ class Tape:
         if self.submit is None:
             raise AssertionError(f"{self.operation_id} has neither a submit nor a pending answer")
         return self.submit, 0.0
+
+    def nth(self, number: int) -> Exchange:
+        """What the poll of that number (from 0) is answered where polls are counted; after the last, the last."""
+        return self.takes[min(number, len(self.takes) - 1)] if self.takes else self.at(0.0)[0]
 
 
 Script = Tape | Exchange
@@ -264,6 +270,7 @@ class _Reading:
             final=None if operation.ended_by is None else self._by_id.get(operation.ended_by.exchange_id),
             final_from=final_from,
             completes=completes,
+            takes=tuple(self._by_id[seen.exchange_id] for seen in polls if seen.status is not None),
         )
 
     def _end(self, operation: Operation, t0: int) -> tuple[float, float]:
