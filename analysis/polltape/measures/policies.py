@@ -20,8 +20,9 @@ from __future__ import annotations
 import inspect
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import repeat
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -111,41 +112,45 @@ class Own:
     takes: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        names = tuple(inspect.signature(self.function).parameters)
-        if unknown := [name for name in names if name not in ARGUMENTS]:
+        arguments = inspect.signature(self.function).parameters
+        if unknown := [name for name in arguments if name not in ARGUMENTS]:
             raise UsageError(f"policy {self.name}: no argument {unknown[0]!r}; there are {', '.join(ARGUMENTS)}")
-        object.__setattr__(self, "takes", names)
+        if any(argument.kind is argument.KEYWORD_ONLY for argument in arguments.values()):
+            raise UsageError(f"policy {self.name}: write its arguments without a * before them")
+        object.__setattr__(self, "takes", tuple(arguments))
 
     def waits(self, sent: int, asked_s: Floats, elapsed_s: Floats, rng: np.random.Generator) -> Floats:
-        asked = [None if math.isnan(value) else value for value in asked_s.tolist()]
-        return np.array(
-            [
-                self._wait({"poll": sent, "asked_s": hint, "elapsed_s": elapsed, "rng": rng})
-                for hint, elapsed in zip(asked, elapsed_s.tolist(), strict=True)
-            ],
-            dtype=np.float64,
-        )
-
-    def _wait(self, known: dict[str, Any]) -> float:
+        given: dict[str, Sequence[object]] = {
+            "poll": [sent] * asked_s.size,
+            "asked_s": [None if math.isnan(value) else value for value in asked_s.tolist()],
+            "elapsed_s": elapsed_s.tolist(),
+            "rng": [rng] * asked_s.size,
+        }
+        calls = zip(*(given[name] for name in self.takes), strict=True) if self.takes else repeat((), asked_s.size)
+        found: list[object] = []
         try:
-            wait = self.function(**{name: known[name] for name in self.takes})
+            for call in calls:
+                found.append(self.function(*call))  # noqa: PERF401 - how many there are says which one failed
         except Exception as error:
             line = traceback.extract_tb(error.__traceback__)[-1].lineno
-            raise InputError(
-                f"policy {self.name}, line {line}: {type(error).__name__}: {error}{_when(known)}"
-            ) from error
+            what = f"{type(error).__name__}: {error}"
+            raise InputError(f"policy {self.name}, line {line}: {what}{_when(given, len(found))}") from error
+        return np.array([self._seconds(wait, given, place) for place, wait in enumerate(found)], dtype=np.float64)
+
+    def _seconds(self, wait: object, given: dict[str, Sequence[object]], place: int) -> float:
         if wait is None:
             return math.inf
         if not isinstance(wait, int | float | np.number) or not 0 <= float(wait) < math.inf:
             raise InputError(
-                f"policy {self.name} returned {wait!r}{_when(known)}",
+                f"policy {self.name} returned {wait!r}{_when(given, place)}",
                 hint="return seconds from 0 on, or None to give up",
             )
         return float(wait)
 
 
-def _when(known: dict[str, Any]) -> str:
-    return f" for poll={known['poll']}, asked_s={known['asked_s']}, elapsed_s={known['elapsed_s']:g}"
+def _when(given: dict[str, Sequence[object]], place: int) -> str:
+    told = ", ".join(f"{name}={given[name][place]}" for name in ARGUMENTS if name != "rng")
+    return f" for {told}"
 
 
 USUAL: Final = ("fixed:0.5", "fixed:1", "fixed:5", "obey", "exponential", "hint+backoff")

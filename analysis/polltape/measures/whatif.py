@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -41,6 +41,10 @@ SAMPLES: Final = 10_000
 """Operations played for each group and policy, at least: few recorded ones are played several times."""
 MOST_POLLS: Final = 100_000
 """Polls of one operation; a policy that sends more hardly waits at all."""
+
+
+AT_A_TIME: Final = 20_000
+"""Operations played together: few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,8 +126,24 @@ def play(
     elapsed time no poll starts; finite where ``upper_s`` is not.  Raises UsageError for a policy that hardly
     waits.
     """
-    game = _Game(stories, done_s, answer_s, limit_s)
     rng = np.random.default_rng([seed, 1])
+    parts = []
+    for start in range(0, done_s.size, AT_A_TIME):
+        rows = np.arange(start, min(start + AT_A_TIME, done_s.size))
+        parts.append(_play(stories, policy, done_s[rows], rows % stories.lower_s.size, answer_s, limit_s, rng))
+    return Played(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Played)))
+
+
+def _play(
+    stories: Stories,
+    policy: Policy,
+    done_s: Floats,
+    operation: Ints,
+    answer_s: float,
+    limit_s: Floats,
+    rng: np.random.Generator,
+) -> Played:
+    game = _Game(stories, done_s, operation, answer_s, limit_s)
     for sent in range(MOST_POLLS):
         if not game.row.size:
             return game.played
@@ -135,12 +155,12 @@ def play(
 class _Game:
     """The operations that are still polled: ``row`` their places among all, the rest one entry for each of them."""
 
-    def __init__(self, stories: Stories, done_s: Floats, answer_s: float, limit_s: Floats) -> None:
+    def __init__(self, stories: Stories, done_s: Floats, operation: Ints, answer_s: float, limit_s: Floats) -> None:
         size = done_s.size
         self.stories, self.done_s, self.answer_s, self.limit_s = stories, done_s, answer_s, limit_s
-        self.row = np.arange(size)
+        self.row, self.operation = np.arange(size), operation
         self.now_s, self.before_s = np.zeros(size), np.full(size, -math.inf)
-        self.told = stories.first[self.operation]
+        self.told = stories.first[operation]
         self.seen = np.zeros(size, dtype=np.bool_)
         counts = (np.zeros(size, dtype=np.int64) for _ in range(5))
         self.played = Played(
@@ -153,10 +173,6 @@ class _Game:
             rated=next(counts),
             obeyed=next(counts),
         )
-
-    @property
-    def operation(self) -> Ints:
-        return np.asarray(self.row % self.stories.lower_s.size)
 
     def instructions(self) -> tuple[Floats, Floats]:
         """What each operation was told last by now: seconds asked for, and the tolerance."""
@@ -186,7 +202,7 @@ class _Game:
         self._kept(goes)
 
     def _kept(self, which: Flags) -> None:
-        self.row, self.told = self.row[which], self.told[which]
+        self.row, self.operation, self.told = self.row[which], self.operation[which], self.told[which]
         self.now_s, self.before_s = self.now_s[which], self.before_s[which]
 
     def _polled(self, polls: int, start_s: Floats) -> None:
@@ -232,7 +248,7 @@ def simulate(
     ``samples``: operations played for each group, at least.  ``give_up_s``: clients send no poll after that time;
     by default only operations that never end have a last poll, at the longest time seen.
     """
-    rated = compliance(analysis.waits)
+    rates = compliance(analysis.waits).set_index(list(GROUP))["rate"].to_dict()
     groups, table = [], []
     for names, group, told in _groups(analysis):
         found = _group(group, told)
@@ -242,7 +258,8 @@ def simulate(
         rounds = math.ceil(samples / found.stories.lower_s.size)
         done_s = completions(found.stories, rounds, seed)
         weight = np.tile(found.stories.weight / rounds, rounds)
-        table.append(names | {"policy": RECORDED} | _recorded(found, done_s, weight, names, rated))
+        recorded = {"compliance": rates.get(tuple(names.values()))}
+        table.append(names | {"policy": RECORDED} | _recorded(found, done_s, weight) | recorded)
         for policy in policies:
             played = play(found.stories, policy, done_s, answer_s=found.facts["answer_s"], limit_s=limit_s, seed=seed)
             table.append(names | {"policy": policy.name} | _summary(played, weight))
@@ -271,11 +288,15 @@ class _Group(NamedTuple):
 
 
 def _groups(analysis: Analysis) -> Iterator[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]]:
-    """Each group's names, its whole operations, and its exchanges."""
+    """Each group's names, its whole operations, and its exchanges with ``owner``, their operation's place in it."""
     whole = analysis.operations[~analysis.operations["truncated"].astype(bool)]
-    timeline = analysis.timeline[analysis.timeline["role"].isin(["submit", "poll", "join"])]
-    for names, group in whole.groupby(GROUP, sort=True):
-        yield dict(zip(GROUP, names, strict=True)), group, timeline[timeline["operation"].isin(group["id"])]
+    groups = whole.groupby(GROUP, sort=True)
+    places = pd.DataFrame({"id": whole["id"], "group": groups.ngroup(), "owner": groups.cumcount()})
+    told = analysis.timeline[analysis.timeline["role"].isin(["submit", "poll", "join"])]
+    told = told.merge(places, left_on="operation", right_on="id")
+    exchanges = dict(iter(told.groupby("group")))
+    for number, (names, group) in enumerate(groups):
+        yield dict(zip(GROUP, names, strict=True)), group, exchanges.get(number, told.iloc[:0])
 
 
 def _group(group: pd.DataFrame, told: pd.DataFrame) -> _Group:
@@ -288,7 +309,8 @@ def _group(group: pd.DataFrame, told: pd.DataFrame) -> _Group:
     took_s = (told["end_us"] - told["start_us"]) / 1e6
     polls = took_s[told["role"] == "poll"]
     width_s = (upper_s - lower_s)[ended]
-    stories = Stories(lower_s[played], upper_s[played], weight[played], *_instructions(group[played], told))
+    instructions = _instructions(group["accepted_us"].to_numpy(dtype=np.int64), played, told)
+    stories = Stories(lower_s[played], upper_s[played], weight[played], *instructions)
     facts = {
         "operations": len(group),
         "ended": int(ended.sum()),
@@ -319,28 +341,25 @@ def weights(lower_s: Floats, upper_s: Floats) -> Floats:
     return found
 
 
-def _instructions(group: pd.DataFrame, told: pd.DataFrame) -> tuple[Ints, Floats, Floats, Floats]:
-    """The instructions of pending answers, as :class:`Stories` has them."""
-    number = pd.Series(np.arange(len(group)), index=group["id"])
-    pending = told[(told["state"] == "pending") & told["operation"].isin(group["id"])]
-    owner = number.reindex(pending["operation"]).to_numpy(dtype=np.int64)
-    accepted_us = group["accepted_us"].to_numpy(dtype=np.int64)
+def _instructions(accepted_us: Ints, played: Flags, told: pd.DataFrame) -> tuple[Ints, Floats, Floats, Floats]:
+    """The instructions of the pending answers of those operations that are played, as :class:`Stories` has them."""
+    pending = told[(told["state"] == "pending") & played[told["owner"].to_numpy()]]
+    owner = pending["owner"].to_numpy(dtype=np.int64)
     told_s = np.maximum((pending["end_us"].to_numpy(dtype=np.int64) - accepted_us[owner]) / 1e6, 0.0)
     usual = Tolerance()
     dated = pending["klass"].fillna("").str.startswith(("date", "poll-after")).to_numpy(dtype=np.bool_)
-    nothing = np.full(len(group), math.nan)
-    owners = np.concatenate([number.to_numpy(), owner])
-    times = np.concatenate([np.full(len(group), -1.0), told_s])
+    count = int(played.sum())
+    nothing = np.full(count, math.nan)
+    owners = np.concatenate([np.arange(count), np.cumsum(played)[owner] - 1])
+    times = np.concatenate([np.full(count, -1.0), told_s])
     asked = np.concatenate([nothing, pending["asked_s"].to_numpy(dtype=np.float64)])
     slack = np.concatenate([nothing, np.where(dated, usual.date_s, usual.delay_s)])
     order = np.lexsort((times, owners))
-    first = np.searchsorted(owners[order], np.arange(len(group) + 1))
+    first = np.searchsorted(owners[order], np.arange(count + 1))
     return first.astype(np.int64), times[order], asked[order], slack[order]
 
 
-def _recorded(
-    found: _Group, done_s: Floats, weight: Floats, names: dict[str, Any], rated: pd.DataFrame
-) -> dict[str, Any]:
+def _recorded(found: _Group, done_s: Floats, weight: Floats) -> dict[str, Any]:
     """What the clients did: their own polls, and when they learnt of the end."""
     rounds = done_s.size // found.polls.size
     polls = np.tile(found.polls, rounds)
@@ -353,27 +372,25 @@ def _recorded(
     lower_s = np.where(np.isfinite(found.stories.upper_s), found.stories.lower_s, math.inf)
     bounds_s = [since(np.tile(end_s, rounds)) for end_s in (found.stories.upper_s, lower_s)]
     nothing = np.zeros(done_s.size, dtype=np.int64)
-    row = _summary(Played(polls, polls, polls, since(done_s), bounds_s[0], bounds_s[1], nothing, nothing), weight)
-    mine = rated[(rated[GROUP] == pd.Series(names)).all(axis=1)]["rate"]
-    return row | {"compliance": None if mine.empty or pd.isna(mine.iloc[0]) else float(mine.iloc[0])}
+    return _summary(Played(polls, polls, polls, since(done_s), bounds_s[0], bounds_s[1], nothing, nothing), weight)
 
 
 def _summary(played: Played, weight: Floats) -> dict[str, Any]:
-    rated = _sum(played.rated, weight)
+    rated = _mean(played.rated, weight)
     row = {
-        "polls": _sum(played.polls, weight),
-        "polls_low": _sum(played.polls_low, weight),
-        "polls_high": _sum(played.polls_high, weight),
-        "compliance": _sum(played.obeyed, weight) / rated if rated > 0 else None,
-        "unended": float(weight[np.isinf(played.added_s)].sum()),
+        "polls": _mean(played.polls, weight),
+        "polls_low": _mean(played.polls_low, weight),
+        "polls_high": _mean(played.polls_high, weight),
+        "compliance": _mean(played.obeyed, weight) / rated if rated > 0 else None,
+        "unended": _mean(np.isinf(played.added_s), weight),
     }
     for end, values in (("", played.added_s), ("_low", played.added_low_s), ("_high", played.added_high_s)):
         row |= {f"added_p{p}{end}_s": found for p, found in zip((50, 95), _quantiles(values, weight), strict=True)}
     return row
 
 
-def _sum(values: Ints, weight: Floats) -> float:
-    return float((weight * values).sum())  # not @, whose last digit is the machine's
+def _mean(values: Ints | Flags, weight: Floats) -> float:
+    return float((weight * values).sum() / weight.sum())  # not @, whose last digit is the machine's
 
 
 def _quantiles(values: Floats, weight: Floats) -> list[float | None]:
