@@ -43,7 +43,7 @@ MOST_POLLS: Final = 100_000
 """Polls of one operation; a policy that sends more hardly waits at all."""
 
 
-AT_A_TIME: Final = 20_000
+AT_A_TIME: Final = 60_000
 """Operations played together: few enough to stay in the processor's cache."""
 
 
@@ -153,83 +153,90 @@ def _play(
 
 
 class _Game:
-    """The operations that are still polled: ``row`` their places among all, the rest one entry for each of them."""
+    """The operations that are still polled: ``row``, their places among all, and the arrays of `_BESIDE` beside it."""
 
     def __init__(self, stories: Stories, done_s: Floats, operation: Ints, answer_s: float, limit_s: Floats) -> None:
         size = done_s.size
-        self.stories, self.done_s, self.answer_s, self.limit_s = stories, done_s, answer_s, limit_s
-        self.row, self.operation = np.arange(size), operation
+        self.stories, self.answer_s = stories, answer_s
+        self.row, self.done_s, self.limit_s = np.arange(size), done_s, limit_s[operation]
+        self.lower_s, self.upper_s = stories.lower_s[operation], stories.upper_s[operation]
+        self.told, self.last = stories.first[operation], stories.first[operation + 1] - 1
         self.now_s, self.before_s = np.zeros(size), np.full(size, -math.inf)
-        self.told = stories.first[operation]
-        self.seen = np.zeros(size, dtype=np.bool_)
-        counts = (np.zeros(size, dtype=np.int64) for _ in range(5))
+        self.ends, self.seen, self.touched = np.isfinite(self.upper_s), *np.zeros((2, size), dtype=np.bool_)
+        counts = np.zeros((5, size), dtype=np.int64)
         self.played = Played(
-            polls=next(counts),
-            polls_low=next(counts),
-            polls_high=next(counts),
+            polls=counts[0],
+            polls_low=counts[1],
+            polls_high=counts[2],
             added_s=np.full(size, math.inf),
             added_low_s=np.full(size, math.inf),
             added_high_s=np.full(size, -math.inf),
-            rated=next(counts),
-            obeyed=next(counts),
+            rated=counts[3],
+            obeyed=counts[4],
         )
 
     def instructions(self) -> tuple[Floats, Floats]:
         """What each operation was told last by now: seconds asked for, and the tolerance."""
-        last = self.stories.first[self.operation + 1] - 1
-        moving = np.arange(self.row.size)
+        moving = np.flatnonzero(self.told < self.last)
         while moving.size:
             ahead = self.told[moving] + 1
-            ahead = np.minimum(ahead, last[moving])
-            moves = (ahead > self.told[moving]) & (self.stories.told_s[ahead] <= self.now_s[moving])
+            moves = self.stories.told_s[ahead] <= self.now_s[moving]
             moving = moving[moves]
-            self.told[moving] += 1
+            self.told[moving] = ahead[moves]
+            moving = moving[ahead[moves] < self.last[moving]]
         return self.stories.asked_s[self.told], self.stories.slack_s[self.told]
 
     def step(self, sent: int, wait_s: Floats, asked_s: Floats, slack_s: Floats) -> None:
         """One more poll of each operation, ``wait_s`` from now, or none where the client gives up."""
         start_s = self.now_s + wait_s
-        goes = np.isfinite(wait_s) & (start_s <= self.limit_s[self.operation])
-        told = goes & ~self.seen[self.row] & ~np.isnan(asked_s)
+        goes = np.isfinite(wait_s) & (start_s <= self.limit_s)
+        told = goes & ~self.seen & ~np.isnan(asked_s)
         self.played.rated[self.row[told]] += 1
         self.played.obeyed[self.row[told & (wait_s >= asked_s - slack_s)]] += 1
-        self._gave_up(self.row[~goes], sent)
-        self._kept(goes)
-        start_s = start_s[goes]
+        if not goes.all():
+            self._gave_up(~goes, sent)
+            self._kept(goes)
+            start_s = start_s[goes]
         self._polled(sent + 1, start_s)
-        goes = start_s < self.stories.upper_s[self.operation]
         self.before_s, self.now_s = start_s, start_s + self.answer_s
-        self._kept(goes)
+        self._kept(start_s < self.upper_s)
 
     def _kept(self, which: Flags) -> None:
-        self.row, self.operation, self.told = self.row[which], self.operation[which], self.told[which]
-        self.now_s, self.before_s = self.now_s[which], self.before_s[which]
+        for name in _BESIDE:
+            setattr(self, name, getattr(self, name)[which])
 
     def _polled(self, polls: int, start_s: Floats) -> None:
         """The poll sees every completion in (before, start]: of the one drawn, and of what the bracket allows."""
-        played, row = self.played, self.row
+        played = self.played
         answered_s = start_s + self.answer_s
-        sees = ~self.seen[row] & (self.done_s[row] <= start_s)
-        self.seen[row[sees]] = True
-        played.polls[row[sees]] = polls
-        played.added_s[row[sees]] = answered_s[sees] - self.done_s[row[sees]]
-        lower_s, upper_s = self.stories.lower_s[self.operation], self.stories.upper_s[self.operation]
-        low_s, high_s = np.maximum(self.before_s, lower_s), np.minimum(start_s, upper_s)
-        may = np.isfinite(upper_s) & ((low_s < high_s) | ((self.before_s < upper_s) & (upper_s <= start_s)))
-        mine = row[may]
-        fresh = mine[played.polls_high[mine] == 0]
+        sees = np.flatnonzero(~self.seen & (self.done_s <= start_s))
+        self.seen[sees] = True
+        played.polls[self.row[sees]] = polls
+        played.added_s[self.row[sees]] = answered_s[sees] - self.done_s[sees]
+        low_s, high_s = np.maximum(self.before_s, self.lower_s), np.minimum(start_s, self.upper_s)
+        # A bracket without a width, (2, 2], is the one completion at 2.
+        may = self.ends & ((low_s < high_s) | ((self.before_s < self.upper_s) & (self.upper_s <= start_s)))
+        fresh = self.row[may & ~self.touched]
+        self.touched |= may
+        may = np.flatnonzero(may)
+        mine = self.row[may]
         played.polls_low[fresh] = polls
         played.polls_high[mine] = polls
-        played.added_low_s[mine] = np.minimum(played.added_low_s[mine], (answered_s - high_s)[may])
-        played.added_high_s[mine] = np.maximum(played.added_high_s[mine], (answered_s - low_s)[may])
+        played.added_low_s[mine] = np.minimum(played.added_low_s[mine], answered_s[may] - high_s[may])
+        played.added_high_s[mine] = np.maximum(played.added_high_s[mine], answered_s[may] - low_s[may])
 
-    def _gave_up(self, row: Ints, sent: int) -> None:
+    def _gave_up(self, which: Flags, sent: int) -> None:
         played = self.played
-        played.polls[row[~self.seen[row]]] = sent
-        fresh = row[played.polls_high[row] == 0]
-        played.polls_low[fresh] = sent
-        played.polls_high[row] = sent
-        played.added_high_s[row] = math.inf
+        played.polls[self.row[which & ~self.seen]] = sent
+        played.polls_low[self.row[which & ~self.touched]] = sent
+        played.polls_high[self.row[which]] = sent
+        played.added_high_s[self.row[which]] = math.inf
+
+
+_BESIDE: Final = (
+    *("row", "done_s", "limit_s", "lower_s", "upper_s", "told", "last", "now_s", "before_s"),
+    *("ends", "seen", "touched"),
+)
 
 
 # --------------------------------------------------------------------------------------- from a capture
