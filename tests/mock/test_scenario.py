@@ -22,7 +22,16 @@ BUILT_IN = scenario_text("shopify-checkout")
 
 @pytest.mark.parametrize("name", scenario_names())
 def test_every_built_in_scenario_is_one(name: str) -> None:
-    assert load_scenario(name).protocol == name
+    assert load_scenario(name).built_in == name
+
+
+@pytest.mark.parametrize("name", sorted({*scenario_names()} - {"shopify-checkout"}))
+def test_what_is_left_out_has_the_value_that_the_built_in_file_shows(name: str) -> None:
+    lines = scenario_text(name).splitlines()
+    whole = load_scenario(name)
+    for number, line in enumerate(lines):
+        if "=" in line.partition("#")[0] and not line.startswith("protocol"):
+            assert parse_scenario("\n".join(lines[:number] + lines[number + 1 :]), name) == whole, line
 
 
 def test_a_copy_is_found_by_its_path(tmp_path: Path) -> None:
@@ -69,7 +78,7 @@ def test_an_unknown_name_gets_the_nearest_and_the_known_ones() -> None:
     assert "did you mean 'shopify-checkout'?" in str(caught.value.hint)
     with pytest.raises(UsageError) as caught:
         load_scenario("zzz")
-    assert caught.value.hint == "built in: shopify-checkout; or name a .toml file"
+    assert caught.value.hint == f"built in: {', '.join(scenario_names())}; or name a .toml file"
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from polltape.mock.tls import Certificates
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  polltape mock captures --speed 10
+  polltape mock --scenario shopify-checkout --port 0
+  polltape mock --scenario shopify-checkout --fault 429-burst=0.05,retry_after=2 --fault late
+  polltape mock --print-scenario azure-lro > my-api.toml
+  polltape mock --scenario my-api.toml
+"""
+)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--scenario", metavar="NAME|FILE", help="Play a built-in scenario, or a .toml file of yours.")
 @click.option("--print-scenario", metavar="NAME", help="Print a built-in scenario, to copy and change it.")
@@ -70,12 +79,6 @@ def mock(
 
     Each client's operation has a clock of its own.  Point the client at the address that is printed; nothing is
     ever forwarded.  GET /__polltape shows every operation and its clock.
-
-    \b
-      polltape mock captures --speed 10
-      polltape mock --scenario shopify-checkout --port 0
-      polltape mock --scenario shopify-checkout --fault 429-burst=0.05,retry_after=2 --fault late
-      polltape mock --print-scenario shopify-checkout > my-shop.toml
     """
     from polltape.mock.server import serve
     from polltape.mock.tls import certificates

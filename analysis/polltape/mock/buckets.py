@@ -15,6 +15,9 @@ from polltape.toml_file import Table
 
 _QUEUE_COOKIES: Final = frozenset({"checkoutqueuetoken", "checkoutqueuecheckouttoken", "ctd"})
 
+_ROUNDING: Final = 1e-5
+"""Seconds since 1970 have a resolution of 0.2 µs: who comes exactly when there is room must not be refused."""
+
 
 class Bucket(Table, frozen=True):
     """A leaky bucket of ``size`` requests (0: none) out of which ``leak_per_s`` leak each second.
@@ -50,7 +53,7 @@ class Buckets:
         """Put a request into its client's bucket, where there is room."""
         key = self._key(request)
         level = self._level(key, now)
-        admitted = level + 1 <= self.table.size
+        admitted = level + 1 <= self.table.size + _ROUNDING
         level = level + 1 if admitted else level
         self._levels[key] = (level, now)
         return Level(admitted, int(level), level / self.table.leak_per_s / self._speed)

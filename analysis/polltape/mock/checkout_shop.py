@@ -30,8 +30,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from hashlib import sha256
-from math import isfinite
 from random import Random
 from typing import Any, Final
 from urllib.parse import quote
@@ -41,6 +39,7 @@ import msgspec
 from polltape.exchange import Header
 from polltape.mock.buckets import Buckets, Level
 from polltape.mock.checkout_tables import CheckoutTables
+from polltape.mock.jobs import Job, identity
 from polltape.mock.messages import Request, Response, json_response, request_id
 from polltape.mock.scenario_tables import Draws, Kind
 from polltape.protocols import shopify_checkout_server as shopify
@@ -51,20 +50,6 @@ _NO_SUCH: Final[Json] = {"errors": "Not Found"}
 _MISSING: Final[Json] = {"errors": {"checkout": "Required parameter missing or invalid"}}
 _LOCKED: Final[Json] = {"errors": "The checkout is being completed"}
 _UNAUTHORISED: Final[Json] = {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Work that takes time: its kind, when it was submitted, how long it takes, and the write that did it."""
-
-    kind: str
-    started: float
-    ends: float
-    write: bytes
-
-    def runs(self, now: float) -> bool:
-        """Whether it is not over yet."""
-        return now < self.ends
 
 
 @dataclass(slots=True)
@@ -95,7 +80,7 @@ class Checkout:
     def locked(self, now: float) -> bool:
         """Whether an order is being made of it."""
         job = self.running(now)
-        return job is not None and job.kind in ("complete", "payment")
+        return job is not None and job.kind in ("checkout.complete", "checkout.payment")
 
 
 class CheckoutShop:
@@ -149,18 +134,8 @@ class CheckoutShop:
         for token, checkout in self._checkouts.items():
             jobs = [(token, checkout.job), (f"{token}|shipping_rates", checkout.rates)]
             jobs += [(f"{token}|payments|{number}", paid.job) for number, paid in checkout.payments.items()]
-            found += [self._job_status(key, job, now) for key, job in jobs if job is not None]
+            found += [job.status(key, now, self._speed) for key, job in jobs if job is not None]
         return found
-
-    def _job_status(self, key: str, job: Job, now: float) -> Json:
-        takes = (job.ends - job.started) * self._speed
-        return {
-            "kind": f"checkout.{job.kind}",
-            "key": key,
-            "elapsed_s": round((now - job.started) * self._speed, 6),
-            "completes_s": round(takes, 6) if isfinite(takes) else None,
-            "state": "pending" if job.runs(now) else "completed",
-        }
 
     # ------------------------------------------------------------------------------------- endpoints
 
@@ -328,7 +303,7 @@ class CheckoutShop:
 
     def _joined(self, request: Request, now: float, checkout: Checkout) -> Response | None:
         job = checkout.job
-        if job is None or not job.runs(now) or job.write != _identity(request):
+        if job is None or not job.runs(now) or job.write != identity(request):
             return None
         return self._pending(request, now, checkout, job)
 
@@ -337,7 +312,7 @@ class CheckoutShop:
     def _start(self, kind: str, request: Request, now: float) -> Job:
         """A new job; the n-th of its kind takes the n-th duration drawn for that kind."""
         takes = self._kind(kind).draw(self._draws.next(kind))
-        return Job(kind, now, now + takes / self._speed, _identity(request))
+        return Job(f"checkout.{kind}", now, now + takes / self._speed, identity(request))
 
     def _catch_up(self, checkout: Checkout, now: float) -> None:
         """What has happened to the checkout by now: payments settled, its order made."""
@@ -354,7 +329,7 @@ class CheckoutShop:
                 if not payment.declined:
                     self._order(checkout, payment.job.ends)
         job = checkout.job
-        if job is not None and job.kind == "complete" and not job.runs(now):
+        if job is not None and job.kind == "checkout.complete" and not job.runs(now):
             self._order(checkout, job.ends)
 
     def _order(self, checkout: Checkout, instant: float) -> None:
@@ -410,7 +385,7 @@ class CheckoutShop:
 
     def _pending(self, request: Request, now: float, checkout: Checkout, job: Job) -> Response:
         """202 while the job runs; a job without duration is over in its own answer, which is 202 all the same."""
-        wait = self._location(request, checkout) + self._kind(job.kind).hint(self._speed, now)
+        wait = self._location(request, checkout) + self._kind(job.kind.removeprefix("checkout.")).hint(self._speed, now)
         return self._say(request, now, 202, self._body(request, checkout), wait)
 
     def _payment(self, request: Request, now: float, checkout: Checkout, payment: Payment) -> Response:
@@ -449,11 +424,6 @@ def _object(body: Any, name: str) -> Json | None:
     """The object of that name in a request's body, None where it is not there."""
     inner = body.get(name) if isinstance(body, dict) else None
     return inner if isinstance(inner, dict) else None
-
-
-def _identity(request: Request) -> bytes:
-    """What makes two writes the same: method, path and body."""
-    return sha256(b"\0".join((request.method.encode(), request.path.encode(), request.body))).digest()
 
 
 def _prefix(request: Request) -> str:

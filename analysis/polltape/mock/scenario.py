@@ -13,11 +13,19 @@ from pathlib import Path
 from typing import Final
 
 from polltape.errors import ConfigError, InputError, PolltapeError, UsageError
+from polltape.mock.async_api import AsyncScenario
 from polltape.mock.checkout_tables import CheckoutScenario
+from polltape.mock.par_pos import ParScenario
 from polltape.mock.scenario_tables import Drawn, Scenario, with_estimates
+from polltape.mock.throttled_api import ThrottledScenario
 from polltape.toml_file import Lines, convert, parse
 
-_BY_PROTOCOL: Final[dict[str, type[Scenario]]] = {"shopify-checkout": CheckoutScenario}
+_BY_PROTOCOL: Final[dict[str, type[Scenario]]] = {
+    "shopify-checkout": CheckoutScenario,
+    "par-posnext": ParScenario,
+    "http-async": AsyncScenario,
+    "throttle": ThrottledScenario,
+}
 """Every protocol that a scenario can have, and its tables."""
 
 

@@ -1,0 +1,45 @@
+"""Work that takes time in a scenario: when it began, when it ends, how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from math import isfinite
+from typing import Any
+
+from polltape.mock.messages import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that takes time: its kind, when it was submitted and when it ends, and the write that did it.
+
+    Instants are seconds since 1970, ``ends`` is inf for work that never ends.  ``outcome``: how it ends, where
+    that is not well.
+    """
+
+    kind: str
+    started: float
+    ends: float
+    write: bytes = b""
+    outcome: str | None = None
+
+    def runs(self, now: float) -> bool:
+        """Whether it is not over yet."""
+        return now < self.ends
+
+    def status(self, key: str, now: float, speed: float) -> dict[str, Any]:
+        """For the status page: kind, key, seconds since the submit at speed 1, when it ends, its state."""
+        takes = (self.ends - self.started) * speed
+        return {
+            "kind": self.kind,
+            "key": key,
+            "elapsed_s": round((now - self.started) * speed, 6),
+            "completes_s": round(takes, 6) if isfinite(takes) else None,
+            "state": "pending" if self.runs(now) else self.outcome or "completed",
+        }
+
+
+def identity(request: Request) -> bytes:
+    """What makes two writes the same: method, path and body."""
+    return sha256(b"\0".join((request.method.encode(), request.path.encode(), request.body))).digest()
