@@ -19,8 +19,14 @@ from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 1
-"""Version of :data:`SCHEMA`: raised when a column changes its meaning or goes, not for a new one."""
+SCHEMA_VERSION: Final = 2
+"""Version of :data:`SCHEMA`.  Files of version 1 lack what is read for protocols other than the checkout."""
+
+OBSERVED: Final = (
+    *("endpoint", "request_id", "api_version", "redirect", "queued", "graphql"),
+    *("instruction", "observations"),
+)
+"""Columns that protocols fill in, so that they can be read anew from the others."""
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -73,18 +79,40 @@ class Instruction:
     rated: bool = True
 
 
+class Reading(NamedTuple):
+    """What an exchange shows where its key is read in a way of its own: by an operation that issued it so."""
+
+    reads_as: str
+    state: str | None
+
+
+class Flaw(NamedTuple):
+    """A finding that one exchange proves alone: its code, and what is wrong."""
+
+    code: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What ONE exchange shows to one protocol, read without any state.
 
     ``role`` is a candidate: ``write`` (a request that may open an operation), ``read`` (a request that asks
-    for the state, and where ``opens`` is set may itself open one), ``resubmit``, ``cancel``.
+    for the state, and where ``opens`` is set may itself open one), ``cancel`` (a write that ends what it
+    addresses), ``resubmit`` (a queued request sent again, its token in a header: the first key; further keys
+    are of cookies), ``resubmit-cookie`` (its token in a cookie only).
     ``keys``: what the request addresses, each ``protocol|authority|…``.  ``issued``: keys that the answer
-    gives out, by which later requests ask.  ``state``: what the answer shows: ``pending``, ``completed``,
-    ``failed``, ``rejected``, ``action_required``, ``released``, or None for nothing.  ``opens``: this answer
-    opens an operation where none is open.  ``truncates``: seen without its submit, it is a truncated
-    operation.  ``address``: a poll address was given explicitly (header or body link).
-    ``hint_expected``: pending, and the protocol documents an instruction here.
+    gives out, by which later requests ask, the newest last.  ``reads_as``: how issued keys are to be read.
+    ``state``: what the answer shows: ``pending``, ``unsettled`` (completed where this key has answered 202,
+    else pending), ``completed``, ``failed``, ``rejected``, ``action_required``, ``released``, or None for
+    nothing.  ``readings``: what it shows where its key is read otherwise.
+    ``opens``: this answer opens an operation where none is open.  ``truncates``: pending without its submit,
+    it is a truncated operation, ``always`` where there is no operation on its key, or if ``unwritten``: where
+    there is no successful write either.
+    ``address``: something to poll by was given explicitly (header, body link, token).  ``itself``: outside of
+    any operation it shows a resource that may be idle.  ``hint_expected``: the protocol documents an
+    instruction to wait here.  ``throttled``: answers as a 429 does, whatever its status.  ``eta_s``: seconds
+    that the answer says are left.  ``flaws``: what is wrong with it, whatever came before.
     """
 
     protocol: str
@@ -92,11 +120,17 @@ class Observation:
     role: str
     keys: tuple[str, ...] = ()
     issued: tuple[str, ...] = ()
+    reads_as: str | None = None
     state: str | None = None
+    readings: tuple[Reading, ...] = ()
     opens: bool = False
-    truncates: bool = False
+    truncates: str | None = None
     address: bool = False
+    itself: bool = False
     hint_expected: bool = False
+    throttled: bool = False
+    eta_s: float | None = None
+    flaws: tuple[Flaw, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +180,7 @@ class Exchange:
     api_version: str | None = None
     redirect: str | None = None
     queued: bool = False
+    graphql: str | None = None
     instruction: Instruction | None = None
     observations: tuple[Observation, ...] = ()
 
@@ -244,11 +279,17 @@ _OBSERVATIONS = pa.list_(
             pa.field("role", pa.string()),
             pa.field("keys", pa.list_(pa.string())),
             pa.field("issued", pa.list_(pa.string())),
+            pa.field("reads_as", pa.string()),
             pa.field("state", pa.string()),
+            pa.field("readings", pa.list_(pa.struct([("reads_as", pa.string()), ("state", pa.string())]))),
             pa.field("opens", pa.bool_()),
-            pa.field("truncates", pa.bool_()),
+            pa.field("truncates", pa.string()),
             pa.field("address", pa.bool_()),
+            pa.field("itself", pa.bool_()),
             pa.field("hint_expected", pa.bool_()),
+            pa.field("throttled", pa.bool_()),
+            pa.field("eta_s", pa.float64()),
+            pa.field("flaws", pa.list_(pa.struct([("code", pa.string()), ("text", pa.string())]))),
         ]
     )
 )
@@ -293,6 +334,7 @@ COLUMNS: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("api_version", pa.string(), "X-Shopify-API-Version of the response"),
     ("redirect", pa.string(), "absolute URL of the Location of a 3xx"),
     ("queued", pa.bool_(), "the response carries X-Checkout-Queue"),
+    ("graphql", pa.string(), "GraphQL operation of the request: its name, else its first field"),
     ("instruction", _INSTRUCTION, "the instruction to wait that the response carries, read strictly"),
     ("observations", _OBSERVATIONS, "what the protocols read in this exchange alone"),
 )
@@ -322,8 +364,13 @@ def to_row(exchange: Exchange) -> dict[str, object]:
     row["response_body"] = _body_row(exchange.response_body)
     if exchange.instruction is not None:
         row["instruction"] = {n: getattr(exchange.instruction, n) for n in Instruction.__slots__}
-    row["observations"] = [{n: getattr(o, n) for n in Observation.__slots__} for o in exchange.observations]
+    row["observations"] = [_observation_row(observation) for observation in exchange.observations]
     return row
+
+
+def _observation_row(observation: Observation) -> dict[str, object]:
+    row = {name: getattr(observation, name) for name in Observation.__slots__}
+    return row | {name: [struct._asdict() for struct in row[name]] for name in ("readings", "flaws")}
 
 
 def to_table(exchanges: Iterable[Exchange]) -> pa.Table:
@@ -362,6 +409,8 @@ def _from_observation(row: dict[str, object]) -> Observation:
     values = dict(row)
     for name in ("keys", "issued"):
         values[name] = tuple(values.get(name) or ())  # type: ignore[arg-type]
+    for name, kind in (("readings", Reading), ("flaws", Flaw)):
+        values[name] = tuple(kind(**struct) for struct in values.get(name) or ())  # type: ignore[attr-defined]
     return Observation(**values)  # type: ignore[arg-type]
 
 

@@ -19,7 +19,7 @@ from polltape.capture.coverage import Session, write_session
 from polltape.capture.parquet import write_exchanges
 from polltape.capture.reading import Capture, merged, open_capture, read_exchanges
 from polltape.errors import InputError
-from polltape.exchange import SCHEMA, Body, Coverage, Exchange, Header, from_table, to_table
+from polltape.exchange import SCHEMA, SCHEMA_VERSION, Body, Coverage, Exchange, Header, from_table, to_table
 
 START = datetime(2026, 3, 1, 10, tzinfo=UTC)
 
@@ -241,7 +241,7 @@ def with_version(version: bytes | None) -> Callable[[Path], None]:
 def with_table(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         table = change(to_table([exchange()]))
-        pq.write_table(table.replace_schema_metadata({"polltape.schema": b"1"}), path)
+        pq.write_table(table.replace_schema_metadata({"polltape.schema": str(SCHEMA_VERSION)}), path)
 
     return write
 
@@ -273,7 +273,7 @@ BAD: list[tuple[str, Callable[[Path], object], str]] = [
     ("a.parquet", lambda p: p.write_bytes(b"PAR1" + b"\xff" * 40 + b"PAR1"), "its Parquet footer cannot be read ("),
     ("a.parquet", with_version(None), "not a capture: its footer names no polltape.schema version"),
     ("a.parquet", with_version(b"x"), "not a capture: its footer names no valid polltape.schema version"),
-    ("a.parquet", with_version(b"2"), "written with schema 2, newer than the 1 that this polltape reads"),
+    ("a.parquet", with_version(b"3"), "written with schema 3, newer than the 2 that this polltape reads"),
     ("a.parquet", with_table(lambda t: t.drop_columns(["status"])), "not a capture: it lacks status"),
     (
         "a.parquet",
@@ -329,3 +329,30 @@ def test_extra_columns_of_a_later_release_do_no_harm(tmp_path: Path) -> None:
     table = to_table([exchange()]).append_column("new", pa.array([1]))
     pq.write_table(table.replace_schema_metadata({"polltape.schema": b"1"}), tmp_path / "a.parquet")
     assert list(read_exchanges(opened(tmp_path / "a.parquet"))) == [exchange()]
+
+
+def test_a_file_of_the_first_schema_is_observed_anew(tmp_path: Path) -> None:
+    (path,) = write_exchanges(tmp_path / "new", "one", [exchange(n) for n in range(3)], [coverage()])
+    table = pq.read_table(path).drop_columns(["digest_ok", "graphql", "observations"])
+    old = tmp_path / "old.parquet"
+    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), b"polltape.schema": b"1"}), old)
+    seen: list[str] = []
+
+    def observed(one: Exchange) -> Exchange:
+        seen.append(one.exchange_id)
+        return replace(one, endpoint="/anew")
+
+    capture = opened(old, redact=fail, observe=observed)
+    assert [one.endpoint for one in read_exchanges(capture)] == ["/anew"] * 3
+    assert len(seen) == 3
+    assert capture.coverage == (coverage(),)
+
+
+def test_on_request_files_of_this_schema_are_observed_anew(tmp_path: Path) -> None:
+    paths = write_exchanges(tmp_path / "new", "one", [exchange(n) for n in range(3)], [coverage()])
+    capture = opened(*paths, redact=fail, observe=lambda one: replace(one, endpoint="/anew"), anew=True)
+    assert [one.endpoint for one in read_exchanges(capture)] == ["/anew"] * 3
+
+
+def fail(one: Exchange) -> Exchange:
+    raise AssertionError("what is stored is redacted already")

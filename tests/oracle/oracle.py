@@ -75,7 +75,7 @@ def analyze(
     outcomes = {op: oracle_fold.settle(op, end, hints) for op in lives.ops}
     found = oracle_waits.waits(exs, lives, hints, end)
     case = oracle_findings.Case(exs, lives, hints, found, outcomes, "par-posnext" in protocols)
-    listed = sorted(lives.ops, key=lambda op: (op.first.t_req, op.first.tie))
+    listed = sorted(lives.ops, key=lambda op: (op.first.t_req, op.protocol, op.first.tie))
     return {
         "statuses": oracle_findings.statuses(exs),
         "operations": [oracle_fold.row(op, outcomes[op]) for op in listed],

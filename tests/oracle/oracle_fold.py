@@ -44,7 +44,7 @@ class Op:
     types: dict[str, str] = field(default_factory=dict)
     answered_202: set[str] = field(default_factory=set)
     # shopify-queue: when each token was issued, the newest last
-    issued_at: dict[str, int] = field(default_factory=dict)
+    issued_at: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def truncated(self) -> bool:
@@ -145,7 +145,8 @@ class Lives:
     def open(self, ex: Ex, role: str, obs: Obs) -> None:
         own = obs.keys if obs.issued is None else obs.issued
         op = Op(obs.protocol, obs.kind or "", set(own), ex if role == "submit" else None, ex)
-        op.types = dict.fromkeys(own, obs.reads_as or "")
+        # a GET's without an address is the resource itself, as far as anybody can tell
+        op.types = dict.fromkeys(own, obs.reads_as or ("self" if obs.protocol == "http-async" else ""))
         self.ops.append(op)
         self.take_part(op, ex, role, obs)
         for key in own:
@@ -195,7 +196,7 @@ def read(lives: Lives, ex: Ex, obs: Obs) -> None:
         return
     after = after_end(lives, ex, obs)
     if after is not None and after.outcome == "action_required":
-        go_on(lives, ex, obs)
+        go_on(lives, ex, obs, after)
         return
     if obs.opens:
         lives.open(ex, "submit", obs)
@@ -237,12 +238,15 @@ def backwards(lives: Lives, ex: Ex, obs: Obs) -> None:
         lives.backwards.append((op, ex))
 
 
-def go_on(lives: Lives, ex: Ex, obs: Obs) -> None:
+def go_on(lives: Lives, ex: Ex, obs: Obs, op: Op) -> None:
     """§3 action_required: "the first pending answer after it is the submit of a new operation …; a final
     answer straight after it counts as at_once"."""
-    if obs.state == "pending":
-        lives.open(ex, "submit", obs)
-    elif obs.state in FINAL - {"action_required"}:
+    state = obs.in_op(op) if obs.in_op else obs.state
+    if state == "pending":
+        # its keys go on being read as they were
+        lives.open(ex, "submit", replace(obs, state=state, issued=(*obs.keys[:1], *(obs.issued or ()))))
+        lives.ops[-1].types.update({key: op.types[key] for key in lives.ops[-1].keys if key in op.types})
+    elif state in FINAL - {"action_required"}:
         lives.at_once.append((replace(obs, role="write"), ex))
         for key in obs.keys:
             lives.last_on[key] = None
@@ -251,7 +255,8 @@ def go_on(lives: Lives, ex: Ex, obs: Obs) -> None:
 def cancel(lives: Lives, ex: Ex, obs: Obs) -> Obs:
     """§2 "A DELETE on a monitor answered 2xx is the client's cancel: it ends the operation as rejected." """
     good = ex.status is not None and 200 <= ex.status < 300
-    for op in lives.on(obs):
+    # the monitor is what the DELETE addresses, not what its answer names
+    for op in lives.on(replace(obs, keys=obs.keys[:1])):
         if good and op.open_at(ex.t_req):
             lives.take_part(op, ex, "cancel", replace(obs, state="rejected", in_op=None))
             return replace(obs, role="read", keys=(), state=None, opens=False)

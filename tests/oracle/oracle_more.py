@@ -90,7 +90,7 @@ def par(ex: Ex) -> list[Obs]:
     keys = (f"{ex.host}|{match['id']}",)
     return [
         Obs("par-posnext", "order.submit", "read", keys, state, truncates=truncates, address=has_address(ex),
-            in_op=lambda op: par_state(op.kind, ex))
+            issued=par_keys(ex, match["id"]), reads_as="order", in_op=lambda op: par_state(op.kind, ex))
     ]  # fmt: skip
 
 
@@ -256,7 +256,7 @@ def monitor_state(ex: Ex, kind: str, answered_202: bool) -> str | None:
 def in_operation(ex: Ex, keys: tuple[str, ...], op: Any) -> str | None:
     key = next((k for k in keys if k in op.types), None)
     if key is None:  # a join by the key that its answer issued
-        return "pending" if address(ex) else monitor_state(ex, "self", False)
+        return monitor_state(ex, "self", False)
     state = monitor_state(ex, op.types[key], key in op.answered_202)
     if ex.status == 202:
         op.answered_202.add(key)

@@ -101,15 +101,18 @@ def obs(ex: Ex, token: str | None, state: str | None, role: str) -> Obs:
 def poll(lives: Lives, ex: Ex, token: str) -> None:
     seen = obs(ex, token, poll_state(ex), "read")
     mine = lives.on(seen)
-    for op in mine:
-        if op.open_at(ex.t_req):
-            # CQ002: "a token that was not the latest" when the request started
-            known = [k for k, at in op.issued_at.items() if at <= ex.t_req]
-            if known and known[-1] != seen.keys[0]:
-                lives.stale.append((op, ex))
-            lives.take_part(op, ex, "poll", seen)
-            link(lives, op, ex)
-            return
+    belongs = [op for op in mine if op.open_at(ex.t_req)]
+    if not belongs and seen.state == "pending":
+        # in flight together: one that would open belongs to the one open when its response ends
+        belongs = [op for op in mine if op.closed_at is None]
+    for op in belongs[:1]:
+        # CQ002: "a token that was not the latest" when the request started
+        known = [k for at, k in op.issued_at if at <= ex.t_req]
+        if known and known[-1] != seen.keys[0]:
+            lives.stale.append((op, ex))
+        lives.take_part(op, ex, "poll", seen)
+        link(lives, op, ex)
+        return
     ended = [op for op in mine if op.ending is not None and op.ending.t_end <= ex.t_req]
     if ended:
         lives.polled_on.append((ended[-1], ex))
@@ -126,8 +129,7 @@ def link(lives: Lives, op: Op, ex: Ex) -> None:
         key = f"{ex.host}|{token}"
         op.keys.add(key)
         # the newest is last, also where a token comes back
-        op.issued_at.pop(key, None)
-        op.issued_at[key] = ex.t_end
+        op.issued_at.append((ex.t_end, key))
 
 
 def step(lives: Lives, ex: Ex) -> None:

@@ -212,8 +212,16 @@ def checkout_template(path: str) -> str | None:
     return f"{form}/checkouts/{{token}}{tail}.json"
 
 
+def other_template(path: str) -> str | None:
+    """A cart's {version}, a PAR order's {id}."""
+    if re.fullmatch(r"/api/[^/]+/graphql(\.json)?", path):
+        return re.sub(r"^/api/[^/]+", "/api/{version}", path)
+    order = re.fullmatch(r"(.*/posnext/orders?)/([^/]+)", path)
+    return f"{order[1]}/{{id}}" if order and order[2] not in ("validate", "submit") else None
+
+
 def template(path: str) -> str:
-    known = checkout_template(path)
+    known = checkout_template(path) or other_template(path)
     return known or "/".join("{id}" if is_id(s) else s for s in path.split("/"))
 
 

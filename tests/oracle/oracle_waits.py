@@ -11,6 +11,7 @@ from urllib.parse import urldefrag, urljoin
 from oracle_fold import Lives, Op, seconds
 from oracle_har import Ex
 from oracle_hints import Hint
+from oracle_more import normal
 
 UNDER_WAY = 100_000  # "a request to another method or path that starts within 100 ms counts as under way"
 DELAY_TOLERANCE = Fraction(10_000)  # "10 ms for seconds, fractions and delays"
@@ -77,8 +78,8 @@ def redirected(ex: Ex, after: list[Ex]) -> Ex | None:
     location = ex.header("Location")
     if not location:
         return None
-    target = urldefrag(urljoin(ex.url, location)).url
-    return first([r for r in after if r.client == ex.client and r.url == target])
+    target = normal(urldefrag(urljoin(ex.url, location)).url)
+    return first([r for r in after if r.client == ex.client and normal(r.url) == target])
 
 
 def governed(ex: Ex, op: Op | None, exs: list[Ex]) -> Ex | None:

@@ -36,9 +36,3 @@ def test_unknown_code_names_the_nearest(name: str, hint: str) -> None:
     with pytest.raises(UsageError, match="no finding code") as caught:
         page(name)
     assert (caught.value.hint or "").startswith(hint)
-
-
-def test_a_page_says_that_its_protocol_is_not_read_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polltape.protocols.PROTOCOLS", ())
-    assert "never reports CQ002" in page("CQ002").not_yet()
-    assert page("RA001").not_yet() == ""

@@ -24,15 +24,12 @@ from typing import Any, Final
 import msgspec
 
 from polltape.capture.keys import Key
-from polltape.exchange import Body, Coverage, Exchange, from_row, to_row
+from polltape.exchange import OBSERVED, Body, Coverage, Exchange, from_row, to_row
 
 FIELD: Final = "_polltape"
 """Name of the extension in a HAR; custom fields begin with an underscore (HAR 1.2)."""
 
 VERSION: Final = 1
-
-OBSERVED: Final = ("endpoint", "request_id", "api_version", "redirect", "queued", "instruction", "observations")
-"""Columns that protocols fill in; read anew on import."""
 
 _HEADERS: Final = ("request_headers", "response_headers")
 _INSTANTS: Final = ("request_started_at", "request_ended_at", "response_started_at", "response_ended_at")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,17 +20,26 @@ import pyarrow.parquet as pq
 from polltape.capture.ordering import STARTS, Part
 from polltape.capture.parquet import coverage_of_file
 from polltape.errors import InputError
-from polltape.exchange import SCHEMA, SCHEMA_VERSION, Coverage
+from polltape.exchange import OBSERVED, SCHEMA, SCHEMA_VERSION, Coverage
 
 VERSION_KEY: Final = b"polltape.schema"
 
 _INSTANTS: Final = (STARTS, "request_ended_at", "response_started_at", "response_ended_at")
+KEPT: Final = frozenset(SCHEMA.names) - {"digest_ok", *OBSERVED}
+"""What files of every schema have and is never read anew."""
 _MAGIC: Final = b"PAR1"
 _REWRITTEN: Final = "name the files as polltape wrote them; another program's copy of them lacks what it needs"
 
 
-def read_footer(path: Path) -> list[Coverage]:
-    """The coverage that the footer carries, empty where it carries none; the file is sound as far as it says.
+class Footer(NamedTuple):
+    """What a footer says.  ``coverage`` is empty where it carries none; ``older``: of an older schema."""
+
+    coverage: list[Coverage]
+    older: bool
+
+
+def read_footer(path: Path) -> Footer:
+    """What the footer says; the file is sound as far as that goes.
 
     Raises :class:`~polltape.errors.InputError`: no Parquet, cut off, no capture, a newer version, columns
     missing or of another type.
@@ -40,9 +49,9 @@ def read_footer(path: Path) -> list[Coverage]:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: its Parquet footer cannot be read ({_first_line(error)})") from error
-    _check_version(path, schema)
-    _check_columns(path, schema)
-    return coverage_of_file(schema.metadata)
+    older = _version(path, schema) < SCHEMA_VERSION
+    _check_columns(path, schema, older=older)
+    return Footer(coverage_of_file(schema.metadata), older)
 
 
 def read_parts(path: Path) -> list[Part]:
@@ -66,6 +75,17 @@ def _read_group(path: Path, group: int) -> pa.Table:
     with _damage(path), pq.ParquetFile(path) as file:
         table = file.read_row_group(group, columns=SCHEMA.names)
         return pa.Table.from_arrays([table[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def read_unobserved(path: Path) -> Iterator[pa.Table]:
+    """The rows of a file of this schema or an older one without :data:`~polltape.exchange.OBSERVED`.
+
+    Raises :class:`~polltape.errors.InputError` where the file is damaged.
+    """
+    with _damage(path), pq.ParquetFile(path) as file:
+        names = [name for name in file.schema_arrow.names if name in SCHEMA.names and name not in OBSERVED]
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=names)
 
 
 def read_ids(path: Path) -> Iterator[str]:
@@ -112,7 +132,7 @@ def _check_ends(path: Path) -> None:
         raise InputError(f"{path}: cut off: a Parquet file, but its end is missing", hint="copy it again, or remove it")
 
 
-def _check_version(path: Path, schema: pa.Schema) -> None:
+def _version(path: Path, schema: pa.Schema) -> int:
     text = (schema.metadata or {}).get(VERSION_KEY)
     if text is None:
         raise InputError(f"{path}: not a capture: its footer names no {VERSION_KEY.decode()} version", hint=_REWRITTEN)
@@ -123,14 +143,17 @@ def _check_version(path: Path, schema: pa.Schema) -> None:
             f"{path}: written with schema {int(text)}, newer than the {SCHEMA_VERSION} that this polltape reads",
             hint="install a newer polltape",
         )
+    return int(text)
 
 
-def _check_columns(path: Path, schema: pa.Schema) -> None:
+def _check_columns(path: Path, schema: pa.Schema, *, older: bool) -> None:
+    """All columns, of the right types; an older file needs only those that are not read anew."""
     names = set(schema.names)
-    missing = [name for name in SCHEMA.names if name not in names]
+    needed = [field for field in SCHEMA if not older or field.name in KEPT]
+    missing = [field.name for field in needed if field.name not in names]
     if missing:
         raise InputError(f"{path}: not a capture: it lacks {_listed(missing)}", hint=_REWRITTEN)
-    other = [f"{f.name} ({schema.field(f.name).type})" for f in SCHEMA if schema.field(f.name).type != f.type]
+    other = [f"{f.name} ({schema.field(f.name).type})" for f in needed if schema.field(f.name).type != f.type]
     if other:
         raise InputError(f"{path}: not a capture: of another type: {_listed(other)}", hint=_REWRITTEN)
 

@@ -25,17 +25,32 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from polltape.capture.flows import read_flows
+from polltape.capture.footers import read_footer, read_unobserved
 from polltape.capture.har import read_har
 from polltape.capture.keys import Key
 from polltape.capture.notes import Notes
 from polltape.capture.ordering import in_order
 from polltape.errors import InputError
-from polltape.exchange import SCHEMA, Coverage, Exchange, to_table
+from polltape.exchange import SCHEMA, Coverage, Exchange, from_table, to_table
 
 Step = Callable[[Exchange], Exchange]
 Reader = Callable[[Path, Notes, Key | None], Iterator[tuple[Exchange, bool]]]
 
-IMPORTERS: Final[dict[str, tuple[Reader, str]]] = {"har": (read_har, "entry"), "flows": (read_flows, "flow")}
+
+def read_rows(path: Path, notes: Notes, _key: Key | None) -> Iterator[tuple[Exchange, bool]]:
+    """The rows of a Parquet file whose footer was checked, without what protocols read in them."""
+    notes.coverage += read_footer(path).coverage
+    for table in read_unobserved(path):
+        for start in range(0, table.num_rows, ROWS_A_BATCH):
+            for exchange in from_table(table.slice(start, ROWS_A_BATCH)):
+                yield exchange, True
+
+
+IMPORTERS: Final[dict[str, tuple[Reader, str]]] = {
+    "har": (read_har, "entry"),
+    "flows": (read_flows, "flow"),
+    "parquet": (read_rows, "row"),
+}
 """How a kind is read, and what its pieces are called; each comes with whether it is redacted already."""
 
 ROWS_A_BATCH: Final = 250
@@ -58,7 +73,7 @@ class Imported:
 
 
 def import_file(path: Path, kind: str, *, redact: Step, observe: Step, key: Key | None) -> Imported:
-    """Read a HAR (``har``) or mitmproxy (``flows``) file: redact, then observe, each exchange as it comes.
+    """Read a HAR (``har``), mitmproxy (``flows``) or our own file: redact, then observe, each exchange as it comes.
 
     Raises :class:`~polltape.errors.InputError` where the file, or the temporary folder, cannot be used.
     """

@@ -64,15 +64,19 @@ class Capture:
     warnings: tuple[str, ...]
 
 
-def open_capture(paths: Sequence[str | Path], *, redact: Step, observe: Step, key: Key | None = None) -> Capture:
+def open_capture(
+    paths: Sequence[str | Path], *, redact: Step, observe: Step, key: Key | None = None, anew: bool = False
+) -> Capture:
     """Open all paths as one capture.
+
+    Parquet files of an older schema, and with ``anew`` all, are observed again, as what is imported is.
 
     What is imported goes through ``redact``, then ``observe``; entries that we exported ourselves under
     ``key`` and that nobody changed are not redacted twice.  Raises :class:`~polltape.errors.InputError`.
     """
     if not paths:
         raise InputError("nothing to read", hint="name a capture folder, a .parquet, a .har or a .mitm file")
-    opened = _Opened(redact, observe, key)
+    opened = _Opened(redact, observe, key, anew)
     for path in paths:
         opened.add(Path(path))
     return opened.capture(tuple(str(path) for path in paths))
@@ -104,6 +108,7 @@ class _Opened:
     redact: Step
     observe: Step
     key: Key | None
+    anew: bool
     seen: set[Path] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
     tables: list[pa.Table] = field(default_factory=list)
@@ -132,13 +137,13 @@ class _Opened:
         if path.resolve() in self.seen:
             return
         self.seen.add(path.resolve())
-        if kind == "parquet":
-            self.files.append(path)
-            covered = read_footer(path)
-            self.coverage += covered
-            self.uncovered += [] if covered else [path]
-        else:
+        footer = read_footer(path) if kind == "parquet" else None
+        if footer is None or footer.older or self.anew:
             self._import(path, kind)
+        else:
+            self.files.append(path)
+            self.coverage += footer.coverage
+            self.uncovered += [] if footer.coverage else [path]
 
     def _import(self, path: Path, kind: str) -> None:
         """Read a file of another format; large ones become Parquet files."""

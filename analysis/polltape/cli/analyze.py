@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from polltape.cli.inputs import par_key_option
+from polltape.cli.inputs import par_key_option, protocol_option
 from polltape.errors import UsageError
 from polltape.report import FORMATS, TABLES, render
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--token", metavar="VALUE", help="Only operations of this token, as you know it or as pseudonym.")
 @click.option("--tolerance", type=click.FloatRange(min=0), metavar="S", help="How early is in time [default: 0.01].")
 @click.option("--date-tolerance", type=click.FloatRange(min=0), metavar="S", help="The same for dates [default: 1].")
+@protocol_option
 @par_key_option
 @click.option("--stuck-after", multiple=True, metavar="[PROTOCOL=]S", help="When an operation is stuck (OP001).")
 def analyze(
@@ -129,9 +130,9 @@ def _settings(tolerance: float | None, date_tolerance: float | None, stuck_after
 def _thresholds(text: str) -> list[tuple[str, float]]:
     """``30`` for every protocol, ``shopify-checkout=30`` for one."""
     from polltape.cli import did_you_mean
-    from polltape.protocols import PROTOCOLS
+    from polltape.protocols import known
 
-    names = [protocol.name for protocol in PROTOCOLS]
+    names = [protocol.name for protocol in known()]
     name, equals, number = text.rpartition("=")
     if equals and name not in names:
         raise UsageError(f"--stuck-after: no protocol {name!r}{did_you_mean(name, names)}")

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import click
 
+from polltape.cli.inputs import protocol_option
+
 
 @click.command()
+@protocol_option
 @click.argument("path")
 @click.option("--operation", required=True, metavar="ID", help="Its id or the beginning of it: see polltape show PATH.")
 @click.option("-o", "--output", required=True, metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from polltape.cli.inputs import par_key_option
+from polltape.cli.inputs import par_key_option, protocol_option
 
 
 @click.command(
@@ -20,6 +20,7 @@ Examples:
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace the file OUT; add to the folder OUT.")
+@protocol_option
 @par_key_option
 def convert(source: Path, out: Path, force: bool, par_key: str | None) -> None:
     """Convert IN to OUT; the kinds are told by the endings.

@@ -29,7 +29,7 @@ def explain(codes: tuple[str, ...], every: bool, form: str) -> None:
 
         click.echo(json.dumps([explained.as_dict() for explained in wanted], indent=2, ensure_ascii=False))
     elif wanted:
-        click.echo("\n\n".join(explained.markdown + explained.not_yet() for explained in wanted), nl=False)
+        click.echo("\n\n".join(explained.markdown for explained in wanted), nl=False)
     else:
         for code in CODES.values():
             click.echo(f"{code.code}  {code.fault:7}  {code.title}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,33 @@ par_key_option = click.option(
 )
 
 
+def _take_protocols(_context: click.Context, _option: click.Parameter, files: tuple[Path, ...]) -> None:
+    """Take the user's protocols; programs that this one starts find them in the environment."""
+    if not files:
+        return
+    from polltape.protocols import add_file
+
+    for file in files:
+        add_file(file)
+    os.environ[PROTOCOL_VARIABLE] = os.pathsep.join(str(file.resolve()) for file in files)
+
+
+PROTOCOL_VARIABLE = "POLLTAPE_PROTOCOL"
+
+protocol_option = click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar=PROTOCOL_VARIABLE,
+    expose_value=False,
+    is_eager=True,
+    callback=_take_protocols,
+    help="Read a protocol of your own, too: a Python file.",
+)
+
+
 def redaction(redactor: Redactor, par_key: str | None) -> Step:
     """The redactor's step; with a key of PAR its digests are judged first.  Raises ConfigError."""
     if not par_key:
@@ -47,11 +75,13 @@ def capture_of(paths: Sequence[str], par_key: str | None = None) -> Capture:
     """
     from polltape.capture.reading import open_capture
     from polltape.capture.redaction import Redactor
-    from polltape.protocols import observe
+    from polltape.protocols import observe, users
 
     redactor = Redactor.of_user()
     named = list(paths) or [DEFAULT_CAPTURE]
-    capture = open_capture(named, redact=redaction(redactor, par_key), observe=observe, key=redactor.key)
+    capture = open_capture(
+        named, redact=redaction(redactor, par_key), observe=observe, key=redactor.key, anew=bool(users())
+    )
     for warning in capture.warnings:
         click.echo(f"warning: {warning}", err=True)
     return capture

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from polltape.cli.inputs import protocol_option
 from polltape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Examples:
   polltape mock --scenario my-api.toml
 """
 )
+@protocol_option
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--scenario", metavar="NAME|FILE", help="Play a built-in scenario, or a .toml file of yours.")
 @click.option("--print-scenario", metavar="NAME", help="Print a built-in scenario, to copy and change it.")

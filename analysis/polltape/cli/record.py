@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from polltape.cli.inputs import protocol_option
 from polltape.errors import InputError, ServiceError
 
 
@@ -42,6 +43,7 @@ def mitmdump_arguments(directory: str | None, arguments: tuple[str, ...]) -> lis
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
+@protocol_option
 @click.option("--dir", "directory", metavar="DIR", help="Folder to record to.  [default: captures]")
 @click.option("--addon", is_flag=True, help="Only print where the addon is, to load it with mitmproxy -s.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[MITMDUMP ARGUMENTS]...")
@@ -67,6 +69,7 @@ def record(directory: str | None, addon: bool, arguments: tuple[str, ...]) -> No
 
 
 @click.command(hidden=True)
+@protocol_option
 @click.option("--dir", "directory", required=True, type=click.Path(path_type=Path))
 @click.option("--frames", required=True, type=int)
 def helper(directory: Path, frames: int) -> None:

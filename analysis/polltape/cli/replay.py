@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from polltape.cli.inputs import protocol_option
 from polltape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@protocol_option
 @click.argument("path")
 @click.option(
     "--operation", "operations", metavar="ID", multiple=True, help="Only this one; its id or its beginning. Repeatable."

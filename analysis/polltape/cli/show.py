@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
+from polltape.cli.inputs import protocol_option
+
 
 @click.command()
+@protocol_option
 @click.argument("path")
 @click.argument("operation", required=False)
 def show(path: str, operation: str | None) -> None:

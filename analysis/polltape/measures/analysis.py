@@ -107,8 +107,8 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     covered = [_cut(c, selection) for c in capture.coverage]
     rows = _selected(connection, rows, selection, Covered(covered))
     inside = Covered(covered)
-    found = lives(rows, inside)
-    members = keep(connection, found.members.astype("string"))
+    found = lives(connection, rows, inside)
+    members = keep(connection, found.members)
     opening = openers(connection, rows, found, members)
     kept = _with_operations(waits(rows, opening, members, inside, settings.tolerance), found)
     evidence = Evidence(
@@ -164,7 +164,7 @@ def _selected(connection: Any, rows: ir.Table, selection: Selection, covered: Co
         asked = segments.filter(lambda segment: segment.isin(selection.tokens)).length() > 0
         in_url = [matching.url.contains(token) for token in selection.tokens]
         matching = matching.filter(reduce(or_, in_url, asked.fill_null(False)))
-    members = lives(rows, covered).members
+    members = lives(connection, rows, covered).members
     named = set(matching.exchange_id.execute())
     whole = set(members.loc[members["exchange_id"].isin(named), "operation"])
     named |= set(members.loc[members["operation"].isin(whole), "exchange_id"])
@@ -184,7 +184,7 @@ def _told(rows: ir.Table, members: ir.Table, found: pd.DataFrame) -> pd.DataFram
     instruction = ("source", "raw", "klass", "asked_s")
     names = sorted({name for exchanges in found["exchanges"] for name in exchanges})
     named = ibis.memtable(pd.DataFrame({"named": names}, dtype="string"))
-    played = members.rename(member="exchange_id")
+    played = members.rename(member="exchange_id").drop("protocol", "precedence")
     told = rows.select(*columns, *instruction, "request_id").left_join(played, _.exchange_id == played.member)
     told = told.filter(_.member.notnull() | _.exchange_id.isin(named.named)).drop("member")
     return run(told.order_by("start_us", "exchange_id")).astype({"status": "Int64", "response_start_us": "Int64"})

@@ -25,13 +25,21 @@ from polltape.measures.statuses import fault, meaning, on_checkout
 from polltape.measures.words import counted, seconds, shortened
 from polltape.operations.lives import Lives
 from polltape.operations.tables import records, run
-from polltape.operations.waits import UNDER_WAY_US
-from polltape.protocols import protocol_named
+from polltape.operations.waits import UNDER_WAY_US, silent_throttles
+from polltape.protocols import par_posnext, protocol_named, shopify_queue
 from polltape.protocols.instruction import CLASSES
 
 FINDING_COLUMNS: Final = ["code", "fault", "message", "operation", "exchanges", "request_ids", "api_versions", "at_us"]
 BY_REQUEST: Final = frozenset({"RA001", "RA002", "RA006", "RA007", "CQ001", "CQ002", "CQ004", "OP004", "OP005"})
 """Codes about a request of the client: ``at`` is its start; for the others the response end of the last exchange."""
+
+QUEUE: Final = shopify_queue.NAME
+PAR: Final = par_posnext.NAME
+ACCEPTED: Final = 202
+EXCEPTION_FROM_WRITES: Final = 20
+"""PN003 is silent about hosts with fewer writes than this …"""
+EXCEPTION_SHARE: Final = 0.05
+"""… and about a share of 202s up to this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +135,17 @@ def _broken_waits(evidence: Evidence) -> Iterator[Draft]:
 
 
 def _no_instruction(evidence: Evidence) -> Iterator[Draft]:
-    """RA003: shown pending in an operation, where the protocol documents an instruction, and there is none."""
-    expected = evidence.rows.observations.filter(lambda o: o["hint_expected"]).length() > 0
-    silent = evidence.rows.filter(expected & _.klass.isnull() & _.ended)
-    for row in records(run(silent.join(evidence.members, "exchange_id").select("exchange_id", "operation", "status"))):
+    """RA003: pending in an operation, or throttled, where the protocol documents an instruction, and there is none."""
+    rows = evidence.rows.filter(_.klass.isnull() & _.ended).unnest("observations")
+    expected = rows.filter(rows.observations["hint_expected"] & ~rows.observations["throttled"])
+    expected = expected.select("exchange_id", "status", protocol=expected.observations["protocol"])
+    silent = expected.join(evidence.members, ["exchange_id", "protocol"]).select("exchange_id", "operation", "status")
+    for row in records(run(silent)):
         text = f"{row.status} shows that the operation is pending, but gives no instruction to wait"
+        yield Draft("RA003", text, _name(row.operation), [row.exchange_id])
+    throttled = silent_throttles(evidence.rows, evidence.lives, evidence.members)
+    for row in records(run(throttled.select("exchange_id", "operation"))):
+        text = "says that it is throttled, but gives no instruction to wait"
         yield Draft("RA003", text, _name(row.operation), [row.exchange_id])
 
 
@@ -190,28 +204,38 @@ def _stuck(evidence: Evidence) -> Iterator[Draft]:
 
 
 def _abandoned(evidence: Evidence) -> Iterator[Draft]:
-    """OP002, OP003, and OP007 for an operation."""
+    """OP002, OP003, CQ003, and OP007 for an operation."""
     for row in records(evidence.lives.operations):
         if row.outcome != "abandoned":
             continue
-        proof = list(row.exchanges)
-        if row.polls:
-            text = f"polled {counted(row.polls, 'time')}, then stopped without having seen the end"
-            yield Draft("OP002", text, row.id, proof)
-        elif row.address or row.asked:
-            text = 'the "not yet" was taken for the answer: nobody ever asked again'
-            yield Draft("OP003", text, row.id, proof)
-        else:
-            text = "a 202 without address or usable wait, and nobody asked: nothing tells whether work was under way"
-            yield Draft("OP007", text, row.id, proof)
+        code, text = _left(row)
+        if code is not None:
+            yield Draft(code, text, row.id, list(row.exchanges))
+
+
+def _left(row: Any) -> tuple[str | None, str]:
+    """What it means that the operation was abandoned."""
+    known = protocol_named(row.protocol)
+    if row.released:
+        return "CQ003", "released from the queue, but the request was never sent again"
+    if row.polls:
+        return "OP002", f"polled {counted(row.polls, 'time')}, then stopped without having seen the end"
+    if known is not None and not known.unpolled_is_fault:
+        return None, ""
+    if row.address or row.asked:
+        return "OP003", 'the "not yet" was taken for the answer: nobody ever asked again'
+    if known is not None and known.general:
+        return None, ""
+    return "OP007", "a 202 without address or usable wait, and nobody asked: nothing tells whether work was under way"
 
 
 def _idle(evidence: Evidence) -> Iterator[Draft]:
     """OP007 for a checkout key that has no operation anywhere: a 202 that its GET gives for ever."""
-    for _key, group in evidence.lives.idle.groupby("key"):
-        names = set(group["exchange_id"])
+    outside = evidence.lives.outside
+    idle = outside[outside["idle"] & (outside["status"] == ACCEPTED) & (outside["state"] == "pending")]
+    for _key, group in idle.groupby("key"):
         text = "GET answers 202, and no write of this checkout is in the capture: it may just be idle"
-        yield Draft("OP007", text, None, sorted(names))
+        yield Draft("OP007", text, None, sorted(set(group["exchange_id"])))
 
 
 def _joined(evidence: Evidence) -> Iterator[Draft]:
@@ -225,9 +249,95 @@ def _joined(evidence: Evidence) -> Iterator[Draft]:
 
 def _backwards(evidence: Evidence) -> Iterator[Draft]:
     """OP006."""
-    for row in records(evidence.lives.backwards):
+    for row in _afterwards(evidence, "backwards"):
         proof = [row.ending, row.exchange_id]
         yield Draft("OP006", "shown pending again after it had ended", row.operation, proof)
+
+
+def _polled_on(evidence: Evidence) -> Iterator[Draft]:
+    """OP004, where the protocol has something to poll that is there for nothing else."""
+    for row in _afterwards(evidence, "polled_on"):
+        known = protocol_named(row.operation.split(":", 1)[0])
+        if known is None or known.polls_after_end:
+            proof = [row.ending, row.exchange_id]
+            yield Draft("OP004", "polled again although the end had been answered", row.operation, proof)
+
+
+def _afterwards(evidence: Evidence, what: str) -> Iterator[Any]:
+    table = evidence.lives.afterwards
+    yield from records(table[table["what"] == what])
+
+
+# ------------------------------------------------------------------------------------------- queue
+
+
+def _queue(evidence: Evidence) -> Iterator[Draft]:
+    """CQ001, CQ002, CQ004."""
+    waits = evidence.waits
+    early = waits[(waits["verdict"] == "early") & (waits["source"] == "pollAfter") & _of(waits["operation"], QUEUE)]
+    for wait in records(early[["exchange_id", "next_exchange", "operation", "asked_s", "waited_s"]]):
+        text = f"polled {seconds(wait.asked_s - wait.waited_s)} before pollAfter: the queue ignores such polls"
+        yield Draft("CQ001", text, wait.operation, [wait.exchange_id, wait.next_exchange])
+    for row in _afterwards(evidence, "stale"):
+        if row.operation.startswith(f"{QUEUE}:"):
+            text = "polled with a token that was not the latest"
+            yield Draft("CQ002", text, row.operation, [row.exchange_id])
+    operations = evidence.lives.operations.set_index("id")["exchanges"]
+    for row in _afterwards(evidence, "bare"):
+        text = "the queued request was sent again without its token: its place in the queue is lost"
+        yield Draft("CQ004", text, row.operation, [operations[row.operation][0], row.exchange_id])
+
+
+def _estimates(evidence: Evidence) -> Iterator[Draft]:
+    """CQ005: the first estimate of how long the queue lasts, against how long it did."""
+    told = evidence.rows.unnest("observations")
+    told = told.select(
+        "exchange_id", "end_us", "ends", eta_s=told.observations["eta_s"], protocol=told.observations["protocol"]
+    ).filter(_.eta_s.notnull())
+    estimates = told.join(evidence.members, ["exchange_id", "protocol"])
+    first = estimates.group_by("operation").agg(
+        exchange_id=_.exchange_id.argmin(_.ends), end_us=_.end_us.argmin(_.ends), eta_s=_.eta_s.argmin(_.ends)
+    )
+    out = evidence.members.filter(_.state == "released").join(evidence.rows, "exchange_id")
+    out = out.group_by("operation").agg(out=_.exchange_id.argmin(_.ends), out_us=_.end_us.argmin(_.ends))
+    for row in records(run(first.join(out, "operation").order_by("operation"))):
+        took_s = (row.out_us - row.end_us) / 1e6
+        if abs(took_s - row.eta_s) > row.eta_s / 2:
+            text = f"estimated at {seconds(row.eta_s)}, the queue took {seconds(took_s)}"
+            yield Draft("CQ005", text, row.operation, [row.exchange_id, row.out])
+
+
+def _of(operations: pd.Series[Any], protocol: str) -> pd.Series[bool]:
+    return operations.astype("string").str.startswith(f"{protocol}:").fillna(False).astype(bool)
+
+
+# ------------------------------------------------------------------------------- what one exchange proves
+
+
+def _flaws(evidence: Evidence) -> Iterator[Draft]:
+    """PN001, PN002, PN004, and whatever else a protocol finds wrong with an exchange alone."""
+    flawed = evidence.rows.unnest("observations")
+    flawed = flawed.select("exchange_id", flaw=flawed.observations["flaws"].unnest())
+    found = flawed.select("exchange_id", code=flawed.flaw["code"], text=flawed.flaw["text"])
+    for row in records(run(found.filter(_.code.isin(sorted(CODES))).order_by("exchange_id"))):
+        yield Draft(row.code, row.text, None, [row.exchange_id])
+
+
+def _no_exception(evidence: Evidence) -> Iterator[Draft]:
+    """PN003: PAR calls 202 an exception; a host where it is none."""
+    writes = evidence.rows.filter(
+        _.observations.filter(lambda o: (o["protocol"] == PAR) & (o["role"] == "write")).length() > 0
+    )
+    accepted = writes.status == ACCEPTED
+    hosts = writes.group_by("host").agg(
+        writes=_.count(),
+        share=accepted.fill_null(False).cast("float64").mean(),
+        exchanges=writes.exchange_id.collect(where=accepted, order_by=writes.ends),
+    )
+    often = hosts.filter((_.writes >= EXCEPTION_FROM_WRITES) & (_.share > EXCEPTION_SHARE))
+    for row in records(run(often.order_by("host"))):
+        text = f"{row.host} answered {len(row.exchanges)} of {row.writes} writes with 202, which is to be an exception"
+        yield Draft("PN003", text, None, list(row.exchanges))
 
 
 # ---------------------------------------------------------------------------------------- statuses
@@ -262,5 +372,10 @@ RULES: Final[tuple[Rule, ...]] = (
     _idle,
     _joined,
     _backwards,
+    _polled_on,
+    _queue,
+    _estimates,
+    _flaws,
+    _no_exception,
     _statuses,
 )

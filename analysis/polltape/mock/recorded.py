@@ -33,9 +33,20 @@ from typing import Any, Final, Literal
 from polltape.exchange import Exchange, Observation
 from polltape.mock.messages import Request, Response
 from polltape.mock.nearest import no_match
-from polltape.mock.recording import Recording, Shape, Tape, Thread, issued_tail, probe, shape_of, subject_of, tail_of
+from polltape.mock.recording import (
+    PLAYED,
+    Recording,
+    Shape,
+    Tape,
+    Thread,
+    issued_tail,
+    probe,
+    shape_of,
+    subject_of,
+    tail_of,
+)
 from polltape.mock.rewriting import Change, Names, Rewriter, fresh
-from polltape.protocols import PROTOCOLS, shopify_checkout_server
+from polltape.protocols import shopify_checkout_server
 from polltape.protocols.base import Protocol
 
 _ECHOES: Final = {"shopify-checkout": (shopify_checkout_server.sent_fields, shopify_checkout_server.echo)}
@@ -95,7 +106,7 @@ class Recorded:
         seed: int = 0,
         by: Literal["time", "count"] = "time",
         latency: bool = False,
-        protocols: tuple[Protocol, ...] = PROTOCOLS,
+        protocols: tuple[Protocol, ...] = PLAYED,
     ) -> None:
         self._recording = recording
         self._speed = speed

@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl
 
 from polltape.errors import InputError, UsageError
 from polltape.exchange import Exchange, Observation
-from polltape.protocols import PROTOCOLS, shopify_checkout_server
+from polltape.protocols import BUILT_IN, shopify_checkout_server
 from polltape.protocols import endpoint as template_of
 from polltape.protocols.base import Protocol
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from polltape.capture.reading import Capture
     from polltape.operations.fold import Operation, Seen
 
+PLAYED: Final = BUILT_IN[:1]
+"""The protocols that a recording is played for."""
 SUBJECTS: Final[dict[str, Callable[[str], str | None]]] = {
     "shopify-checkout": shopify_checkout_server.subject,
 }
@@ -163,7 +165,7 @@ def subject_of(protocol: str, path: str) -> str | None:
 
 
 @lru_cache(maxsize=262_144)
-def probe(method: str, path: str, protocols: tuple[Protocol, ...] = PROTOCOLS) -> Observation | None:
+def probe(method: str, path: str, protocols: tuple[Protocol, ...] = PLAYED) -> Observation | None:
     """What a request is to the first protocol that knows it, given that it is answered "not yet".
 
     ``opens`` then says whether it may open an operation.

@@ -1,36 +1,37 @@
-"""From the timeline to operations: link keys, sort, fold each key, and give tables back.
+"""From the timeline to operations: fold the sightings, and give tables back.
 
-==============  ============================================================================
-table           columns
-==============  ============================================================================
-``operations``  as in the JSON contract, instants in microseconds since 1970; and ``closed``
-                (rank of its end or supersession), ``last_pending`` (its last exchange shows
-                pending), ``address`` (its answers gave a poll address), ``asked`` (they
-                gave a usable wait), ``first_us``
-``members``     exchange_id, operation, role, state
-``at_once``     protocol, kind, host, exchange_id of writes that ended in their own answer
-``backwards``   exchange_id, operation, ending (its ending exchange)
-``idle``        exchange_id, key of pending reads on a key without any operation
-==============  ============================================================================
+===============  ===========================================================================
+table            columns
+===============  ===========================================================================
+``operations``   as in the JSON contract, instants in microseconds since 1970; and ``closed``
+                 (rank of its end or supersession), ``last_pending`` (its last exchange shows
+                 pending), ``address`` (its answers gave a poll address), ``asked`` (they
+                 gave a usable wait), ``released`` (it was), ``first_us``
+``members``      exchange_id, protocol, operation, role, state, ``precedence``: where an exchange plays
+                 a part in several operations, which one its waits belong to (0 first)
+``at_once``      protocol, kind, host, exchange_id of writes that ended in their own answer
+``afterwards``   exchange_id, operation, ending (its ending exchange), what: ``backwards``,
+                 ``polled_on``, ``stale``, ``bare`` as in :class:`~polltape.operations.fold.Folded`
+``outside``      exchange_id, key, status, state of reads of an idle resource, and ``idle``: its
+                 key has no operation anywhere
+===============  ===========================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
-from ibis import _
 
 from polltape.operations.covered import Covered
-from polltape.operations.fold import Folded, Operation, Seen, fold
-from polltape.operations.links import components
+from polltape.operations.fold import Folded, Operation, fold
+from polltape.operations.sightings import sightings, throttled
 from polltape.operations.timeline import narrow, timeline
+from polltape.protocols import shopify_queue, throttle
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -58,11 +59,13 @@ OPERATION_COLUMNS: Final = (
     "last_pending",
     "address",
     "asked",
+    "released",
     "first_us",
 )
-_SEEN: Final = Seen._fields
-BATCH_ROWS: Final = 100_000
-"""How many rows become Python objects at a time."""
+_MEMBER_TEXTS: Final = ("exchange_id", "protocol", "operation", "role", "state")
+_AFTERWARDS: Final = ("backwards", "polled_on", "stale", "bare")
+_PRECEDENCE: Final = {shopify_queue.NAME: 0, throttle.NAME: 2}
+"""An exchange's wait belongs to the queue it stands in, else to the operation itself, else to its throttling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,34 +75,32 @@ class Lives:
     operations: pd.DataFrame
     members: pd.DataFrame
     at_once: pd.DataFrame
-    backwards: pd.DataFrame
-    idle: pd.DataFrame
+    afterwards: pd.DataFrame
+    outside: pd.DataFrame
 
 
-def lives(rows: ir.Table, covered: Covered) -> Lives:
+def lives(connection: Any, rows: ir.Table, covered: Covered) -> Lives:
     """Every operation of the timeline, and which exchange played which role in it."""
     operations: list[Operation] = []
-    at_once: list[Seen] = []
-    backwards: list[tuple[str, str, str | None]] = []
-    idle: list[tuple[str, str]] = []
-    for folded in folds(rows):
+    at_once: list[tuple[Any, ...]] = []
+    afterwards: list[tuple[Any, ...]] = []
+    outside: list[tuple[Any, ...]] = []
+    for folded in folds(connection, rows):
         operations += folded.operations
-        at_once += folded.at_once
-        backwards += [
-            (seen.exchange_id, operation.operation_id, operation.ended_by and operation.ended_by.exchange_id)
-            for seen, operation in folded.backwards
-        ]
-        if not folded.operations:
-            idle += [(seen.exchange_id, seen.key) for seen in folded.unowned]
+        at_once += [(s.protocol, s.kind, s.host, s.exchange_id) for s in folded.at_once]
+        for what in _AFTERWARDS:
+            afterwards += [
+                (seen.exchange_id, operation.operation_id, operation.ended_by and operation.ended_by.exchange_id, what)
+                for seen, operation in getattr(folded, what)
+            ]
+        taken = {key for operation in folded.operations for key in operation.types}
+        outside += [(s.exchange_id, s.keys[0], s.status, s.state, s.keys[0] not in taken) for s in folded.outside]
     return Lives(
         operations=_operations_table(operations, covered),
         members=_members_table(operations),
-        at_once=pd.DataFrame(
-            [(s.protocol, s.kind, s.host, s.exchange_id) for s in at_once],
-            columns=["protocol", "kind", "host", "exchange_id"],
-        ),
-        backwards=pd.DataFrame(backwards, columns=["exchange_id", "operation", "ending"]),
-        idle=pd.DataFrame(idle, columns=["exchange_id", "key"]),
+        at_once=pd.DataFrame(at_once, columns=["protocol", "kind", "host", "exchange_id"]),
+        afterwards=pd.DataFrame(afterwards, columns=["exchange_id", "operation", "ending", "what"]),
+        outside=pd.DataFrame(outside, columns=["exchange_id", "key", "status", "state", "idle"]),
     )
 
 
@@ -107,7 +108,7 @@ def operations_of(capture: Capture) -> list[Operation]:
     """Every operation of a capture as the fold has it, by the start of its first exchange, then id."""
     connection = ibis.duckdb.connect()
     try:
-        found = folds(timeline(connection, narrow(connection, capture)))
+        found = folds(connection, timeline(connection, narrow(connection, capture)))
         return sorted(
             (operation for folded in found for operation in folded.operations),
             key=lambda operation: (operation.first.start_us, operation.operation_id),
@@ -116,51 +117,18 @@ def operations_of(capture: Capture) -> list[Operation]:
         connection.disconnect()
 
 
-def folds(rows: ir.Table) -> Iterator[Folded]:
-    """What happened on each key (or component of linked keys) of the timeline."""
-    observed = _observed(rows)
-    yield from _folds(observed, components(_edges(observed)))
+def folds(connection: Any, rows: ir.Table) -> Iterator[Folded]:
+    """What happened on each key (or component of linked keys) of the timeline; throttling last.
 
-
-def _observed(rows: ir.Table) -> ir.Table:
-    """One row an observation, as :class:`Seen` wants it, with all its keys."""
-    flat = rows.unnest("observations")
-    seen = flat.observations
-    keys = seen["keys"].concat(seen["issued"])
-    own = ibis.literal("exchange|").concat(flat.exchange_id)
-    return flat.mutate(
-        **{name: seen[name] for name in ("protocol", "kind", "role", "state", "opens", "truncates", "address")},
-        all_keys=keys,
-        # A write whose answer names no key is an operation that nobody can poll.
-        key=(keys.length() > 0).ifelse(keys[0], own),
-    )
-
-
-def _edges(observed: ir.Table) -> Iterator[tuple[str, str]]:
-    several = observed.filter(_.all_keys.length() > 1).select("all_keys").execute()
-    for keys in several["all_keys"]:
-        first, *others = keys
-        yield from ((first, other) for other in others)
-
-
-def _folds(observed: ir.Table, linked: dict[str, str]) -> Iterator[Folded]:
-    table = observed.select(*_SEEN)
-    if linked:
-        names = ibis.memtable(
-            pd.DataFrame({"linked": list(linked), "component": list(linked.values())}, dtype="string")
-        )
-        joined = table.left_join(names, table.key == names.linked)
-        table = joined.mutate(component=ibis.coalesce(joined.component, joined.key)).drop("linked")
-    else:
-        table = table.mutate(component=table.key)
-    batches = table.order_by("component", "starts").to_pyarrow().to_batches(max_chunksize=BATCH_ROWS)
-    for _key, group in groupby(_rows(batches), key=itemgetter(-1)):
-        yield fold(Seen._make(row[:-1]) for row in group)
-
-
-def _rows(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    for batch in batches:
-        yield from zip(*(batch.column(name).to_pylist() for name in (*_SEEN, "component")), strict=True)
+    A throttled answer inside an operation opens nothing, so the operations must be known by then.
+    """
+    inside: set[str] = set()
+    for group in sightings(connection, rows):
+        folded = fold(group)
+        inside |= {member.seen.exchange_id for operation in folded.operations for member in operation.members}
+        yield folded
+    for group in throttled(connection, rows, inside):
+        yield fold(group)
 
 
 def _operations_table(operations: list[Operation], covered: Covered) -> pd.DataFrame:
@@ -192,26 +160,35 @@ def _operation_row(operation: Operation, covered: Covered) -> tuple[Any, ...]:
         None if t0 is None else first.start_us,
         t0,
         None if t0 is None or end is None else end.end_us,
-        operation.outcome_seen_until(covered.until(last.end_us)),
+        operation.outcome_seen_until(covered.until(last.seen.end_us)),
         operation.polls,
         [member.seen.status for member in members],
         None if end is None else since_opened(end.end_us),
         lower,
         None if end is None else since_opened(end.response_start_us),
-        since_opened(last.end_us),
+        since_opened(last.seen.end_us),
         [member.seen.exchange_id for member in members],
         operation.closed_at,
         last.state == "pending",
         any(member.seen.address for member in operation.members),
         any(member.seen.asked_s is not None for member in operation.members),
+        operation.released is not None,
         first.start_us,
     )
 
 
 def _members_table(operations: list[Operation]) -> pd.DataFrame:
     rows = [
-        (member.seen.exchange_id, operation.operation_id, member.role, member.seen.state)
+        (
+            member.seen.exchange_id,
+            operation.protocol,
+            operation.operation_id,
+            member.role,
+            member.state,
+            _PRECEDENCE.get(operation.protocol, 1),
+        )
         for operation in operations
         for member in operation.members
     ]
-    return pd.DataFrame(rows, columns=["exchange_id", "operation", "role", "state"])
+    table = pd.DataFrame(rows, columns=[*_MEMBER_TEXTS, "precedence"])
+    return table.astype({**dict.fromkeys(_MEMBER_TEXTS, "string"), "precedence": "int64"})

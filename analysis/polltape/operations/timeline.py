@@ -27,6 +27,7 @@ queued              whether the answer carries X-Checkout-Queue
 redirect            absolute URL that a 3xx names
 request_id          X-Request-Id of the answer
 api_version         X-Shopify-API-Version of the answer
+graphql             GraphQL operation of the request, null without one
 observations        list of struct, as stored
 ==================  ==========================================================================
 """
@@ -72,6 +73,7 @@ _PLAIN: Final = (
     "queued",
     "request_id",
     "api_version",
+    "graphql",
     "observations",
 )
 _MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")

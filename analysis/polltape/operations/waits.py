@@ -1,12 +1,13 @@
 """Waits: each instruction to wait, and the next request that it governed.
 
 A wait is opened by an instruction on the submit, a join or a non-final poll of an operation, on every 429,
-503, 413 and 3xx, and on a checkout GET outside an operation.  The status decides the scope first:
+503, 413 and 3xx, on an answer that throttles whatever its status (a cart's), and on a read of an idle resource
+(a checkout's GET outside an operation).  The status decides the scope first:
 
 =============================  =======================================================================
 answer                         governed is the next …
 =============================  =======================================================================
-429, 503, 413                  request of the same client to the same host; to another method or path
+429, 503, 413, "throttled"     request of the same client to the same host; to another method or path
 (without X-Checkout-Queue)     only if it starts more than 100 ms later, before that it was under way
 3xx                            request of the same client to the address redirected to
 else, in an operation          poll, join or resubmit of the operation
@@ -56,38 +57,42 @@ _OF_RESPONSE: Final = (
 def openers(connection: Any, rows: ir.Table, lives: Lives, members: ir.Table) -> ir.Table:
     """Every response with an instruction, usable or not, that could open a wait, with its operation and scope.
 
-    Columns of the timeline and ``operation``, ``closed`` (rank of the operation's end), ``scope`` (``host``,
-    ``redirect``, ``operation`` or ``request``).
+    Columns of the timeline and ``operation``, ``closed`` (rank of the operation's end), ``throttles`` (answers
+    as a 429 does), ``scope`` (``host``, ``redirect``, ``operation`` or ``request``).
     """
+    return keep(connection, _could_open(rows.filter(_.ended & _.klass.notnull()), lives, members))
+
+
+def silent_throttles(rows: ir.Table, lives: Lives, members: ir.Table) -> ir.Table:
+    """The same for answers that throttle whatever their status, but give no instruction."""
+    said = rows.filter(_throttled(rows) & rows.ended & rows.klass.isnull())
+    return _could_open(said, lives, members)
+
+
+def _could_open(rows: ir.Table, lives: Lives, members: ir.Table) -> ir.Table:
     operations = ibis.memtable(lives.operations[["id", "closed"]].rename(columns={"id": "of"}).astype({"of": "string"}))
+    outside = ibis.memtable(lives.outside[["exchange_id"]].rename(columns={"exchange_id": "idle"}).astype("string"))
+    by_status = rows.status.isin(THROTTLED) | rows.status.between(300, 399)
+    rows = rows.mutate(by_status=by_status.fill_null(False), throttles=_throttled(rows))
     # An answer opens no wait for an operation that it ends; as a 413 or a 303 it still opens one, without it.
-    unfinished = members.filter(~_.state.isin(sorted(FINAL)).fill_null(False))
-    owned = unfinished.group_by("exchange_id").agg(operation=_.operation.min()).rename(member="exchange_id")
-    named = members.select("exchange_id").distinct().rename(named="exchange_id")
-    joined = rows.filter(rows.ended & rows.klass.notnull()).left_join(owned, _.exchange_id == owned.member)
-    joined = joined.left_join(named, _.exchange_id == named.named)
-    joined = joined.left_join(operations, _.operation == operations.of).drop("of")
-    by_status = joined.status.isin(THROTTLED) | joined.status.between(300, 399)
-    joined = joined.mutate(
-        opens=by_status | joined.operation.notnull() | (joined.named.isnull() & _is_checkout_get(joined))
-    )
+    part = members.filter(~_.state.isin(sorted(FINAL)).fill_null(False)).join(rows, "exchange_id")
+    part = part.filter(_.role.isin(["submit", "join", "poll"]) | _.by_status)
+    part = part.group_by("exchange_id").agg(operation=_.operation.argmin(_.precedence)).rename(member="exchange_id")
+    joined = rows.left_join(part, _.exchange_id == part.member)
+    joined = joined.left_join(outside.distinct(), _.exchange_id == outside.idle)
+    joined = joined.left_join(operations, _.operation == operations.of)
+    joined = joined.filter(_.by_status | _.throttles | _.operation.notnull() | _.idle.notnull())
     scope = ibis.cases(
-        (joined.status.isin(THROTTLED) & ~joined.queued, "host"),
+        ((joined.status.isin(THROTTLED) & ~joined.queued) | joined.throttles, "host"),
         (joined.status.between(300, 399), "redirect"),
         (joined.operation.notnull(), "operation"),
         else_="request",
     )
-    return keep(connection, joined.mutate(scope=scope).filter(_.opens).drop("opens", "named", "member", "observations"))
+    return joined.mutate(scope=scope).drop("by_status", "of", "idle", "member", "observations")
 
 
-def _is_checkout_get(rows: ir.Table) -> ir.BooleanValue:
-    """A GET of the checkout itself: the one read of shopify-checkout that belongs to no single kind."""
-    return (
-        rows.observations.filter(
-            lambda o: (o["protocol"] == "shopify-checkout") & (o["role"] == "read") & o["kind"].isnull()
-        ).length()
-        > 0
-    )
+def _throttled(rows: ir.Table) -> ir.BooleanValue:
+    return (rows.observations.filter(lambda o: o["throttled"]).length() > 0).fill_null(False)
 
 
 def waits(rows: ir.Table, opening: ir.Table, members: ir.Table, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:

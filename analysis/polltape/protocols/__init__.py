@@ -8,21 +8,87 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin
 
-from polltape.exchange import Exchange
+from polltape.errors import ConfigError
+from polltape.exchange import Exchange, Observation
 from polltape.protocols.base import Protocol, generic_template, normal_url
+from polltape.protocols.graphql import graphql_request
+from polltape.protocols.http_async import HttpAsync
 from polltape.protocols.instruction import read_instruction
+from polltape.protocols.par_posnext import ParPosNext
+from polltape.protocols.shopify_cart import ShopifyCart
 from polltape.protocols.shopify_checkout import ShopifyCheckout
+from polltape.protocols.shopify_queue import ShopifyQueue
+from polltape.protocols.throttle import Throttle
+from polltape.protocols.user_file import HOW, protocols_of_file
 
-PROTOCOLS: Final[tuple[Protocol, ...]] = (ShopifyCheckout(),)
+BUILT_IN: Final[tuple[Protocol, ...]] = (
+    ShopifyCheckout(),
+    ShopifyQueue(),
+    ShopifyCart(),
+    ParPosNext(),
+    HttpAsync(),
+    Throttle(),
+)
 """The built-in protocols, specific ones first."""
 
+ENTRY_POINTS: Final = "polltape.protocols"
+"""Group of entry points by which an installed package adds protocols: each names a Protocol class."""
 
-def observe(exchange: Exchange, protocols: Sequence[Protocol] = PROTOCOLS) -> Exchange:
-    """The exchange with everything that is read from it alone: the columns from ``endpoint`` on."""
-    observations = tuple(o for protocol in protocols for o in protocol.observe(exchange))
+_added: list[Protocol] = []
+
+
+def known() -> tuple[Protocol, ...]:
+    """Every protocol: those of the user (files, then installed packages), and the built-in ones."""
+    return (*_added, *_installed(), *BUILT_IN)
+
+
+def users() -> tuple[Protocol, ...]:
+    """Those of the user alone; what was recorded without them must be observed anew."""
+    return (*_added, *_installed())
+
+
+def add_file(path: Path) -> None:
+    """Take the protocols that a Python file defines.
+
+    Raises :class:`~polltape.errors.ConfigError` where it cannot be run, defines none, or uses a name twice.
+    """
+    for protocol in protocols_of_file(path):
+        _check_name(protocol, known(), str(path))
+        _added.append(protocol)
+
+
+@cache
+def _installed() -> tuple[Protocol, ...]:
+    found: list[Protocol] = []
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        try:
+            protocol = point.load()()
+        except Exception as error:  # whatever a foreign package stumbles over
+            reason = f"{type(error).__name__}: {error}"
+            raise ConfigError(f"protocol {point.name} of {point.value}: cannot be loaded ({reason})") from error
+        if not isinstance(protocol, Protocol):
+            raise ConfigError(f"protocol {point.name} of {point.value}: no Protocol", hint=HOW)
+        _check_name(protocol, (*found, *BUILT_IN), point.value)
+        found.append(protocol)
+    return tuple(found)
+
+
+def _check_name(protocol: Protocol, others: Sequence[Protocol], where: str) -> None:
+    if any(other.name == protocol.name for other in others):
+        raise ConfigError(f"{where}: there is a protocol {protocol.name!r} already", hint="give it another name")
+
+
+def observe(exchange: Exchange, protocols: Sequence[Protocol] | None = None) -> Exchange:
+    """The exchange with everything that is read from it alone: :data:`~polltape.exchange.OBSERVED`."""
+    protocols = known() if protocols is None else protocols
+    request = graphql_request(exchange)
+    exchange = replace(exchange, graphql=None if request is None else request.name or None)
     hint = next((h for protocol in protocols if (h := protocol.hint(exchange)) is not None), None)
     return replace(
         exchange,
@@ -32,8 +98,21 @@ def observe(exchange: Exchange, protocols: Sequence[Protocol] = PROTOCOLS) -> Ex
         redirect=_redirect(exchange),
         queued=exchange.response_header("X-Checkout-Queue") is not None,
         instruction=read_instruction(exchange.response_headers, exchange.response_ended_at, hint),
-        observations=observations,
+        observations=_observations(exchange, protocols),
     )
+
+
+def _observations(exchange: Exchange, protocols: Sequence[Protocol]) -> tuple[Observation, ...]:
+    """What each protocol sees; a specific one that recognises the exchange hides ``http-async``.
+
+    A token that is merely carried along (a queue's, in a cookie) recognises nothing.
+    """
+    found = [o for protocol in protocols if not protocol.general for o in protocol.observe(exchange)]
+    hidden = any(o.opens or not o.role.startswith("resubmit") for o in found)
+    for protocol in protocols:
+        if protocol.general and not (hidden and protocol.name == HttpAsync.name):
+            found += protocol.observe(exchange)
+    return tuple(found)
 
 
 def _redirect(exchange: Exchange) -> str | None:
@@ -46,15 +125,15 @@ def _redirect(exchange: Exchange) -> str | None:
         return None
 
 
-def endpoint(path: str, protocols: Sequence[Protocol] = PROTOCOLS) -> str:
+def endpoint(path: str, protocols: Sequence[Protocol] | None = None) -> str:
     """The template of a path: the protocol's own names, elsewhere ``{id}`` for what looks like one."""
-    for protocol in protocols:
+    for protocol in known() if protocols is None else protocols:
         template = protocol.template(path)
         if template is not None:
             return template
     return generic_template(path)
 
 
-def protocol_named(name: str, protocols: Sequence[Protocol] = PROTOCOLS) -> Protocol | None:
+def protocol_named(name: str) -> Protocol | None:
     """The protocol of that name, None where there is none."""
-    return next((protocol for protocol in protocols if protocol.name == name), None)
+    return next((protocol for protocol in known() if protocol.name == name), None)

@@ -23,12 +23,18 @@ SAYS_NOTHING: Final = frozenset({401, 403, 406, 408, 425, 429})
 """Statuses that, while polling, say nothing about the operation (with 5xx and errors)."""
 
 
+ADDRESS_HEADERS: Final = ("Azure-AsyncOperation", "Operation-Location", "Location", "Content-Location")
+"""Headers that name an address to poll; the first that is there counts."""
+
+
 class Protocol(ABC):
     """One API that answers "not yet".
 
     ``name`` stands before every key; ``kinds`` are the kinds of its operations; ``stuck_after_s`` is when
     OP001 calls an operation stuck; ``counts_at_once`` is true where the protocol has a closed set of writes;
-    ``polls_after_end`` is true where asking on after the end is a fault (OP004).
+    ``polls_after_end`` is true where asking on after the end is a fault (OP004); ``unpolled_is_fault`` is true
+    where an operation that nobody asked for was given up (OP003, OP007); ``general`` is true where it is no API
+    of its own.
     """
 
     name: ClassVar[str]
@@ -36,6 +42,8 @@ class Protocol(ABC):
     stuck_after_s: ClassVar[float] = 300.0
     counts_at_once: ClassVar[bool] = True
     polls_after_end: ClassVar[bool] = True
+    unpolled_is_fault: ClassVar[bool] = True
+    general: ClassVar[bool] = False
 
     @abstractmethod
     def observe(self, exchange: Exchange) -> Sequence[Observation]:
@@ -58,6 +66,11 @@ def polled_state(status: int | None) -> str | None:
     if status is None or status in SAYS_NOTHING or not 400 <= status < 500:
         return None
     return "rejected" if status == 422 else "failed"
+
+
+def gives_address(exchange: Exchange) -> bool:
+    """Whether a header of the answer names an address to poll (the resource itself is always there to ask)."""
+    return any(exchange.response_header(name) for name in ADDRESS_HEADERS)
 
 
 def json_object(body: Body) -> dict[str, Any]:

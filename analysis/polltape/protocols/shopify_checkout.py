@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 from polltape.exchange import Exchange, Observation
-from polltape.protocols.base import Protocol, json_object, polled_state
+from polltape.protocols.base import Protocol, gives_address, json_object, polled_state
 
 _PATH: Final = re.compile(
     r"""^(?P<prefix>/admin(?:/api/(?P<version>[^/]+))?|/wallets|/api(?:/(?P<api_version>[^/]+))?)
@@ -135,7 +135,7 @@ class ShopifyCheckout(Protocol):
             issued=issued,
             state=state,
             opens=exchange.status == 202 and state == "pending",
-            address=_gives_address(exchange),
+            address=gives_address(exchange),
             hint_expected=exchange.status == 202 and state == "pending",
         )
 
@@ -152,8 +152,9 @@ class ShopifyCheckout(Protocol):
             keys=self._keys(exchange, endpoint, {})[0],
             state=state,
             opens=opening and exchange.status == 202 and state == "pending",
-            truncates=payment and state == "pending",
-            address=_gives_address(exchange),
+            truncates="unwritten" if payment and state == "pending" else None,
+            address=gives_address(exchange),
+            itself=endpoint.what == "checkout",
             hint_expected=exchange.status == 202 and state == "pending",
         )
 
@@ -246,8 +247,3 @@ def _issued_payment(exchange: Exchange, answer: dict[str, Any]) -> str | None:
         return str(number)
     named = _location(exchange)
     return None if named is None else named.payment
-
-
-def _gives_address(exchange: Exchange) -> bool:
-    """Whether the answer names a poll address itself (the resource is always there to ask)."""
-    return any(exchange.response_header(name) for name in ("Location", "Content-Location"))

@@ -30,9 +30,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from polltape.capture.footers import KEPT
 from polltape.capture.parquet import schema_with
 from polltape.errors import InputError, UsageError
-from polltape.exchange import SCHEMA, SCHEMA_VERSION, Coverage, Exchange, from_row, to_table
+from polltape.exchange import OBSERVED, SCHEMA, SCHEMA_VERSION, Coverage, Exchange, from_row, to_table
 from polltape.protocols import observe
 from polltape.replay.case import Case, Named, Target
 
@@ -305,7 +306,8 @@ def _rows(path: Path, content: bytes, limits: Limits) -> Iterator[Exchange]:
             _check_footer(where, file, limits)
             unpacked = 0
             # A dictionary page can stand for far more than it holds: few rows at a time, and counted.
-            for batch in file.iter_batches(batch_size=8, columns=SCHEMA.names):
+            known = [name for name in file.schema_arrow.names if name in SCHEMA.names and name not in OBSERVED]
+            for batch in file.iter_batches(batch_size=8, columns=known):
                 unpacked += batch.nbytes
                 if unpacked > limits.unpacked:
                     raise InputError(f"{where} unpacks to more than {limits.unpacked} bytes; not read")
@@ -341,7 +343,7 @@ def _check_footer(where: str, file: pq.ParquetFile, limits: Limits) -> None:
     if footer.num_rows > limits.rows or footer.num_row_groups > limits.rows or sum(sizes) > limits.unpacked:
         raise InputError(f"{where} claims {footer.num_rows} rows of {sum(sizes)} bytes, more than a bundle may hold")
     types = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
-    wrong = [field.name for field in SCHEMA if types.get(field.name) != field.type]
+    wrong = [field.name for field in SCHEMA if field.name in KEPT and types.get(field.name) != field.type]
     if wrong:
         raise InputError(f"{where} is no capture: columns missing or of another type: {', '.join(wrong[:3])}")
 

@@ -31,17 +31,6 @@ class CodePage:
         """The only protocols that it is about; none named: every one."""
         return [name.strip() for name in self.sections.get("Protocols", "").split(",") if name.strip()]
 
-    def not_yet(self) -> str:
-        """A last line where this version reads none of those protocols; else nothing."""
-        from polltape.protocols import PROTOCOLS
-
-        read = {protocol.name for protocol in PROTOCOLS}
-        if not self.protocols or read.intersection(self.protocols):
-            return ""
-        return (
-            f"\nThis version does not read {' or '.join(self.protocols)} yet, so it never reports {self.code.code}.\n"
-        )
-
     def as_dict(self) -> dict[str, Any]:
         """The page for ``--format json``."""
         code = self.code
