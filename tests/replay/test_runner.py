@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import stories
 
+from polltape.capture.parquet import write_exchanges
 from polltape.capture.reading import open_capture, read_exchanges
+from polltape.cli import main
 from polltape.exchange import Exchange
 from polltape.mock.core import Mock
 from polltape.mock.messages import Request, Response
@@ -165,3 +168,22 @@ def test_all_operations_of_a_capture_are_replayed_side_by_side() -> None:
     assert [c.standing for c in done.verdict.compared] == ["again"] * 4
     span = done.exchanges[-1].last_instant - done.exchanges[0].request_started_at
     assert span.total_seconds() == pytest.approx(2.1, abs=0.02)
+
+
+def test_ten_minutes_replay_twice_the_same_to_the_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody waits: the mock's clock and the replayer's are one, and it is not the computer's."""
+    polls = [stories.poll(5.2 * n, 202 if n < 115 else 200, wait="5") for n in range(1, 116)]
+    write_exchanges(tmp_path / "captures", "long", [stories.put(0.0, wait="5"), *polls], [stories.coverage(700)])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POLLTAPE_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("somebody waits"))
+    told = []
+    for name in ("one", "two"):
+        assert main(["replay", "captures", "--virtual", "--exact", "--format", "json", "--record", name]) == 0
+        files = sorted((tmp_path / name).rglob("*.parquet"))
+        told.append((capsys.readouterr().out, [(f.relative_to(tmp_path / name), f.read_bytes()) for f in files]))
+    assert told[0] == told[1]
+    assert len(told[0][1]) == 1
+    assert json.loads(told[0][0])["operations"][0]["replayed"]["statuses"] == [202] * 115 + [200]

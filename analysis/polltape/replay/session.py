@@ -86,7 +86,7 @@ class Session:
         self._carrier = Carrier(recorded)
         self._ended: dict[int, Ended] = {}
         self._over: set[int] = set()
-        self._returned: dict[int, Exchange] = {}
+        self._returned: dict[int, tuple[Exchange, float | None]] = {}
 
     # -- sending
 
@@ -118,7 +118,10 @@ class Session:
     # -- what came back
 
     def returned(self, step: Step, sent: Outgoing, instants: Instants, answer: Answer) -> Exchange:
-        """Take the answer to a step; the exchange that it makes."""
+        """Take the answer to a step; the exchange that it makes, which may not be stored as it is.
+
+        What can wait is left for :meth:`exchanges`: other requests are due.
+        """
         raw = observe(self._exchange(step, sent, instants, answer))
         if answer.error is None:
             self._carrier.learn(step.exchange, raw)
@@ -128,10 +131,10 @@ class Session:
         self._ended[step.index] = Ended(instants.end_s, asked_s)
         if any(o.state in FINAL for o in raw.observations):
             self._over.add(step.index)
-        self._returned[step.index] = kept = self._kept(step, raw, answer)
-        return kept
+        self._returned[step.index] = (raw, _exact_wait(answer))
+        return raw
 
-    def _kept(self, step: Step, raw: Exchange, answer: Answer) -> Exchange:
+    def _kept(self, step: Step, raw: Exchange, exact_s: float | None) -> Exchange:
         """The exchange as it may be stored.
 
         Equal bodies are told by their digests, which are keyed and of unredacted content: those of the
@@ -141,7 +144,7 @@ class Session:
         clean = clean if clean is raw else observe(clean)
         body = replace(clean.request_body, digest=step.exchange.request_body.digest)
         kept = replace(clean, request_body=body, client=step.exchange.client)
-        exact_s, speed = _exact_wait(answer), self.manner.pace.speed
+        speed = self.manner.pace.speed
         if speed != 1 and exact_s is not None and kept.instruction is not None and kept.instruction.asked_s is not None:
             kept = replace(kept, instruction=replace(kept.instruction, asked_s=round(exact_s * speed, 6)))
         return kept
@@ -180,12 +183,13 @@ class Session:
         return self.manner.origin + timedelta(seconds=seconds * self.manner.pace.speed)
 
     def exchanges(self) -> list[Exchange]:
-        """What came back until now, by request start."""
-        return sorted(self._returned.values(), key=lambda e: (e.request_started_at, e.exchange_id))
+        """What came back until now as it may be stored, by request start."""
+        kept = [self._kept(self.steps[index], *returned) for index, returned in self._returned.items()]
+        return sorted(kept, key=lambda e: (e.request_started_at, e.exchange_id))
 
     def counterparts(self) -> dict[str, str]:
         """For each recorded exchange that was sent again, the id of the new one."""
-        return {self.steps[index].exchange.exchange_id: e.exchange_id for index, e in self._returned.items()}
+        return {self.steps[index].exchange.exchange_id: raw.exchange_id for index, (raw, _) in self._returned.items()}
 
     def coverage(self, tail_s: float) -> Coverage:
         """From the first request to as long behind the last answer as the recording went on.
@@ -193,7 +197,7 @@ class Session:
         Nothing is waited for: the replay has sent all there is to send, so nothing can follow any more.
         Without it an operation that was abandoned could never be told from one that was cut off.
         """
-        last = max((e.last_instant for e in self._returned.values()), default=self.manner.origin)
+        last = max((raw.last_instant for raw, _ in self._returned.values()), default=self.manner.origin)
         end = last + timedelta(seconds=tail_s)
         return Coverage(self.manner.session_id, self.manner.origin, end, source="replay")
 

@@ -80,8 +80,7 @@ class _Run:
             first_s = max(received.first_byte - self._start, sent_s + pace.held_s(step.first_byte_s))
         end_s = max(received.end - self._start, sent_s + pace.held_s(step.latency_s), first_s or 0.0)
         await sleep_until(self._start + end_s)
-        kept = session.returned(step, sent, Instants(sent_s, sent_s, first_s, end_s), received.answer)
-        self._said(kept)
+        self._said(session.returned(step, sent, Instants(sent_s, sent_s, first_s, end_s), received.answer))
 
     def _now(self) -> float:
         return time.monotonic() - self._start
