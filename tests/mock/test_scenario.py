@@ -30,6 +30,8 @@ def test_what_is_left_out_has_the_value_that_the_built_in_file_shows(name: str) 
     lines = scenario_text(name).splitlines()
     whole = load_scenario(name)
     for number, line in enumerate(lines):
+        if line.startswith("[["):
+            break  # what is on sale is not left out, it is not there
         if "=" in line.partition("#")[0] and not line.startswith("protocol"):
             assert parse_scenario("\n".join(lines[:number] + lines[number + 1 :]), name) == whole, line
 

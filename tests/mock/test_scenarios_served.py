@@ -89,10 +89,44 @@ def call(client: Client) -> None:
     assert seen.count(200) == 40
 
 
+def queue(client: Client) -> None:
+    path, sent = "/admin/api/2024-04/checkouts.json", {"checkout": {}}
+    status, body = client("POST", path, sent)
+    assert (status, body, client.headers["X-Checkout-Queue"]) == (429, {}, "true")
+    token = client.headers["X-Checkout-Queue-Token"]
+    query = "{ poll(token: $token) { token pollAfter queueEtaSeconds } }"
+    told: dict[str, Any] = {"__typename": "PollContinue"}
+    while told["__typename"] == "PollContinue":
+        answer = client("POST", "/queue/poll", {"query": query, "variables": {"token": token}})[1]
+        told = answer["data"]["poll"]
+        token = told["token"]
+        time.sleep(float(client.headers.get("X-Polltape-Wait") or 0))
+    assert client("POST", path, sent, **{"X-Checkout-Queue-Token": token})[0] == 202
+
+
+def submit(client: Client) -> None:
+    def ask(query: str) -> dict[str, Any]:
+        found: dict[str, Any] = client("POST", "/api/2026-04/graphql.json", {"query": query})[1]["data"]
+        return found
+
+    cart = ask("mutation { cartCreate { cart { id } } }")["cartCreate"]["cart"]["id"]
+    arguments = f'attemptToken: "t", cartId: "{cart}"'
+    sent = ask(f"mutation {{ cartSubmitForCompletion({arguments}) {{ result {{ __typename }} }} }}")
+    attempt = sent["cartSubmitForCompletion"]["result"]["attemptId"]
+    query = {"query": f'{{ cartCompletionAttempt(attemptId: "{attempt}") {{ __typename }} }}'}
+    done = client.until(
+        lambda _, body: body["data"]["cartCompletionAttempt"]["__typename"] != "CartCompletionProcessing",
+        *("POST", "/api/2026-04/graphql.json", query),
+    )
+    assert done["data"]["cartCompletionAttempt"]["__typename"] == "CartCompletionSuccess"
+
+
 STORIES: Mapping[str, Callable[[Client], None]] = {
     "azure-lro": deploy,
     "par-posnext": order,
+    "shopify-cart": submit,
     "shopify-checkout": buy,
+    "shopify-queue": queue,
     "throttled-api": call,
 }
 

@@ -144,7 +144,9 @@ class AsyncApi:
     def answer(self, request: Request, now: float) -> Response:
         """The answer to one request; see the module's text."""
         if self._scenario.bucket.size and not self._buckets.take(request, now).admitted:
-            return self._say(429, _error("TooManyRequests", "too many requests"), self._buckets.hint(now))
+            return self._say(
+                429, _error("TooManyRequests", "too many requests"), self._scenario.bucket.hint(self._speed, now)
+            )
         if self._scenario.api.style == "azure-arm" and "api-version" not in parse_qs(request.query or ""):
             missing = "The api-version query parameter (?api-version=) is required for all requests."
             return self._say(400, _error("MissingApiVersionParameter", missing))

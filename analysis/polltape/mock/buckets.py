@@ -19,17 +19,26 @@ _ROUNDING: Final = 1e-5
 """Seconds since 1970 have a resolution of 0.2 µs: who comes exactly when there is room must not be refused."""
 
 
-class Bucket(Table, frozen=True):
+class Leak(Table, frozen=True):
     """A leaky bucket of ``size`` requests (0: none) out of which ``leak_per_s`` leak each second.
 
     ``by``: what has a bucket of its own: a client (as the analysis tells them apart), an address, or ``all``
-    together.  ``retry_after``: what an overflow asks to wait.
+    together.
     """
 
     size: Annotated[int, Meta(ge=0, le=10**6)] = 0
     leak_per_s: Annotated[float, Meta(gt=0, le=1e6)] = 2.0
     by: Literal["client", "address", "all"] = "client"
+
+
+class Bucket(Leak, frozen=True):
+    """A leaky bucket whose overflow asks to wait by Retry-After."""
+
     retry_after: Hint = 2.0
+
+    def hint(self, speed: float, now: float) -> tuple[Header, ...]:
+        """The header lines of an overflow."""
+        return hint_lines(self.retry_after, speed, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class Level:
 class Buckets:
     """The buckets of all clients by one table of a scenario; time goes ``speed`` times as fast in them."""
 
-    def __init__(self, table: Bucket, speed: float) -> None:
+    def __init__(self, table: Leak, speed: float) -> None:
         self.table = table
         self._speed = speed
         self._levels: dict[tuple[str, ...], tuple[float, float]] = {}  # level, and when it was so
@@ -57,10 +66,6 @@ class Buckets:
         level = level + 1 if admitted else level
         self._levels[key] = (level, now)
         return Level(admitted, int(level), level / self.table.leak_per_s / self._speed)
-
-    def hint(self, now: float) -> tuple[Header, ...]:
-        """The header lines of an overflow."""
-        return hint_lines(self.table.retry_after, self._speed, now)
 
     def status(self, now: float) -> list[tuple[str, float]]:
         """Each bucket: a name that gives no credential away, and its level now."""

@@ -276,7 +276,7 @@ class CheckoutShop:
         self._level = self._buckets.take(request, now)
         if self._level.admitted:
             return None
-        return self._say(request, now, 429, shopify.too_many(bucket.leak_per_s), self._buckets.hint(now))
+        return self._say(request, now, 429, shopify.too_many(bucket.leak_per_s), bucket.hint(self._speed, now))
 
     def _errors(self, sent: Json) -> Json:
         return shopify.checkout_errors(sent, self._variants, self._rates)

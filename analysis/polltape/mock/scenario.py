@@ -14,14 +14,18 @@ from typing import Final
 
 from polltape.errors import ConfigError, InputError, PolltapeError, UsageError
 from polltape.mock.async_api import AsyncScenario
+from polltape.mock.cart_shop import CartScenario
 from polltape.mock.checkout_tables import CheckoutScenario
 from polltape.mock.par_pos import ParScenario
+from polltape.mock.queue_shop import QueueScenario
 from polltape.mock.scenario_tables import Drawn, Scenario, with_estimates
 from polltape.mock.throttled_api import ThrottledScenario
 from polltape.toml_file import Lines, convert, parse
 
 _BY_PROTOCOL: Final[dict[str, type[Scenario]]] = {
     "shopify-checkout": CheckoutScenario,
+    "shopify-queue": QueueScenario,
+    "shopify-cart": CartScenario,
     "par-posnext": ParScenario,
     "http-async": AsyncScenario,
     "throttle": ThrottledScenario,

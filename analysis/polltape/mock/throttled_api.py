@@ -103,7 +103,7 @@ class ThrottledApi:
         if limit.graphql and _is_graphql(request):
             return self._say(200, self._throttled(level), told)
         body = too_many(self._scenario.bucket.leak_per_s)
-        return self._say(limit.status, body, (*self._buckets.hint(now), *told))
+        return self._say(limit.status, body, (*self._scenario.bucket.hint(self._speed, now), *told))
 
     def status(self, now: float) -> list[Json]:
         """Every bucket and its level."""
