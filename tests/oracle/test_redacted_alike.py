@@ -175,6 +175,74 @@ def test_bodies_as_shopify_documents_them(folder: Path) -> None:
         ]
 
 
+QUEUE_TOKENS = [f"Aqk{n}3xNzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1Njc4OTA=" for n in range(4)]
+ORDER, REQUEST_UID = "5f2b8c1e-7d34-4a6b-9c0e-12ab34cd56ef", "c0ffee00-1234-4bcd-8ef0-9876543210ab"
+ATTEMPT = "gid://shopify/CartCompletionAttempt/8f14e45fceea167a5a36dedd4bea2543"
+MONITOR = "/subscriptions/0b1f6471-1bf0-4dda-aec3-cb9272f09590/providers/x/operations/7c9e6679-7425-40de-944b"
+
+
+def told(at: float, method: str, path: str, status: int, sent: object, answered: object, **headers: str) -> Any:
+    made = entry(method, path, status if status != 202 else 200, at, sent, answered)
+    made["response"]["status"] = status
+    made["response"]["headers"] += [{"name": name.replace("_", "-"), "value": v} for name, v in headers.items()]
+    return made
+
+
+def queue_poll(at: float, number: int, answer: dict[str, Any]) -> Any:
+    query = "query poll($token: String!) { poll(token: $token) { __typename token pollAfter queueEtaSeconds } }"
+    sent = {"query": query, "variables": {"token": QUEUE_TOKENS[number]}}
+    return told(at, "POST", "/queue/poll", 200, sent, {"data": {"poll": {"token": QUEUE_TOKENS[number + 1], **answer}}})
+
+
+def other_stories() -> Entries:
+    """A queue, an order, a cart and a long-running operation, with tokens and ids as long as real ones."""
+    held = "/admin/api/2024-04/checkouts/c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5f6.json"
+    queued = {"X_Checkout_Queue": "true", "X_Checkout_Queue_Token": QUEUE_TOKENS[0]}
+    again = told(9, "PUT", held, 200, {}, {"checkout": {}})
+    again["request"]["headers"].append({"name": "Cookie", "value": f"_checkout_queue_token={QUEUE_TOKENS[2]}"})
+    submit, poll = (f"query ($attemptId: ID!) {{ {what}(attemptId: $attemptId) {{ id }} }}" for what in CART)
+    return [
+        told(0, "PUT", held, 429, {}, None, **queued),
+        queue_poll(1, 0, {"__typename": "PollContinue", "pollAfter": "2026-11-23T08:00:05Z", "queueEtaSeconds": 30}),
+        queue_poll(3, 1, {"__typename": "PollComplete"}),
+        again,
+        told(20, "POST", "/posnext/orders/submit", 202, {"request_uid": REQUEST_UID}, {"orderId": ORDER}),
+        told(21.5, "GET", f"/posnext/orders/{ORDER}", 202, None, {"status": "pending"}, Retry_After="1"),
+        told(23, "GET", f"/posnext/orders/{ORDER}", 200, None, {"status": "placed", "request_uid": REQUEST_UID}),
+        told(30, "POST", "/api/2026-04/graphql.json", 200, {"query": submit, "variables": {"attemptId": ATTEMPT}},
+             {"data": {CART[0]: {"result": {"__typename": "SubmitSuccess", "attemptId": ATTEMPT}}}}),
+        told(31, "POST", "/api/2026-04/graphql.json", 200, {"query": poll, "variables": {"attemptId": ATTEMPT}},
+             {"data": {CART[1]: {"__typename": "CartCompletionProcessing", "pollDelay": 500}}}),
+        told(32, "POST", "/api/2026-04/graphql.json", 200, {"query": poll, "variables": {"attemptId": ATTEMPT}},
+             {"data": {CART[1]: {"__typename": "CartCompletionSuccess"}}}),
+        told(40, "PUT", "/things/1", 201, {}, {}, Azure_AsyncOperation=f"https://jsmith.myshopify.com{MONITOR}?v=1"),
+        told(41, "GET", f"{MONITOR}?v=1", 200, None, {"status": "InProgress"}, Retry_After="1"),
+        told(42.1, "GET", f"{MONITOR}?v=1", 200, None, {"status": "Succeeded"}),
+    ]  # fmt: skip
+
+
+CART = ("cartSubmitForCompletion", "cartCompletionAttempt")
+OPERATION = ("protocol", "kind", "outcome", "polls", "statuses", "duration_s", "lower_s", "upper_s", "exchanges")
+WAIT = ("operation", "exchange", "next_exchange", "source", "asked_s", "waited_s", "verdict")
+FINDING = ("code", "operation", "exchanges", "at")
+
+
+def test_the_other_protocols_with_real_tokens(folder: Path) -> None:
+    entries = other_stories()
+    plain, redacted = (json.loads(analysed(opened(entries, folder, step))) for step in (bare, REDACTOR.redact))
+    assert [(row["protocol"], row["outcome"]) for row in plain["operations"]] == [
+        ("shopify-queue", "completed"),
+        ("par-posnext", "completed"),
+        ("shopify-cart", "completed"),
+        ("http-async", "completed"),
+    ]
+    for table, names in (("operations", OPERATION), ("waits", WAIT), ("findings", FINDING)):
+        told_plain, told_redacted = ([[row[name] for name in names] for row in one[table]] for one in (plain, redacted))
+        assert told_redacted == told_plain, table
+    secret = json.dumps(redacted)
+    assert not [token for token in (*QUEUE_TOKENS, ORDER, REQUEST_UID) if token in secret]
+
+
 def test_the_two_do_differ(folder: Path) -> None:
     """Else nothing above would prove anything."""
     entries, _ = shop_story()
