@@ -24,7 +24,7 @@ from polltape.measures.statistics import Ints
 from polltape.measures.statuses import fault, meaning, on_checkout
 from polltape.measures.words import counted, seconds, shortened
 from polltape.operations.lives import Lives
-from polltape.operations.tables import records, run
+from polltape.operations.tables import observations, records, run
 from polltape.operations.waits import UNDER_WAY_US, silent_throttles
 from polltape.protocols import par_posnext, protocol_named, shopify_queue
 from polltape.protocols.instruction import CLASSES
@@ -136,7 +136,7 @@ def _broken_waits(evidence: Evidence) -> Iterator[Draft]:
 
 def _no_instruction(evidence: Evidence) -> Iterator[Draft]:
     """RA003: pending in an operation, or throttled, where the protocol documents an instruction, and there is none."""
-    rows = evidence.rows.filter(_.klass.isnull() & _.ended).unnest("observations")
+    rows = observations(evidence.rows.filter(_.klass.isnull() & _.ended))
     expected = rows.filter(rows.observations["hint_expected"] & ~rows.observations["throttled"])
     expected = expected.select("exchange_id", "status", protocol=expected.observations["protocol"])
     silent = expected.join(evidence.members, ["exchange_id", "protocol"]).select("exchange_id", "operation", "status")
@@ -290,7 +290,7 @@ def _queue(evidence: Evidence) -> Iterator[Draft]:
 
 def _estimates(evidence: Evidence) -> Iterator[Draft]:
     """CQ005: the first estimate of how long the queue lasts, against how long it did."""
-    told = evidence.rows.unnest("observations")
+    told = observations(evidence.rows)
     told = told.select(
         "exchange_id", "end_us", "ends", eta_s=told.observations["eta_s"], protocol=told.observations["protocol"]
     ).filter(_.eta_s.notnull())
@@ -316,7 +316,7 @@ def _of(operations: pd.Series[Any], protocol: str) -> pd.Series[bool]:
 
 def _flaws(evidence: Evidence) -> Iterator[Draft]:
     """PN001, PN002, PN004, and whatever else a protocol finds wrong with an exchange alone."""
-    flawed = evidence.rows.unnest("observations")
+    flawed = observations(evidence.rows)
     flawed = flawed.select("exchange_id", flaw=flawed.observations["flaws"].unnest())
     found = flawed.select("exchange_id", code=flawed.flaw["code"], text=flawed.flaw["text"])
     for row in records(run(found.filter(_.code.isin(sorted(CODES))).order_by("exchange_id"))):

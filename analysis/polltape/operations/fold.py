@@ -35,7 +35,7 @@ exchange is the final answer whose response ended first.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -400,20 +400,22 @@ class Fold:
     def _open_at_start(self, keys: Iterable[str], seen: Seen) -> list[Operation]:
         """The operations that were open on these keys when its request started, the first opened first."""
         found = []
-        for track in self._known(keys):
-            found += [operation for operation in track.live if operation.opened_at < seen.starts]
+        starts = seen.starts
+        for key in keys:
+            track = self._tracks.get(key)
+            if track is None:
+                continue
+            found += [operation for operation in track.live if operation.first.ends < starts]
             for operation in reversed(track.closed):
-                if operation.closed_at is None or operation.closed_at < seen.starts:
+                if operation.closed_at is None or operation.closed_at < starts:
                     break
-                if operation.was_open(seen.starts):
+                if operation.was_open(starts):
                     found.append(operation)
         return _by_opening(found)
 
     def _open_now(self, keys: Iterable[str]) -> list[Operation]:
-        return _by_opening([operation for track in self._known(keys) for operation in track.live])
-
-    def _known(self, keys: Iterable[str]) -> Iterator[_Track]:
-        return (track for key in keys if (track := self._tracks.get(key)) is not None)
+        tracks = (self._tracks.get(key) for key in keys)
+        return _by_opening([operation for track in tracks if track is not None for operation in track.live])
 
     @staticmethod
     def _first(operations: Iterable[Operation]) -> Operation | None:

@@ -19,8 +19,10 @@ table            columns
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis
@@ -29,7 +31,7 @@ import pandas as pd
 
 from polltape.operations.covered import Covered
 from polltape.operations.fold import Folded, Operation, fold
-from polltape.operations.sightings import sightings, throttled
+from polltape.operations.sightings import sightings, throttled, throttling
 from polltape.operations.timeline import narrow, timeline
 from polltape.protocols import shopify_queue, throttle
 
@@ -81,27 +83,67 @@ class Lives:
 
 def lives(connection: Any, rows: ir.Table, covered: Covered) -> Lives:
     """Every operation of the timeline, and which exchange played which role in it."""
-    operations: list[Operation] = []
-    at_once: list[tuple[Any, ...]] = []
-    afterwards: list[tuple[Any, ...]] = []
-    outside: list[tuple[Any, ...]] = []
-    for folded in folds(connection, rows):
-        operations += folded.operations
-        at_once += [(s.protocol, s.kind, s.host, s.exchange_id) for s in folded.at_once]
+    found = _Rows()
+    with _uncollected():
+        for folded in folds(connection, rows):
+            found.add(folded, covered)
+        return found.tables()
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The rows of the tables; what the fold made is forgotten once it stands here."""
+
+    operations: list[tuple[Any, ...]] = field(default_factory=list)
+    members: list[tuple[Any, ...]] = field(default_factory=list)
+    at_once: list[tuple[Any, ...]] = field(default_factory=list)
+    afterwards: list[tuple[Any, ...]] = field(default_factory=list)
+    outside: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def add(self, folded: Folded, covered: Covered) -> None:
+        """What was found on linked keys."""
+        for operation in folded.operations:
+            row = _operation_row(operation, covered)
+            name, protocol = row[0], operation.protocol
+            precedence = _PRECEDENCE.get(protocol, 1)
+            self.operations.append(row)
+            self.members += [
+                (member.seen.exchange_id, protocol, name, member.role, member.state, precedence)
+                for member in operation.members
+            ]
+        self.at_once += [(s.protocol, s.kind, s.host, s.exchange_id) for s in folded.at_once]
         for what in _AFTERWARDS:
-            afterwards += [
+            self.afterwards += [
                 (seen.exchange_id, operation.operation_id, operation.ended_by and operation.ended_by.exchange_id, what)
                 for seen, operation in getattr(folded, what)
             ]
-        taken = {key for operation in folded.operations for key in operation.types}
-        outside += [(s.exchange_id, s.keys[0], s.status, s.state, s.keys[0] not in taken) for s in folded.outside]
-    return Lives(
-        operations=_operations_table(operations, covered),
-        members=_members_table(operations),
-        at_once=pd.DataFrame(at_once, columns=["protocol", "kind", "host", "exchange_id"]),
-        afterwards=pd.DataFrame(afterwards, columns=["exchange_id", "operation", "ending", "what"]),
-        outside=pd.DataFrame(outside, columns=["exchange_id", "key", "status", "state", "idle"]),
-    )
+        if folded.outside:
+            taken = {key for operation in folded.operations for key in operation.types}
+            self.outside += [
+                (s.exchange_id, s.keys[0], s.status, s.state, s.keys[0] not in taken) for s in folded.outside
+            ]
+
+    def tables(self) -> Lives:
+        """The tables of the module's text."""
+        return Lives(
+            operations=_operations_table(self.operations),
+            members=_members_table(self.members),
+            at_once=pd.DataFrame(self.at_once, columns=["protocol", "kind", "host", "exchange_id"]),
+            afterwards=pd.DataFrame(self.afterwards, columns=["exchange_id", "operation", "ending", "what"]),
+            outside=pd.DataFrame(self.outside, columns=["exchange_id", "key", "status", "state", "idle"]),
+        )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for garbage in cycles: the fold makes millions of objects and no cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def operations_of(capture: Capture) -> list[Operation]:
@@ -122,17 +164,20 @@ def folds(connection: Any, rows: ir.Table) -> Iterator[Folded]:
 
     A throttled answer inside an operation opens nothing, so the operations must be known by then.
     """
+    suspects = throttling(rows)
     inside: set[str] = set()
     for group in sightings(connection, rows):
         folded = fold(group)
-        inside |= {member.seen.exchange_id for operation in folded.operations for member in operation.members}
+        if suspects:
+            members = (member.seen.exchange_id for operation in folded.operations for member in operation.members)
+            inside.update(name for name in members if name in suspects)
         yield folded
-    for group in throttled(connection, rows, inside):
-        yield fold(group)
+    if suspects:
+        for group in throttled(connection, rows, inside):
+            yield fold(group)
 
 
-def _operations_table(operations: list[Operation], covered: Covered) -> pd.DataFrame:
-    rows = [_operation_row(operation, covered) for operation in operations]
+def _operations_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(OPERATION_COLUMNS))
     whole = dict.fromkeys(("submitted_us", "accepted_us", "ended_us", "closed"), "Int64")
     measured = dict.fromkeys(("duration_s", "lower_s", "upper_s", "observed_s"), "float64")
@@ -150,7 +195,7 @@ def _operation_row(operation: Operation, covered: Covered) -> tuple[Any, ...]:
 
     lower = 0.0 if t0 is not None and pending_us is None else since_opened(pending_us)
     return (
-        operation.operation_id,
+        f"{operation.protocol}:{first.exchange_id}",
         operation.protocol,
         operation.kind,
         operation.key.split("|", 1)[-1],
@@ -177,18 +222,6 @@ def _operation_row(operation: Operation, covered: Covered) -> tuple[Any, ...]:
     )
 
 
-def _members_table(operations: list[Operation]) -> pd.DataFrame:
-    rows = [
-        (
-            member.seen.exchange_id,
-            operation.protocol,
-            operation.operation_id,
-            member.role,
-            member.state,
-            _PRECEDENCE.get(operation.protocol, 1),
-        )
-        for operation in operations
-        for member in operation.members
-    ]
+def _members_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=[*_MEMBER_TEXTS, "precedence"])
     return table.astype({**dict.fromkeys(_MEMBER_TEXTS, "string"), "precedence": "int64"})

@@ -8,23 +8,27 @@ request that was observed before; which equality is meant, the protocols say.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
+from functools import partial
+from itertools import pairwise
 from typing import Any, Final
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 from ibis import _
 
 from polltape.operations.fold import Seen
 from polltape.operations.links import components
-from polltape.operations.tables import keep
+from polltape.operations.tables import keep, observations
 from polltape.protocols import http_async, throttle
 from polltape.protocols.shopify_queue import resubmitted_state
 
-BATCH_ROWS: Final = 100_000
-"""How many rows become Python objects at a time."""
+PART_ROWS: Final = 1_000_000
+"""How many rows are in memory at a time, about."""
+BATCH_GROUPS: Final = 10_000
+"""How many groups become Python objects at a time."""
 
 _OBSERVED: Final = (
     *("protocol", "kind", "role", "keys", "issued", "reads_as", "state", "readings"),
@@ -32,6 +36,8 @@ _OBSERVED: Final = (
 )
 _SEEN: Final = Seen._fields
 _ROW: Final = tuple(name for name in _SEEN if name not in _OBSERVED)
+_SEEN_OF: Final = partial(tuple.__new__, Seen)
+_UNIQUE: Final = frozenset({"exchange_id"})
 _OWN: Final = "exchange|"
 
 
@@ -41,7 +47,18 @@ def sightings(connection: Any, rows: ir.Table) -> Iterator[list[Seen]]:
     bare = _bare(rows, observed)
     if bare is not None:
         observed = keep(connection, ibis.union(observed, bare))
-    yield from _groups(_linked(connection, observed))
+    yield from _groups(connection, _linked(connection, observed), rows)
+
+
+def throttling(rows: ir.Table) -> set[str]:
+    """The ids of the exchanges that throttled, whatever they were part of."""
+    return set(_throttles(rows).select("exchange_id").to_pyarrow()["exchange_id"].to_pylist())
+
+
+def _throttles(rows: ir.Table) -> ir.Table:
+    seen = observations(rows)
+    seen = seen.filter(seen.observations["protocol"] == throttle.NAME)
+    return seen.select("exchange_id", opens=seen.observations["opens"], key=seen.observations["keys"][0])
 
 
 def throttled(connection: Any, rows: ir.Table, inside: Iterable[str]) -> Iterator[list[Seen]]:
@@ -49,12 +66,7 @@ def throttled(connection: Any, rows: ir.Table, inside: Iterable[str]) -> Iterato
 
     ``inside``: ids of the exchanges that an operation of another protocol has; they open nothing.
     """
-    seen = rows.unnest("observations")
-    seen = seen.filter(seen.observations["protocol"] == throttle.NAME)
-    seen = seen.select("exchange_id", opens=seen.observations["opens"], key=seen.observations["keys"][0])
-    seen = keep(connection, seen)
-    if not seen.count().execute():
-        return
+    seen = keep(connection, _throttles(rows))
     members = ibis.memtable(pd.DataFrame({"exchange_id": sorted(inside)}, dtype="string"))
     opening = seen.filter(_.opens).anti_join(members, "exchange_id")
     keys = opening.select("key").distinct()
@@ -71,7 +83,7 @@ def throttled(connection: Any, rows: ir.Table, inside: Iterable[str]) -> Iterato
         target=ibis.null("string"),
         **_defaults(ibis.literal(throttle.NAME), ibis.literal(throttle.KIND), "read", state, without={"keys", "opens"}),
     )
-    yield from _groups(table)
+    yield from _groups(connection, table, rows)
 
 
 def _with_request(rows: ir.Table) -> ir.Table:
@@ -80,7 +92,7 @@ def _with_request(rows: ir.Table) -> ir.Table:
 
 def _observed(rows: ir.Table) -> ir.Table:
     """One row an observation with the columns of :class:`Seen`."""
-    flat = _with_request(rows).unnest("observations")
+    flat = observations(_with_request(rows))
     seen = flat.observations
     flat = flat.filter(seen["protocol"] != throttle.NAME)
     table = flat.mutate(**{name: flat.observations[name] for name in _OBSERVED})
@@ -152,11 +164,11 @@ def _linked(connection: Any, observed: ir.Table) -> ir.Table:
     """
     none = ibis.literal([], type="array<string>")
     named = observed.mutate(
-        number=ibis.row_number(),
+        number=observed.rowid(),
         every=_.keys.fill_null(none).concat(_.issued.fill_null(none)).unique(),
     )
     with_target = _.every.concat(ibis.array([_.target]))
-    named = keep(connection, named.mutate(every=_.target.isnull().ifelse(_.every, with_target)))
+    named = named.mutate(every=_.target.isnull().ifelse(_.every, with_target))
     several = named.filter(_.every.length() > 1)
     pairs = several.select("number", name=several.every.unnest())
     pairs = pairs.semi_join(_issued(named), "name")
@@ -196,18 +208,46 @@ def _edges(relevant: ir.Table) -> Iterator[tuple[str, str]]:
 # ---------------------------------------------------------------------------------------------- reading
 
 
-def _groups(table: ir.Table) -> Iterator[list[Seen]]:
-    wanted = table.select(*_SEEN, "component").order_by("component", "ends")
-    batches = wanted.to_pyarrow().to_batches(max_chunksize=BATCH_ROWS)
-    for _component, group in groupby(_rows(batches), key=itemgetter(-1)):
-        yield [Seen._make(row[:-1]) for row in group]
+def _groups(connection: Any, table: ir.Table, rows: ir.Table) -> Iterator[list[Seen]]:
+    """Linked rows together, each group by response end; the order of the groups means nothing.
+
+    ``rows``: the timeline that the table comes from; it tells how much there may be.
+    """
+    wanted = table.select(*_SEEN, "component")
+    parts = -(-int(rows.count().execute()) // PART_ROWS)
+    if parts < 2:
+        yield from _grouped(wanted.to_pyarrow())
+        return
+    wanted = keep(connection, wanted.mutate(part=_.component.hash().abs() % parts))
+    for part in range(parts):
+        yield from _grouped(wanted.filter(_.part == part).drop("part").to_pyarrow())
 
 
-def _rows(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    for batch in batches:
-        yield from zip(*(_values(batch.column(name), name) for name in (*_SEEN, "component")), strict=True)
+def _grouped(table: pa.Table) -> Iterator[list[Seen]]:
+    group = table["component"].combine_chunks().dictionary_encode().indices.to_numpy()
+    order = np.lexsort((table["ends"].to_numpy(), group))
+    ordered, group = table.select(_SEEN).take(order), group[order]
+    starts = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
+    for first in range(0, len(starts), BATCH_GROUPS):
+        bounds = [
+            *starts[first : first + BATCH_GROUPS + 1],
+            *([] if first + BATCH_GROUPS < len(starts) else [len(group)]),
+        ]
+        batch = ordered.slice(bounds[0], bounds[-1] - bounds[0]).combine_chunks()
+        seen = list(map(_SEEN_OF, zip(*(_values(batch[name].chunk(0), name) for name in _SEEN), strict=True)))
+        for start, end in pairwise(bounds):
+            yield seen[start - bounds[0] : end - bounds[0]]
 
 
 def _values(column: Any, name: str) -> list[Any]:
+    """The column's values; equal texts are one object, and no list is an empty one."""
+    if name in ("keys", "issued", "readings"):
+        return [value or () for value in column.to_pylist()] if len(column.flatten()) else [()] * len(column)
+    if column.null_count == len(column):
+        return [None] * len(column)
+    if pa.types.is_string(column.type) and name not in _UNIQUE:
+        coded = column.dictionary_encode()
+        texts = [*coded.dictionary.to_pylist(), None]  # the last by the index -1
+        return [texts[index] for index in coded.indices.fill_null(-1).to_pylist()]
     values: list[Any] = column.to_pylist()
-    return [value or () for value in values] if name in ("keys", "issued", "readings") else values
+    return values

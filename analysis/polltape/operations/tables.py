@@ -19,6 +19,14 @@ def keep(connection: Any, table: ir.Table | pd.DataFrame | pa.Table) -> ir.Table
     return kept
 
 
+def observations(rows: ir.Table) -> ir.Table:
+    """One row an observation: ``observations`` is the struct.
+
+    Not ``Table.unnest``: that is a lateral join, for which DuckDB hashes whole rows, lists and all.
+    """
+    return rows.mutate(observations=rows.observations.unnest())
+
+
 def run(expression: ir.Table, *, by: Sequence[str] = ()) -> pd.DataFrame:
     """The expression's result as a pandas table, in the order of these columns; lists are Python's own.
 
