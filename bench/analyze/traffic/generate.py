@@ -28,8 +28,9 @@ from polltape.capture.coverage import Session, write_session
 from polltape.capture.parquet import ROWS_A_GROUP, schema_with
 from polltape.exchange import SCHEMA, Body, Coverage, Exchange, Header, to_table
 from polltape.protocols import observe, protocol_named
-from traffic.multiply import TOKEN, hexadecimal, multiplied, uuids
-from traffic.stories import Life, Step, Story, encoded, is_st, stories
+from traffic.multiply import CLIENT, TOKEN, Own, hexadecimal, multiplied, uuids
+from traffic.others import other_protocols
+from traffic.stories import Life, Step, Story, checkout_stories, encoded, is_st, other_stories
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 BEGIN: Final = datetime(2026, 11, 23, 20, tzinfo=UTC)
@@ -62,7 +63,7 @@ def generate(directory: Path, rows: int, seed: int = 1) -> None:
     """Write a capture of exactly so many exchanges, and its truth; what was in the folder is removed."""
     shutil.rmtree(directory, ignore_errors=True)
     random = np.random.default_rng(seed)
-    cast = _cast(stories(), rows, random)
+    cast = _cast([*checkout_stories(), *other_protocols(), *other_stories()], rows, random)
     start, end = _instants(cast, rows, random)
     coverage = Coverage(
         session_id=uuids(np.array([BEGIN_US // 1000]), random.integers(0, 256, (1, 16), np.uint8))[0].as_py(),
@@ -149,13 +150,19 @@ def exchange_of(step: Step, host: str) -> Exchange:
         request_started_at=BEGIN,
         response_ended_at=BEGIN,
         http_version="HTTP/1.1",
-        request_headers=(Header("Host", host), Header("User-Agent", "bench/1"), Header("Accept", "*/*")),
-        request_body=Body(0, 0) if step.sent is None else Body(64, 64, digest=f"{TOKEN}{step.sent}"),
+        request_headers=tuple(
+            Header(*header) for header in (("Host", host), ("User-Agent", "bench/1"), ("Accept", "*/*"), *step.carried)
+        ),
+        request_body=Body(0, 0)
+        if step.sent is None
+        else Body(64, 64, encoded(step.request), digest=f"{TOKEN}{step.sent}"),
         status=step.status,
         reason="",
         response_headers=tuple(Header(*header) for header in answer),
         response_body=Body(0, 0) if content is None else Body(len(content), len(content), content),
         key_id="bench",
+        client=CLIENT,
+        digest_ok=step.digest_ok,
     )
 
 
@@ -173,8 +180,9 @@ def templates(told: Sequence[Story]) -> tuple[pa.Table, Array]:
             if plain not in known:
                 known[plain] = len(table)
                 observed = observe(plain)
-                body = replace(observed.response_body, content=None, not_stored="size")
-                table.append(replace(observed, response_body=body))
+                bodies = (observed.request_body, observed.response_body)
+                sent, answered = (replace(body, content=None, not_stored="size") for body in bodies)
+                table.append(replace(observed, request_body=sent, response_body=answered))
             rows[host, number] = known[plain]
     return to_table(table).combine_chunks(), rows
 
@@ -215,21 +223,21 @@ def _rows(
     seq: Array,
     coverage: Coverage,
 ) -> pa.Table:
-    tokens = hexadecimal(cast.token[story_of])
+    own = Own(hexadecimal(cast.token[story_of]), _clients(cast.client[story_of]))
     took = end - start
     instants = dict(zip(INSTANTS, (start, start + took // 10, start + took * 4 // 5, end), strict=True))
     columns: dict[str, pa.Array[Any]] = {
         "exchange_id": uuids(start // 1000, ids),
         "session_id": pa.array([coverage.session_id]).take(pa.array(np.zeros(len(start), np.int64))),
         "seq": pa.array(seq + 1),
-        "client": _clients(cast.client[story_of]),
+        "client": own.clients,
     }
     for name, us in instants.items():
         columns[f"{name}_at"] = pa.array(us).cast(pa.timestamp("us", tz="UTC"))
         columns[f"{name}_mono_ns"] = pa.array((us - BEGIN_US) * 1000 + 1_000_000_000)
     return pa.Table.from_arrays(
         [
-            columns[field.name] if field.name in columns else multiplied(table[field.name].chunk(0), row_of, tokens)
+            columns[field.name] if field.name in columns else multiplied(table[field.name].chunk(0), row_of, own)
             for field in SCHEMA
         ],
         schema=SCHEMA,
@@ -249,6 +257,7 @@ def _write_truth(directory: Path, cast: Cast, start: Array, end: Array, ids: Arr
     found: Counter[str] = Counter()
     seen: set[tuple[int, str, str, int]] = set()
     operations, waits = [], []
+    writes, accepted = np.zeros((2, len(HOSTS)), np.int64)
     for number, story in enumerate(cast.stories):
         lived = np.flatnonzero(cast.story == number)
         if not len(lived):
@@ -257,6 +266,10 @@ def _write_truth(directory: Path, cast: Cast, start: Array, end: Array, ids: Arr
         found.update({code: count * len(lived) for code, count in story.findings.items()})
         hosts = np.unique(cast.host[lived])
         seen |= {(host, step.method, step.path, step.status) for host in hosts.tolist() for step in story.steps}
+        by_host = np.bincount(cast.host[lived], minlength=len(HOSTS))
+        orders = [step.status for step in story.steps if step.method == "POST" and "/posnext/" in step.path]
+        writes += by_host * len(orders)
+        accepted += by_host * orders.count(202)
         for life in story.lives:
             table, codes = _operations(life, at, start, end, ids, covered_us)
             operations.append(table)
@@ -264,6 +277,7 @@ def _write_truth(directory: Path, cast: Cast, start: Array, end: Array, ids: Arr
         waits += list(_waits(story, at, start, end, ids, covered_us))
     judged = [is_st(status, checkout="/checkouts" in path) for _, _, path, status in seen]
     found.update(Counter(code for code in judged if code))
+    found["PN003"] += int(((writes >= 20) & (accepted * 20 > writes)).sum())
     pq.write_table(pa.concat_tables(operations), directory / "operations.parquet", compression="zstd")
     pq.write_table(pa.concat_tables(waits), directory / "waits.parquet", compression="zstd")
     findings = {code: count for code, count in sorted(found.items()) if count}
@@ -280,10 +294,11 @@ def _operations(
     upper_at = None if life.end is None else start[at + life.end] + (end - start)[at + life.end] * 4 // 5
     whole = not life.truncated
     outcome = np.where(abandoned, "abandoned", "pending") if life.outcome is None else np.full(len(at), life.outcome)
-    codes = {}
+    codes: dict[str, int] = {}
     protocol = protocol_named(life.protocol)
     if life.outcome is None:
-        codes[life.left or ""] = int(abandoned.sum())
+        if life.left:
+            codes[life.left] = int(abandoned.sum())
         shown = life.pending == life.last
         codes["OP001"] = int((lower >= (protocol.stuck_after_s if protocol else 0) * 1e6).sum()) if shown else 0
     nothing = pa.nulls(len(at), pa.int64())

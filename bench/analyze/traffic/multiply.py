@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import re
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,21 @@ import pyarrow.compute as pc
 
 TOKEN: Final = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 """Stands in the templates for what is each copy's own; 32 hexadecimal digits, as real tokens have them."""
+CLIENT: Final = "c11e47c11e47c11e"
+"""Stands there for the client's pseudonym."""
+_OWN: Final = re.compile(f"({TOKEN}|{CLIENT})")
+
+
+class Own(NamedTuple):
+    """What each row has of its own, in the place of :data:`TOKEN` and of :data:`CLIENT`."""
+
+    tokens: pa.Array[Any]
+    clients: pa.Array[Any]
+
+    def take(self, rows: np.ndarray[Any, Any]) -> Own:
+        """Those of these rows."""
+        index = pa.array(rows)
+        return Own(self.tokens.take(index), self.clients.take(index))
 
 
 def hexadecimal(values: np.ndarray[Any, Any]) -> pa.Array[Any]:
@@ -41,42 +57,43 @@ def _strings(text: np.ndarray[Any, Any]) -> pa.Array[Any]:
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(text)))
 
 
-def multiplied(template: pa.Array[Any], rows: np.ndarray[Any, Any], tokens: pa.Array[Any]) -> pa.Array[Any]:
-    """``template[rows]`` with each row's own token in the place of :data:`TOKEN`, at any depth."""
+def multiplied(template: pa.Array[Any], rows: np.ndarray[Any, Any], own: Own) -> pa.Array[Any]:
+    """``template[rows]`` with what is each row's own in its place, at any depth."""
     kind = template.type
     if pa.types.is_string(kind):
-        return _with_tokens(template, rows, tokens)
+        return _with_own(template, rows, own)
     if pa.types.is_list(kind):
-        return _list(template, rows, tokens)
+        return _list(template, rows, own)
     if pa.types.is_struct(kind):
-        fields = [multiplied(template.field(number), rows, tokens) for number in range(kind.num_fields)]
+        fields = [multiplied(template.field(number), rows, own) for number in range(kind.num_fields)]
         missing = pc.invert(template.is_valid()).take(pa.array(rows))
         return pa.StructArray.from_arrays(fields, fields=list(kind), mask=missing)
     return template.take(pa.array(rows))
 
 
-def _list(template: pa.Array[Any], rows: np.ndarray[Any, Any], tokens: pa.Array[Any]) -> pa.Array[Any]:
+def _list(template: pa.Array[Any], rows: np.ndarray[Any, Any], own: Own) -> pa.Array[Any]:
     offsets = template.offsets.to_numpy()
     lengths = np.diff(offsets)[rows]
     ends = np.concatenate([[0], np.cumsum(lengths)])
     owners = np.repeat(np.arange(len(rows)), lengths)
     inner = np.arange(ends[-1]) - ends[:-1][owners] + offsets[:-1][rows][owners]
-    values = multiplied(template.values, inner, tokens.take(pa.array(owners)))
+    values = multiplied(template.values, inner, own.take(owners))
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values, type=template.type)
 
 
-def _with_tokens(template: pa.Array[Any], rows: np.ndarray[Any, Any], tokens: pa.Array[Any]) -> pa.Array[Any]:
-    texts = template.to_pylist()
-    pieces = [None if text is None else text.split(TOKEN) for text in texts]
-    most = max((len(found) for found in pieces if found is not None), default=1)
+def _with_own(template: pa.Array[Any], rows: np.ndarray[Any, Any], own: Own) -> pa.Array[Any]:
+    pieces = [[] if text is None else _OWN.split(text) for text in template.to_pylist()]
+    most = max((len(found) for found in pieces), default=1)
     index = pa.array(rows)
-    if most == 1:
+    if most <= 1:
         return template.take(index)
-    columns = [
-        pa.array([found[n] if found is not None and n < len(found) else None for found in pieces], pa.string())
-        for n in range(most)
-    ]
-    parts = [column.take(index) for column in columns]
+    parts = []
+    for n in range(most):
+        texts = [found[n] if n < len(found) else None for found in pieces]
+        part = pa.array(texts, pa.string()).take(index)
+        if n % 2:  # a name between two pieces of text
+            part = pc.if_else(pc.equal(part, CLIENT), own.clients, pc.if_else(part.is_valid(), own.tokens, part))
+        parts.append(part)
     # A row without any piece would be dropped, not made null (pyarrow 26).
-    joined = pc.binary_join_element_wise(parts[0].fill_null(""), *parts[1:], tokens, null_handling="skip")
+    joined = pc.binary_join_element_wise(parts[0].fill_null(""), *parts[1:], "", null_handling="skip")
     return pc.if_else(parts[0].is_valid(), joined, pa.scalar(None, pa.string()))

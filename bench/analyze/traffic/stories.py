@@ -8,7 +8,7 @@ the program: which exchanges are one operation, how it ended, which request kept
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Final
@@ -29,7 +29,8 @@ class Step:
     and takes between ``took_s`` and one and a half times that.  ``sent`` names the request's body: equal names
     are equal bodies.  ``verdict``: of the wait that the answer opens, None where it opens none; ``left`` where
     no request follows: unanswered, or open where the recording ends before the deadline.  ``governs``: the step
-    that the wait governs.
+    that the wait governs.  ``request``: the body sent, as JSON, where the protocol reads it; ``carried``: headers
+    sent; ``digest_ok``: what the recorder has judged.
     """
 
     method: str
@@ -46,6 +47,9 @@ class Step:
     verdict: str | None = None
     governs: int | None = None
     rated: bool = True
+    request: Any = None
+    carried: tuple[tuple[str, str], ...] = ()
+    digest_ok: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -353,11 +357,6 @@ def other_stories() -> Iterator[Story]:
         yield Story(f"GET {path}", (Step("GET", path, 200),), weight=60)
     yield Story("not found", (Step("GET", f"/orders/{TOKEN}", 404),), weight=6)
     yield Story("written", (Step("POST", "/orders", 201, sent="a"), Step("GET", f"/orders/{TOKEN}", 200)), weight=20)
-
-
-def stories() -> Sequence[Story]:
-    """Every story, the single-step ones that fill up among them."""
-    return [*checkout_stories(), *other_stories()]
 
 
 def is_st(status: int, *, checkout: bool) -> str | None:
