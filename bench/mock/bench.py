@@ -1,0 +1,313 @@
+"""A mock of many operations against WireMock and mitmproxy's server replay; interleaved in one run on loopback.
+
+    python bench/run.py mock -- [--operations N] [--rounds N] [--seconds S] [--wiremock JAR]
+
+Every server answers polls of checkouts, 2.3 KB each, asked by wrk over 64 connections, each time for another
+checkout drawn at random.
+
+==================  ============================================================================================
+polltape            all operations loaded and submitted by a client of its own tokens: each poll is found by its
+                    token, timed by the operation's clock, and answered with the client's token and address
+WireMock, 1 stub    its best case: one pattern of the path, one body for everybody
+WireMock, N stubs   a stub for each of ``--stubs`` checkouts
+mitmproxy           ``--server-replay`` of ``--stubs`` recorded polls, each kept for the next time
+==================  ============================================================================================
+
+Answers are checked before and after the load: status and token of a sample, after the load the final answers of
+the same sample too; under load every status.  The ratio is taken within a round; the medians of the rounds are told.
+wrk has to be installed; a server that is not there is left out, and that is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import shop
+
+PROGRAMS: Final = Path(sys.executable).parent
+SAMPLE: Final = 200
+READY_S: Final = 900
+SCRIPT: Final = """
+local tokens = {}
+for line in io.lines("%s") do tokens[#tokens + 1] = "/admin/api/2020-10/checkouts/" .. line .. ".json" end
+math.randomseed(1)
+request = function() return wrk.format("GET", tokens[math.random(#tokens)]) end
+"""
+
+
+@dataclass
+class Server:
+    """One contestant: where it listens, what it knows, and what was measured."""
+
+    name: str
+    url: str
+    tokens: Sequence[str]
+    check: Callable[[Server], list[str]]
+    script: Path
+    rates: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def running(command: list[str], told: str, home: Path) -> Iterator[re.Match[str]]:
+    """A program, once its output matches ``told``; ended with the block."""
+    output = home / f"{Path(command[0]).name}-{random.getrandbits(32):08x}.log"
+    with output.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + READY_S
+        while (found := re.search(told, output.read_text())) is None:
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{command[0]} did not start:\n{output.read_text()[-2000:]}")
+            time.sleep(0.05)
+        yield found
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+# ------------------------------------------------------------------------------------------- contestants
+
+
+@contextmanager
+def polltape(capture: Path, tokens: Sequence[str], home: Path) -> Iterator[Server]:
+    """Slow enough that what is submitted stays pending until its clock is moved on."""
+    begun = time.perf_counter()
+    command = [str(PROGRAMS / "polltape"), "mock", str(capture), "--port", "0", "--speed", "0.001"]
+    with running(command, r"listening on (http://\S+)", home) as found:
+        print(f"polltape: {len(tokens):,} operations loaded in {time.perf_counter() - begun:.0f} s", flush=True)
+        url = found[1]
+        begun = time.perf_counter()
+        submit(url, tokens)
+        print(f"polltape: as many submitted in {time.perf_counter() - begun:.0f} s", flush=True)
+        yield Server("polltape", url, tokens, lambda server: sampled(server, 202), script(tokens, home, "polltape"))
+
+
+@contextmanager
+def wiremock(jar: Path, tokens: Sequence[str], home: Path) -> Iterator[Server]:
+    """``tokens``: each gets a stub; none of them: one stub for all."""
+    name = f"WireMock, {max(1, len(tokens)):,} stub{'s' if tokens else ''}"
+    root = home / f"wiremock-{len(tokens)}"
+    (root / "mappings").mkdir(parents=True)
+    known = tokens or ["[0-9a-f]{32}"]
+    how = "urlPath" if tokens else "urlPathPattern"
+    mappings = [
+        {
+            "request": {"method": "GET", how: shop.PATH.format(token)},
+            "response": {
+                "status": 202,
+                "body": json.dumps({"checkout": shop.checkout(token if tokens else shop.TOKEN)}),
+                "headers": {"Content-Type": "application/json; charset=utf-8", "Retry-After": "1"},
+            },
+        }
+        for token in known
+    ]
+    (root / "mappings" / "all.json").write_text(json.dumps({"mappings": mappings}))
+    command = [
+        *("java", "-Xmx2g", "-jar", str(jar), "--port", "0", "--bind-address", "127.0.0.1", "--root-dir", str(root)),
+        *("--no-request-journal", "--disable-request-logging"),
+    ]
+    with running(command, r"port:\s+([1-9][0-9]*)", home) as found:
+        asked = tokens or shop.tokens_of(1000)
+        url = f"http://127.0.0.1:{found[1]}"
+        token = None if tokens else shop.TOKEN
+        yield Server(
+            name, url, asked, lambda server: sampled(server, 202, token), script(asked, home, f"wm{len(tokens)}")
+        )
+
+
+@contextmanager
+def mitmproxy(capture: Path, tokens: Sequence[str], home: Path) -> Iterator[Server]:
+    flows = home / "polls.mitm"
+    write_flows(capture, len(tokens), flows)
+    command = [
+        *(str(PROGRAMS / "mitmdump"), "--mode", "reverse:http://127.0.0.1:9", "--listen-host", "127.0.0.1"),
+        *(
+            "--listen-port",
+            "0",
+            "-q",
+            "--server-replay",
+            str(flows),
+            "-s",
+            str(Path(__file__).with_name("told_port.py")),
+        ),
+        *("--set", "server_replay_reuse=true", "--set", "server_replay_extra=404"),
+        *("--set", "server_replay_ignore_host=true", "--set", "server_replay_ignore_port=true"),
+        *("--set", "connection_strategy=lazy", "--set", "server_replay_ignore_content=true"),
+    ]
+    with running(command, r"listening on (http://\S+)", home) as found:
+        yield Server(
+            f"mitmproxy, {len(tokens):,} flows",
+            found[1],
+            tokens,
+            lambda server: sampled(server, 202),
+            script(tokens, home, "mitm"),
+        )
+
+
+def write_flows(capture: Path, count: int, path: Path) -> None:
+    """The recorded pending polls of the first checkouts as a flow file, asked over plain HTTP."""
+    from dataclasses import replace
+    from itertools import islice
+
+    from polltape.capture.flow_export import write_flows as write
+    from polltape.capture.reading import open_capture, read_exchanges
+    from polltape.exchange import Exchange
+
+    def nothing(_: Exchange) -> Exchange:
+        raise RuntimeError("the capture is Parquet only")
+
+    opened = open_capture([capture], redact=nothing, observe=nothing)
+    polls = (replace(one, scheme="http") for one in read_exchanges(opened) if (one.method, one.status) == ("GET", 202))
+    with path.open("wb") as file:
+        write(file, islice(polls, count))
+
+
+# ------------------------------------------------------------------------------------- asking and checking
+
+
+def submit(url: str, tokens: Sequence[str]) -> None:
+    """Update every checkout once, many at a time over one connection."""
+    parts = urlsplit(url)
+    with socket.create_connection((str(parts.hostname), int(parts.port or 0))) as client:
+        answers = client.makefile("rb")
+        for at in range(0, len(tokens), 50):
+            some = tokens[at : at + 50]
+            rest = f"HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 2\r\n\r\n{{}}"
+            client.sendall("".join(f"PUT {shop.PATH.format(token)} {rest}" for token in some).encode())
+            for token in some:
+                status = answers.readline()
+                size = 0
+                while (line := answers.readline()) not in (b"\r\n", b""):
+                    if line.lower().startswith(b"content-length:"):
+                        size = int(line.partition(b":")[2])
+                if b" 202 " not in status or token.encode() not in answers.read(size):
+                    raise RuntimeError(f"{token} was not taken: {status!r}")
+
+
+def sampled(server: Server, status: int, token: str | None = None) -> list[str]:
+    """What is wrong in the answers to a sample; ``token``: what all of them show."""
+    wrong = []
+    for asked in random.Random(3).sample(list(server.tokens), min(SAMPLE, len(server.tokens))):
+        with urlopen(server.url + shop.PATH.format(asked), timeout=60) as answer:
+            shown = json.load(answer)["checkout"]["token"]
+            if answer.status != status or shown != (token or asked):
+                wrong.append(f"{server.name}: {asked} was answered {answer.status}, token {shown}")
+    return wrong
+
+
+def script(tokens: Sequence[str], home: Path, name: str) -> Path:
+    """What wrk asks."""
+    listed = home / f"{name}.txt"
+    listed.write_text("\n".join(tokens) + "\n")
+    path = home / f"{name}.lua"
+    path.write_text(SCRIPT % listed)
+    return path
+
+
+def load(server: Server, seconds: int) -> None:
+    """One round of wrk."""
+    done = subprocess.run(
+        ["wrk", "-t1", "-c64", f"-d{seconds}s", "--latency", "-s", str(server.script), server.url],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    server.rates.append(float(re.search(r"Requests/sec:\s+([\d.]+)", done)[1]))  # type: ignore[index]
+    for kept, name in ((server.p50_ms, "50%"), (server.p99_ms, "99%")):
+        found = re.search(rf"{name}\s+([\d.]+)(us|ms|s)", done)
+        kept.append(float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]])  # type: ignore[index]
+    server.wrong += [
+        f"{server.name}: {line.strip()}" for line in done.splitlines() if "Non-2xx" in line or "Socket err" in line
+    ]
+
+
+def finals(server: Server) -> list[str]:
+    """What is wrong once every clock has been moved past its end."""
+    with urlopen(f"{server.url}/__polltape/advance?seconds={shop.PENDING_S * 1000 + 1}", timeout=600) as page:
+        told = json.load(page)
+    pending = sum(operation["state"] == "pending" for operation in told["operations"])
+    wrong = [] if len(told["operations"]) == len(server.tokens) else [f"{len(told['operations'])} operations"]
+    wrong += [f"{pending} are pending"] if pending else []
+    return [*wrong, *sampled(server, 200)]
+
+
+# -------------------------------------------------------------------------------------------------- main
+
+
+def tell(servers: list[Server]) -> None:
+    ours = servers[0]
+    print(f"\n{'':24}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'ours / it':>11}{'p99, ours / it':>16}")
+    for server in servers:
+        rate, p50, p99 = (statistics.median(values) for values in (server.rates, server.p50_ms, server.p99_ms))
+        times = statistics.median(a / b for a, b in zip(ours.rates, server.rates, strict=True))
+        later = statistics.median(a / b for a, b in zip(ours.p99_ms, server.p99_ms, strict=True))
+        print(f"{server.name:24}{rate:12,.0f}{p50:9.2f}{p99:9.2f}{times:11.2f}{later:16.2f}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--operations", type=int, default=100_000)
+    parser.add_argument("--stubs", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument(
+        "--wiremock", type=Path, metavar="JAR", help="wiremock-standalone.jar; npm pack wiremock has one"
+    )
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        print("left out: wrk is not installed")
+        return 0
+    tokens = shop.tokens_of(options.operations)
+    some = tokens[: options.stubs]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        home = Path(folder)
+        capture = home / "capture"
+        shop.record(capture, options.operations)
+        servers = [stack.enter_context(polltape(capture, tokens, home))]
+        if options.wiremock is not None and shutil.which("java"):
+            servers.append(stack.enter_context(wiremock(options.wiremock, [], home)))
+            servers.append(stack.enter_context(wiremock(options.wiremock, some, home)))
+        else:
+            print("left out: WireMock (needs java, and --wiremock JAR)")
+        servers.append(stack.enter_context(mitmproxy(capture, some, home)))
+        for server in servers:
+            server.wrong += server.check(server)
+            load(server, options.seconds)  # warm, not counted
+            for counted in (server.rates, server.p50_ms, server.p99_ms):
+                counted.clear()
+        for _ in range(options.rounds):
+            for server in servers:
+                load(server, options.seconds)
+        for server in servers:
+            server.wrong += server.check(server)
+        servers[0].wrong += finals(servers[0])
+        tell(servers)
+        wrong = [line for server in servers for line in server.wrong]
+        print("\n".join(wrong[:20]) if wrong else "\nevery answer that was checked was right, under load every status")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
