@@ -1,6 +1,6 @@
 """A mock of many operations against WireMock and mitmproxy's server replay; interleaved in one run on loopback.
 
-    python bench/run.py mock -- [--operations N] [--rounds N] [--seconds S] [--wiremock JAR]
+    python bench/run.py mock -- [--operations N] [--stubs N] [--rounds N] [--seconds S] [--warm S] [--wiremock JAR]
 
 Every server answers polls of checkouts, 2.3 KB each, asked by wrk over 64 connections, each time for another
 checkout drawn at random.
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import re
 import shutil
@@ -229,7 +230,7 @@ def script(tokens: Sequence[str], home: Path, name: str) -> Path:
 def load(server: Server, seconds: int) -> None:
     """One round of wrk."""
     done = subprocess.run(
-        ["wrk", "-t1", "-c64", f"-d{seconds}s", "--latency", "-s", str(server.script), server.url],
+        ["wrk", "-t1", "-c64", f"-d{seconds}s", "--timeout", "30s", "--latency", "-s", str(server.script), server.url],
         capture_output=True,
         text=True,
         check=True,
@@ -261,9 +262,13 @@ def tell(servers: list[Server]) -> None:
     print(f"\n{'':24}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'ours / it':>11}{'p99, ours / it':>16}")
     for server in servers:
         rate, p50, p99 = (statistics.median(values) for values in (server.rates, server.p50_ms, server.p99_ms))
-        times = statistics.median(a / b for a, b in zip(ours.rates, server.rates, strict=True))
-        later = statistics.median(a / b for a, b in zip(ours.p99_ms, server.p99_ms, strict=True))
+        times, later = ratio(ours.rates, server.rates), ratio(ours.p99_ms, server.p99_ms)
         print(f"{server.name:24}{rate:12,.0f}{p50:9.2f}{p99:9.2f}{times:11.2f}{later:16.2f}")
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    """The median within the rounds; nan where nothing came."""
+    return statistics.median(a / b if b else math.nan for a, b in zip(ours, theirs, strict=True))
 
 
 def main() -> int:
@@ -272,6 +277,7 @@ def main() -> int:
     parser.add_argument("--stubs", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--warm", type=int, default=20, metavar="S", help="seconds of load before the first round")
     parser.add_argument(
         "--wiremock", type=Path, metavar="JAR", help="wiremock-standalone.jar; npm pack wiremock has one"
     )
@@ -294,7 +300,7 @@ def main() -> int:
         servers.append(stack.enter_context(mitmproxy(capture, some, home)))
         for server in servers:
             server.wrong += server.check(server)
-            load(server, options.seconds)  # warm, not counted
+            load(server, options.warm)
             for counted in (server.rates, server.p50_ms, server.p99_ms):
                 counted.clear()
         for _ in range(options.rounds):
