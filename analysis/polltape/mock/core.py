@@ -90,6 +90,7 @@ class Mock:
         complete_at: CompleteAt = "upper",
         by: By = "time",
         latency: bool = False,
+        par_key: str | None = None,
         seed: int = 0,
         faults: Sequence[Fault] = (),
     ) -> Mock:
@@ -97,14 +98,14 @@ class Mock:
 
         ``complete_at`` is where in the bracket (lower, upper] of its duration an operation ends.  ``by`` count
         answers the n-th poll with the n-th recorded one, as others do.  ``latency``: an answer takes as long as
-        the recorded one took.  Raises UsageError for an unknown operation or a bad speed, InputError for an empty
-        capture.
+        the recorded one took.  ``par_key`` signs PAR's answers.  Raises UsageError for an unknown operation or a bad
+        speed, InputError for an empty capture.
         """
         from polltape.mock.recorded import Recorded
         from polltape.mock.recording import Recording
 
-        recording = Recording.of(capture, complete_at=complete_at, pinned=operation)
-        backend = Recorded(recording, speed=checked_speed(speed), seed=seed, by=by, latency=latency)
+        recording = Recording.of(capture, complete_at=complete_at, pinned=operation, signed=par_key is not None)
+        backend = Recorded(recording, speed=checked_speed(speed), seed=seed, by=by, latency=latency, par_key=par_key)
         spoiling = Faults(faults, speed, seed) if faults else None
         return cls(backend, speed=speed, notes=recording.notes, hosts=recording.hosts, faults=spoiling)
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
-from typing import Final
+from typing import Any, Final
 
 from polltape.exchange import Header
 from polltape.mock.messages import http_date
@@ -60,6 +60,39 @@ def scaled_line(line: str, recorded: Sequence[Header], speed: float, now: float)
     if read is None or read.klass not in ("date", "date-obsolete") or read.asked_s is None:
         return line
     return date_in(read.asked_s / speed, now, like=line)
+
+
+def move_fields(value: Any, began: datetime | None, speed: float, now: float) -> None:
+    """Instructions inside a JSON value, changed in place: an answer given at ``began`` is given ``now``.
+
+    ``pollAfter`` (an instant) keeps its distance from the answer, divided by the speed; ``pollDelay``
+    (milliseconds) and ``queueEtaSeconds`` are divided by it and rounded up.
+    """
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in inner:
+        move_fields(part, began, speed, now)
+    if not isinstance(value, dict):
+        return
+    if isinstance(after := value.get("pollAfter"), str) and began is not None:
+        value["pollAfter"] = instant_in(after, began, speed, now)
+    for name in ("pollDelay", "queueEtaSeconds"):
+        if isinstance(number := value.get(name), int | float) and not isinstance(number, bool) and speed != 1:
+            value[name] = math.ceil(round(number / speed, 6))
+
+
+def instant_in(text: str, began: datetime, speed: float, now: float) -> str:
+    """An ISO 8601 instant as far from ``now`` as it was from ``began``, in its zone and to its precision."""
+    try:
+        recorded = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    if recorded.tzinfo is None:
+        return text
+    seconds = now + (recorded - began).total_seconds() / speed
+    fraction = "." in text
+    moved = datetime.fromtimestamp(round(seconds, 3) if fraction else math.ceil(round(seconds, 6)), recorded.tzinfo)
+    told = moved.isoformat(timespec="milliseconds" if fraction else "seconds")
+    return told.replace("+00:00", "Z") if text.endswith(("Z", "z")) else told
 
 
 def date_in(seconds: float, now: float, *, like: str = "") -> str:

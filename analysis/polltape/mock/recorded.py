@@ -31,6 +31,7 @@ from random import Random
 from typing import Any, Final, Literal
 
 from polltape.exchange import Exchange, Observation
+from polltape.mock.chains import Played
 from polltape.mock.messages import Request, Response
 from polltape.mock.nearest import no_match
 from polltape.mock.recording import (
@@ -106,6 +107,7 @@ class Recorded:
         seed: int = 0,
         by: Literal["time", "count"] = "time",
         latency: bool = False,
+        par_key: str | None = None,
         protocols: tuple[Protocol, ...] = PLAYED,
     ) -> None:
         self._recording = recording
@@ -114,7 +116,8 @@ class Recorded:
         self._latency = latency
         self._seed = seed
         self._protocols = protocols
-        self._rewriter = Rewriter.of(recording.authorities, speed)
+        self._rewriter = Rewriter.of(recording.authorities, speed, par_key)
+        self._chains = Played(recording.chains, speed=speed, seed=seed, by=by, pinned=recording.pinned)
         self._threads: dict[str, list[Thread]] = {}
         pinned = recording.pinned
         self._pinned_thread = next((t for t in recording.threads if pinned is not None and pinned in _tapes(t)), None)
@@ -135,9 +138,17 @@ class Recorded:
         self._bound: Counter[str] = Counter()
         self._asked: dict[tuple[Shape, str], Asked] = {}
         self._paths: Counter[Shape] = Counter()
+        self._refused: dict[bytes, tuple[float, Exchange, Names]] = {}
+        self._chains.reset()
 
     def answer(self, request: Request, now: float) -> Response:
         """The answer to one request; see the module's text."""
+        if self._refused and (refusal := self._still_refused(request, now)) is not None:
+            return refusal
+        take = self._chains.answer(request, now)
+        if take is not None:
+            self._refuse(request, take.exchange, take.names, now)
+            return self._said(take.exchange, request, now, None, take.names, take.hold_s / self._speed)
         seen = probe(request.method, request.path, self._protocols)
         if seen is None:
             return self._other(request, now, None)
@@ -157,7 +168,7 @@ class Recorded:
                 "state": "pending" if self._open(running, now) else "ended",
             }
             for running in self._running.values()
-        ]
+        ] + self._chains.status(now)
 
     # --------------------------------------------------------------------------------------- operations
 
@@ -192,7 +203,20 @@ class Recorded:
             self._running[seen.protocol, tail] = running
         elif recorded.status is not None and recorded.status < 300:
             self._running.pop((seen.protocol, tail), None)
+        self._refuse(request, recorded, names, now)
         return self._said(recorded, request, now, seen.protocol, names)
+
+    def _refuse(self, request: Request, exchange: Exchange, names: Names, now: float) -> None:
+        """A write that was refused for a while is refused for as long as the answer says, 1 s without a word."""
+        if exchange.status in (429, 503) and request.method not in ("GET", "HEAD") and not exchange.queued:
+            asked = 1.0 if exchange.instruction is None else exchange.instruction.asked_s or 1.0
+            self._refused[_identity(request)] = (now + asked / self._speed, exchange, names)
+
+    def _still_refused(self, request: Request, now: float) -> Response | None:
+        until, exchange, names = self._refused.get(_identity(request), (now, None, ()))
+        if exchange is None or now >= until:
+            return None
+        return self._said(exchange, request, now, None, names)
 
     def _tail(
         self, script: Tape | Exchange, seen: Observation, own: str | None, thing: Thing, names: Names

@@ -13,16 +13,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from polltape.exchange import Body, Exchange, Header
-from polltape.mock.hints import MILLISECONDS, RETRY_AFTER, WAIT_HEADER, exact, scaled_line, scaled_number
+from polltape.mock.hints import MILLISECONDS, RETRY_AFTER, WAIT_HEADER, exact, move_fields, scaled_line, scaled_number
 from polltape.mock.messages import Request, Response, reason_of, request_id
 from polltape.mock.recording import SIGNATURES
 from polltape.mock.template import Names, Template, template_of, values_for
+from polltape.protocols import par_digest
 from polltape.protocols.base import MAX_JSON_BYTES
 
 _PREPARED: Final = 200_000
@@ -37,6 +39,7 @@ _ONE_TRANSFER: Final = {"content-length", "content-encoding", "etag", "date", "a
 _REAL_SERVER_ONLY: Final = {"alt-svc", "strict-transport-security", "expect-ct", "public-key-pins"}
 _OWN: Final = "x-polltape-"  # there already where a mock was recorded
 _DROPPED: Final = frozenset(SIGNATURES | _HOP_BY_HOP | _ONE_TRANSFER | _REAL_SERVER_ONLY)
+_TIMED: Final = ('"pollAfter"', '"pollDelay"', '"queueEtaSeconds"')
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 _COOKIE_DOMAIN: Final = re.compile(r"(?i);\s*domain=[^;]*")
@@ -58,28 +61,39 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A recorded answer, ready to be filled in: ``headers`` over HTTPS, ``plain`` over HTTP."""
+    """A recorded answer, ready to be filled in: ``headers`` over HTTPS, ``plain`` over HTTP.
+
+    ``sized``: it says its length.  ``timed``: its body says when to come back.  ``digest``: the name of its header
+    with PAR's digest.
+    """
 
     headers: tuple[Header | Made, ...]
     plain: tuple[Header | Made, ...]
     body: Template
     json: bool
     sized: bool
+    timed: bool
+    digest: str | None
 
 
 @dataclass
 class Rewriter:
-    """Renders recorded answers.  ``authorities``: of every recorded request, with and without a port."""
+    """Renders recorded answers.
+
+    ``authorities``: of every recorded request, with and without a port.  ``par_key``: the SharedId that signs PAR's
+    orders anew; without it their digest is left out.
+    """
 
     authorities: frozenset[str]
     speed: float
+    par_key: str | None = None
     prepared: dict[tuple[str, tuple[str, ...]], Prepared] = field(default_factory=dict)
     held: int = 0
 
     @classmethod
-    def of(cls, authorities: frozenset[str], speed: float) -> Rewriter:
+    def of(cls, authorities: frozenset[str], speed: float, par_key: str | None = None) -> Rewriter:
         """A rewriter that knows these authorities, also under their hosts alone."""
-        return cls(authorities | {authority.rsplit(":", 1)[0] for authority in authorities}, speed)
+        return cls(authorities | {authority.rsplit(":", 1)[0] for authority in authorities}, speed, par_key)
 
     def response(
         self,
@@ -98,11 +112,15 @@ class Rewriter:
         body = _bytes(prepared.body.filled(values_for(base, names, json=prepared.json)))
         if change is not None and prepared.json:
             body = _changed(body, change)
+        if prepared.timed:
+            body = _changed(body, lambda value: move_fields(value, _answered_at(exchange), self.speed, now))
         values = values_for(base, names, json=False)
         lines = prepared.headers if request.scheme == "https" else prepared.plain
         headers = [
             self._line(line, exchange, values, now, chance) if isinstance(line, Made) else line for line in lines
         ]
+        if prepared.digest is not None and (line := self._signed(prepared.digest, exchange, body)) is not None:
+            headers.append(line)
         if prepared.sized:
             headers.append(Header("Content-Length", str(len(body))))
         status = exchange.status or 500
@@ -115,6 +133,13 @@ class Rewriter:
         if made.kind == "date":
             text = scaled_line(text, exchange.response_headers, self.speed, now)
         return Header(made.name, _clean(text))
+
+    def _signed(self, name: str, exchange: Exchange, body: bytes) -> Header | None:
+        """PAR's digest of the answer; a wrong one where the recorded one was."""
+        made = None if self.par_key is None else par_digest.signature(body, self.par_key)
+        if made is not None and exchange.digest_ok is False:
+            made = par_digest.digest(str(self.par_key), f"not {made}")
+        return None if made is None else Header(name, made)
 
     # ------------------------------------------------------------------------------------- preparing
 
@@ -138,6 +163,8 @@ class Rewriter:
             body=template_of(text, recorded, self.authorities, "json" if json else "text"),
             json=json,
             sized=exchange.status not in (204, 304),
+            timed=json and any(name in text for name in _TIMED),
+            digest=next((h.name for h in exchange.response_headers if h.name.lower() == par_digest.HEADER), None),
         )
 
     def _headers(self, exchange: Exchange, recorded: tuple[str, ...], *, secure: bool) -> Iterator[Header | Made]:
@@ -168,6 +195,10 @@ class Rewriter:
             return Made(header.name, "filled", template)
         clean = _clean(template.parts[0])
         return header if clean == header.value else Header(header.name, clean)
+
+
+def _answered_at(exchange: Exchange) -> datetime | None:
+    return exchange.response_ended_at or exchange.response_started_at
 
 
 def _text(body: Body) -> tuple[str, bool]:

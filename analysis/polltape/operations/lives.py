@@ -148,13 +148,17 @@ def _uncollected() -> Iterator[None]:
 
 def operations_of(capture: Capture) -> list[Operation]:
     """Every operation of a capture as the fold has it, by the start of its first exchange, then id."""
+    return sorted(
+        (operation for folded in folded_of(capture) for operation in folded.operations),
+        key=lambda operation: (operation.first.start_us, operation.operation_id),
+    )
+
+
+def folded_of(capture: Capture) -> list[Folded]:
+    """What the fold tells of a capture, one for each group of linked keys."""
     connection = ibis.duckdb.connect()
     try:
-        found = folds(connection, timeline(connection, narrow(connection, capture)))
-        return sorted(
-            (operation for folded in found for operation in folded.operations),
-            key=lambda operation: (operation.first.start_us, operation.operation_id),
-        )
+        return list(folds(connection, timeline(connection, narrow(connection, capture))))
     finally:
         connection.disconnect()
 

@@ -79,6 +79,15 @@ def judged(exchange: Exchange, shared_id: str) -> Exchange:
     return replace(exchange, digest_ok=all(value.strip() in right for value in given))
 
 
+def signature(content: bytes, shared_id: str) -> str | None:
+    """The digest of an answer with that body; None where it is no order that can be signed."""
+    order = _order(Body(content=content))
+    try:
+        return None if order is None else digest(shared_id, message(order))
+    except ValueError:
+        return None
+
+
 def _order(body: Body) -> dict[str, Any] | None:
     """The body as JSON with exact fractions; None where it is no object, or not all there."""
     if body.content is None or body.truncated or len(body.content) > _MAX_BYTES:
