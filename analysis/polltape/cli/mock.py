@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from polltape.cli.inputs import protocol_option
+from polltape.cli.inputs import par_key_option, protocol_option
 from polltape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ Examples:
     metavar="KIND[=SHARE][,KEY=VALUE]...|FILE",
     help="Spoil a share of the answers, the same ones again; or a .toml file of [[fault]] tables.",
 )
+@par_key_option
 @click.option("--operation", metavar="ID", help="Play this recorded operation for every client.")
 @click.option("--seed", type=int, help="Another seed for tokens and drawn durations.")
 @click.option("-v", "--verbose", is_flag=True, help="One line a request.")
@@ -73,6 +74,7 @@ def mock(
     by: str,
     latency: bool,
     faults: tuple[str, ...],
+    par_key: str | None,
     operation: str | None,
     seed: int | None,
     verbose: bool,
@@ -90,7 +92,7 @@ def mock(
 
         click.echo(scenario_text(print_scenario), nl=False)
         return
-    recorded = {"complete_at": complete_at, "by": by, "latency": latency, "operation": operation}
+    recorded = {"complete_at": complete_at, "by": by, "latency": latency, "operation": operation, "par_key": par_key}
     made = _mock(paths, scenario, recorded, speed=speed, seed=seed, faults=_faults(faults))
     for note in made.notes:
         _say(f"note: {note}")
@@ -122,9 +124,13 @@ def _mock(
         if recorded["by"] == "count" or recorded["latency"]:
             raise UsageError("--by count and --latency play what was recorded; a scenario has nothing recorded")
         return Mock.from_scenario(scenario, speed=speed, seed=seed, faults=faults)
+    from polltape.capture.keys import given_secret
     from polltape.cli.inputs import capture_of
 
-    return Mock.from_capture(capture_of(paths), **recorded, speed=speed, seed=seed or 0, faults=faults)
+    capture = capture_of(paths, recorded["par_key"])
+    if recorded["par_key"]:
+        recorded["par_key"] = given_secret(recorded["par_key"], "--par-key")
+    return Mock.from_capture(capture, **recorded, speed=speed, seed=seed or 0, faults=faults)
 
 
 def _faults(given: tuple[str, ...]) -> tuple[Fault, ...]:
