@@ -17,11 +17,11 @@ import numpy as np
 
 from polltape.measures.statistics import Floats, Ints
 
-MOST_ENDS: Final = 1000
+MOST_ENDS: Final = 300
 """Different ends; with more, lower ends are taken down and upper ends up to this many quantiles of them."""
-CLOSE: Final = 1e-7
+CLOSE: Final = 1e-6
 """How far the log-likelihood may be from its most, for each operation."""
-MOST_ROUNDS: Final = 2000
+MOST_ROUNDS: Final = 200
 _TIE: Final = 1e-5
 """Shares that near to the one asked for count as reached: the masses are only iterated."""
 
@@ -70,9 +70,9 @@ def turnbull(lower_s: Floats, upper_s: Floats) -> Masses:
     inner = np.flatnonzero((order[:-1] % 3 != 1) & (order[1:] % 3 == 1))
     first, last = order[inner], order[inner + 1]
     # Each operation covers a run of innermost intervals; those alike are counted once.
-    runs = np.stack([np.searchsorted(first, begin), np.searchsorted(last, close, side="right")])
-    runs, counts = np.unique(runs, axis=1, return_counts=True)
-    mass, gap = _iterated(runs[0], runs[1], counts, inner.size)
+    start, end = np.searchsorted(first, begin), np.searchsorted(last, close, side="right")
+    runs, counts = np.unique(start * (inner.size + 1) + end, return_counts=True)
+    mass, gap = _iterated(*np.divmod(runs, inner.size + 1), counts, inner.size)
     return Masses(ends[first // 3], ends[last // 3], mass, gap)
 
 

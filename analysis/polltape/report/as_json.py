@@ -34,7 +34,7 @@ OUTCOMES: Final = ("completed", "failed", "rejected", "action_required", "supers
 DURATIONS: Final = _same(
     *("protocol", "kind", "host", "operations", *OUTCOMES, "truncated", "at_once"),
     *("p50_s", "p50_low_s", "p50_high_s", "p50_lower_s", "p90_s", "p95_s", "p99_s", "bracket_s"),
-    *("p90_lower_s", "p95_lower_s", "p99_lower_s", "longest_s"),
+    *("p90_lower_s", "p95_lower_s", "p99_lower_s", "p50_turnbull_low_s", "p50_turnbull_high_s", "longest_s"),
     *("horizon_s", "shares", "abandoned_share", "superseded_share"),
 )
 WAITS: Final = (

@@ -137,9 +137,19 @@ def duration_facts(row: Row) -> list[str]:
         "p50 not reached" if row["p50_s"] is None else f"95 % interval of p50 {low} to {high}",
         "no bracket" if row["bracket_s"] is None else f"median bracket {seconds(row['bracket_s'])}",
         f"longest seen {seconds(row['longest_s'])}",
+        *_server_median(row),
         f"ended within {seconds(row['horizon_s'])}: {', '.join(ended) or 'none'}",
         f"left before an end: {', '.join(left)}",
     ]
+
+
+def _server_median(row: Row) -> list[str]:
+    """Where Turnbull's estimate has the server's own median; within that gap nothing tells."""
+    low, high = row["p50_turnbull_low_s"], row["p50_turnbull_high_s"]
+    if low is None:
+        return []
+    told = f"over {seconds(low)}" if high is None else f"in {seconds(low)} to {seconds(high)}"
+    return [f"server's own p50 by Turnbull {told}"]
 
 
 # ------------------------------------------------------------------------------------------- compliance
