@@ -1,8 +1,12 @@
-"""Captures in memory and requests, for every test of the mock."""
+"""Captures in memory and requests, for every test of the mock.
+
+Puts this folder on the path: what several tests use is a plain module beside them, no package.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +18,10 @@ from polltape.capture.reading import Capture
 from polltape.exchange import Body, Coverage, Exchange, Header, to_table
 from polltape.mock.core import Request
 from polltape.protocols import observe
+
+HERE = str(Path(__file__).parent)
+if HERE not in sys.path:
+    sys.path.insert(0, HERE)
 
 T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 SHOP = "shop.example"

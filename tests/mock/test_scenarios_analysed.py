@@ -8,6 +8,23 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from scenario_stories import (
+    CREATE,
+    POLL,
+    SHARED_ID,
+    SUBMIT,
+    VM,
+    attempt_query,
+    buys,
+    calls,
+    deploys,
+    order,
+    orders,
+    query,
+    queues,
+    submission,
+    submits,
+)
 
 from polltape.capture.keys import Key
 from polltape.capture.reading import Capture
@@ -22,13 +39,7 @@ from polltape.protocols.par_digest import judged
 
 NOW = 1_800_000_000.0
 LATENCY_S = 0.02
-SHARED_ID = "0123456789ABCDEF"
 KEY = Key(b"0123456789abcdef0123456789abcdef", "test")
-CREATE = "/admin/api/2024-04/checkouts.json"
-SUBMIT = "/posnext/order/submit"
-STORE = "/api/2026-04/graphql.json"
-VM = "/vms/one?api-version=2024-07-01"
-POLL = "{ poll(token: $token) { token pollAfter queueEtaSeconds } }"
 Ask = Callable[..., Request]
 
 
@@ -80,80 +91,8 @@ class Client:
         """As long as the answer asks to."""
         self.now += float(answer.header("X-Polltape-Wait") or default)
 
-    def query(self, text: str, **headers: str) -> tuple[Response, Any]:
-        """The answer to a query of the Storefront API, and the one field of its data."""
-        answer = self(*("POST", STORE, {"query": text}), **headers)
-        return answer, next(iter(answer.json()["data"].values()))
-
 
 # ------------------------------------------------------------------------------------------------ polite
-
-
-def buys(client: Client) -> None:
-    made = client("POST", CREATE, {"checkout": {"email": "a@b.example"}})
-    path = CREATE.replace(".json", f"/{made.json()['checkout']['token']}.json")
-    while made.status == 202:
-        client.wait(made)
-        made = client("GET", path)
-
-
-def queues(client: Client) -> None:
-    refused = client("POST", CREATE, {"checkout": {}})
-    token = refused.header("X-Checkout-Queue-Token")
-    told = {"__typename": "PollContinue"}
-    while told["__typename"] == "PollContinue":
-        answer = client("POST", "/queue/poll", {"query": POLL, "variables": {"token": token}})
-        told = answer.json()["data"]["poll"]
-        token = told["token"]
-        client.wait(answer, 0.1)
-    made = client(*("POST", CREATE, {"checkout": {}}), **{"X-Checkout-Queue-Token": token})
-    path = CREATE.replace(".json", f"/{made.json()['checkout']['token']}.json")
-    while made.status == 202:
-        client.wait(made)
-        made = client("GET", path)
-
-
-def submission(cart: str) -> str:
-    arguments = f'attemptToken: "t", cartId: "gid://shopify/Cart/{cart}"'
-    return f"mutation {{ cartSubmitForCompletion({arguments}) {{ result {{ __typename }} }} }}"
-
-
-def attempt_query(attempt: str) -> str:
-    return f'query {{ cartCompletionAttempt(attemptId: "{attempt}") {{ __typename }} }}'
-
-
-def submits(client: Client) -> str:
-    attempt: str = client.query(submission("c1"))[1]["result"]["attemptId"]
-    while True:
-        answer, told = client.query(attempt_query(attempt))
-        if told["__typename"] != "CartCompletionProcessing":
-            return attempt
-        client.wait(answer)
-
-
-def order(uid: str = "o1") -> dict[str, Any]:
-    details = {"grand_total": 19.99, "subtotal": 18.5}
-    return {"request_uid": uid, "location_id": "l", "request_datetime": "2025-01-02T03:04:05.678Z"} | {
-        "order_details": details
-    }
-
-
-def orders(client: Client) -> None:
-    answer = client("POST", SUBMIT, order())
-    while answer.json()["status"] == "pending":
-        client.wait(answer)
-        answer = client("GET", "/posnext/orders/o1")
-
-
-def deploys(client: Client) -> str:
-    made = client("PUT", VM, {"properties": {}})
-    monitor = made.header("Azure-AsyncOperation")
-    assert monitor is not None
-    client.wait(made)
-    while (answer := client("GET", monitor)).json()["status"] == "InProgress":
-        client.wait(answer)
-    client("GET", VM)
-    return monitor
 
 
 def is_pending(answer: Response, style: str) -> bool:
@@ -178,12 +117,6 @@ def runs_job(style: str) -> Callable[[Client], None]:
             assert client("GET", answer.header("Location") or "").status == 200
 
     return play
-
-
-def calls(client: Client) -> None:
-    for number in range(12):
-        while (answer := client("GET", f"/things/{number}")).status == 429:
-            client.wait(answer)
 
 
 # ------------------------------------------------------------------------------------------------- rude
@@ -269,22 +202,22 @@ def comes_back_without_token(client: Client) -> None:
 
 
 def submits_twice(client: Client) -> None:
-    client.query(submission("c1"))
+    query(client, submission("c1"))
     client.now += 1
-    assert client.query(submission("c1"))[1]["result"]["__typename"] == "SubmitAlreadyAccepted"
+    assert query(client, submission("c1"))[1]["result"]["__typename"] == "SubmitAlreadyAccepted"
     client.now += 5
 
 
 def reads_milliseconds_as_micro(client: Client) -> None:
-    attempt: str = client.query(submission("c1"))[1]["result"]["attemptId"]
-    while client.query(attempt_query(attempt))[1]["__typename"] == "CartCompletionProcessing":
+    attempt: str = query(client, submission("c1"))[1]["result"]["attemptId"]
+    while query(client, attempt_query(attempt))[1]["__typename"] == "CartCompletionProcessing":
         client.now += 0.001
 
 
 def polls_cart_on(client: Client) -> None:
     attempt = submits(client)
     client.now += 1
-    client.query(attempt_query(attempt))
+    query(client, attempt_query(attempt))
 
 
 def orders_and_polls_on(client: Client) -> None:
