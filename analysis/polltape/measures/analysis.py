@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
 
 import ibis
 import ibis.expr.types as ir
@@ -22,12 +23,16 @@ from polltape.measures.statuses import statuses
 from polltape.measures.words import iso
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
-from polltape.operations.tables import keep, run
+from polltape.operations.tables import drop, keep, run, uncollected
 from polltape.operations.timeline import clock_steps, narrow, timeline
 from polltape.operations.waits import Tolerance, openers, waits
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
+
+
+QUERY_MEMORY: Final = "2GB"
+"""What tables and queries may hold in memory; more of them goes to a temporary folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +89,18 @@ def analyse(capture: Capture, *, selection: Selection | None = None, settings: S
     """Measure a capture.  Raises InputError where a file turns out to be unreadable behind its footer."""
     import duckdb  # the errors only: Ibis has loaded it by now
 
-    connection = ibis.duckdb.connect()
-    try:
-        return _analyse(connection, capture, selection or Selection(), settings or Settings())
-    except duckdb.Error as error:
-        first_line = str(error).splitlines()[0]
-        raise InputError(
-            f"cannot read {', '.join(capture.sources)}: {first_line}",
-            hint="a file may be damaged or still being copied; leave it out, or record again",
-        ) from error
-    finally:
-        connection.disconnect()
+    with TemporaryDirectory(prefix="polltape-", ignore_cleanup_errors=True) as spilled, uncollected():
+        connection = ibis.duckdb.connect(memory_limit=QUERY_MEMORY, temp_directory=spilled)
+        try:
+            return _analyse(connection, capture, selection or Selection(), settings or Settings())
+        except duckdb.Error as error:
+            first_line = str(error).splitlines()[0]
+            raise InputError(
+                f"cannot read {', '.join(capture.sources)}: {first_line}",
+                hint="a file may be damaged or still being copied; leave it out, or record again",
+            ) from error
+        finally:
+            connection.disconnect()
 
 
 def _analyse(connection: Any, capture: Capture, selection: Selection, settings: Settings) -> Analysis:
@@ -104,6 +110,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         for session, at, moved in clock_steps(recorded)
     ]
     rows = timeline(connection, recorded)
+    drop(connection, recorded)
     covered = [_cut(c, selection) for c in capture.coverage]
     rows = _selected(connection, rows, selection, Covered(covered))
     inside = Covered(covered)

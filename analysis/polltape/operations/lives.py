@@ -19,9 +19,7 @@ table            columns
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -84,10 +82,9 @@ class Lives:
 def lives(connection: Any, rows: ir.Table, covered: Covered) -> Lives:
     """Every operation of the timeline, and which exchange played which role in it."""
     found = _Rows()
-    with _uncollected():
-        for folded in folds(connection, rows):
-            found.add(folded, covered)
-        return found.tables()
+    for folded in folds(connection, rows):
+        found.add(folded, covered)
+    return found.tables()
 
 
 @dataclass(slots=True)
@@ -132,18 +129,6 @@ class _Rows:
             afterwards=pd.DataFrame(self.afterwards, columns=["exchange_id", "operation", "ending", "what"]),
             outside=pd.DataFrame(self.outside, columns=["exchange_id", "key", "status", "state", "idle"]),
         )
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the search for garbage in cycles: the fold makes millions of objects and no cycle."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def operations_of(capture: Capture) -> list[Operation]:

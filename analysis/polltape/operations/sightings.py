@@ -21,7 +21,7 @@ from ibis import _
 
 from polltape.operations.fold import Seen
 from polltape.operations.links import components
-from polltape.operations.tables import keep, observations
+from polltape.operations.tables import drop, keep, observations
 from polltape.protocols import http_async, throttle
 from polltape.protocols.shopify_queue import resubmitted_state
 
@@ -48,6 +48,7 @@ def sightings(connection: Any, rows: ir.Table) -> Iterator[list[Seen]]:
     if bare is not None:
         observed = keep(connection, ibis.union(observed, bare))
     yield from _groups(connection, _linked(connection, observed), rows)
+    drop(connection, observed)
 
 
 def throttling(rows: ir.Table) -> set[str]:
@@ -221,6 +222,7 @@ def _groups(connection: Any, table: ir.Table, rows: ir.Table) -> Iterator[list[S
     wanted = keep(connection, wanted.mutate(part=_.component.hash().abs() % parts))
     for part in range(parts):
         yield from _grouped(wanted.filter(_.part == part).drop("part").to_pyarrow())
+    drop(connection, wanted)
 
 
 def _grouped(table: pa.Table) -> Iterator[list[Seen]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ibis
@@ -17,6 +19,23 @@ def keep(connection: Any, table: ir.Table | pd.DataFrame | pa.Table) -> ir.Table
     expression = table if isinstance(table, ir.Table) else ibis.memtable(table)
     kept: ir.Table = connection.create_table(gen_name("polltape"), expression, temp=True)
     return kept
+
+
+def drop(connection: Any, kept: ir.Table) -> None:
+    """Forget what :func:`keep` has kept; its name stands with catalogue and schema."""
+    connection.raw_sql(f"DROP TABLE {kept.get_name()}")
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the search for garbage in cycles: measuring makes millions of objects and hardly a cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def observations(rows: ir.Table) -> ir.Table:

@@ -42,7 +42,7 @@ import ibis.expr.types as ir
 from ibis import _
 
 from polltape.exchange import DEFAULT_PORTS
-from polltape.operations.tables import keep
+from polltape.operations.tables import drop, keep
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -105,7 +105,9 @@ def narrow(connection: Any, capture: Capture) -> ir.Table:
     if known["rows"] == known["ids"]:
         return rows
     copy = ibis.row_number().over(group_by="exchange_id", order_by=["start_us", "session_id"])
-    return keep(connection, rows.mutate(copy=copy).filter(_.copy == 0).drop("copy"))
+    once = keep(connection, rows.mutate(copy=copy).filter(_.copy == 0).drop("copy"))
+    drop(connection, rows)
+    return once
 
 
 def _select(part: ir.Table) -> ir.Table:
