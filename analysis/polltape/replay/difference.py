@@ -135,7 +135,7 @@ def _changes(old: Side, new: Side, comparing: Comparing) -> Iterator[Changed]:
         yield from _unless_same(field, getattr(old.exchange, field), getattr(new.exchange, field))
     yield from _headers(old.exchange, new.exchange)
     yield from _bodies(old.exchange, new.exchange)
-    yield from _asked(old.exchange, new.exchange)
+    yield from _asked(old.exchange, new.exchange, comparing.tolerance_s)
     yield from _unless_same("verdict", old.verdict, new.verdict)
     yield from _unless_same("findings", list(old.findings), list(new.findings))
     if comparing.timing:
@@ -152,15 +152,15 @@ def _unless_same(field: str, one: Any, other: Any) -> Iterator[Changed]:
         yield Changed(field, one, other)
 
 
-def _asked(old: Exchange, new: Exchange) -> Iterator[Changed]:
-    """The wait asked for in seconds; an instant is as good as a second."""
+def _asked(old: Exchange, new: Exchange, tolerance_s: float) -> Iterator[Changed]:
+    """The wait asked for in seconds; a date is as good as a second, and ``pollAfter`` as its answer was quick."""
     one, other = old.instruction, new.instruction
     if one is None or other is None:
         yield from _unless_same("asked_s", one and one.asked_s, other and other.asked_s)
     elif (one.asked_s is None) != (other.asked_s is None):
         yield Changed("asked_s", one.asked_s, other.asked_s)
     elif one.asked_s is not None and other.asked_s is not None:
-        tolerance_s = 1.0 if "date" in (one.tolerance, other.tolerance) else 1e-3
+        tolerance_s = 1.0 if "date" in (one.tolerance, other.tolerance) else tolerance_s
         if abs(one.asked_s - other.asked_s) > tolerance_s:
             yield Changed("asked_s", one.asked_s, other.asked_s)
 

@@ -100,8 +100,8 @@ class Session:
 
     def is_needless(self, step: Step) -> bool:
         """Whether a client that obeys would not send it: it polls what has ended."""
-        reads = step.exchange.request_body.content is None and any(o.role == "read" for o in step.exchange.observations)
-        return self.manner.pace.timing == "obey" and reads and step.behind in self._over
+        roles = {o.role for o in step.exchange.observations}
+        return self.manner.pace.timing == "obey" and roles == {"read"} and step.behind in self._over
 
     def skip(self, step: Step, now_s: float) -> None:
         """Leave the step out."""
@@ -129,7 +129,7 @@ class Session:
         if asked_s is None and raw.instruction is not None:
             asked_s = raw.instruction.asked_s
         self._ended[step.index] = Ended(instants.end_s, asked_s)
-        if any(o.state in FINAL for o in raw.observations):
+        if any(o.state in FINAL or o.state == "released" for o in raw.observations):
             self._over.add(step.index)
         self._returned[step.index] = (raw, _exact_wait(answer))
         return raw
@@ -138,12 +138,12 @@ class Session:
         """The exchange as it may be stored.
 
         Equal bodies are told by their digests, which are keyed and of unredacted content: those of the
-        recording stay, so that what was one write there is one write here.  So does who sent it.
+        recording stay, so that what was one write there is one write here.
         """
         clean = self.manner.clean(raw)
         clean = clean if clean is raw else observe(clean)
         body = replace(clean.request_body, digest=step.exchange.request_body.digest)
-        kept = replace(clean, request_body=body, client=step.exchange.client)
+        kept = replace(clean, request_body=body)
         speed = self.manner.pace.speed
         if speed != 1 and exact_s is not None and kept.instruction is not None and kept.instruction.asked_s is not None:
             kept = replace(kept, instruction=replace(kept.instruction, asked_s=round(exact_s * speed, 6)))
@@ -157,6 +157,7 @@ class Session:
             exchange_id=_digest(self.manner.session_id, step.index),
             session_id=self.manner.session_id,
             seq=step.index + 1,
+            client=recorded.client,  # throttling is each client's own
             method=sent.method,
             scheme=here.scheme,
             host=here.host,

@@ -1,0 +1,113 @@
+"""Each protocol's recording against a server that issues other tokens: what was found is found again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import stories
+import stories_of_protocols
+
+from polltape.capture.reading import Capture
+from polltape.exchange import Exchange, Header, first_header
+from polltape.measures.analysis import analyse
+from polltape.mock.core import Mock
+from polltape.mock.messages import Request, Response
+from polltape.replay.bundle import read_bundle, write_bundle
+from polltape.replay.case import case_of, in_memory
+from polltape.replay.runner import replay_on_mock
+
+ISSUED = re.compile(
+    "|".join(
+        (
+            r"Q2hlY2tvdXQtMQ\d{10}",
+            stories_of_protocols.ATTEMPT,
+            r"ord-\w{12}",
+            stories_of_protocols.MONITOR,
+            stories_of_protocols.NAMED,
+        )
+    )
+)
+"""What the recorded servers have issued."""
+
+
+def renamed(text: str) -> str:
+    return ISSUED.sub(lambda match: sha256(match[0].encode()).hexdigest()[:24], text)
+
+
+class OtherServer:
+    """Answers each recorded request as recorded, once, but only where it speaks in the words issued here."""
+
+    def __init__(self, story: Sequence[Exchange]) -> None:
+        self._left = list(story)
+        self.strays: list[str] = []
+
+    def answer(self, request: Request, now: float) -> Response:
+        for index, one in enumerate(self._left):
+            if self._is_it(one, request):
+                del self._left[index]
+                headers = tuple(Header(name, renamed(value)) for name, value in one.response_headers)
+                body = renamed((one.response_body.content or b"").decode())
+                return Response(one.status or 0, "", headers, body.encode())
+        self.strays.append(f"{request.method} {request.target} {request.body!r}")
+        return Response(404, "", (), b"")
+
+    def _is_it(self, one: Exchange, request: Request) -> bool:
+        target = one.path if one.query is None else f"{one.path}?{one.query}"
+        expected = [one.method, target, (one.request_body.content or b"").decode(), _token(one.request_headers)]
+        heard = [request.method, request.target, request.body.decode(), _token(request.headers)]
+        return [text and renamed(text) for text in expected] == heard
+
+
+def _token(headers: Sequence[Header]) -> str | None:
+    return first_header(headers, "X-Checkout-Queue-Token")
+
+
+@pytest.fixture
+def other_server(monkeypatch: pytest.MonkeyPatch) -> OtherServer:
+    """In the mock's place."""
+    server = OtherServer(stories_of_protocols.together())
+    monkeypatch.setattr(Mock, "answer", lambda self, request, now: server.answer(request, now))
+    return server
+
+
+def capture() -> Capture:
+    found: Capture = stories.capture(stories_of_protocols.together(), 1900)
+    return found
+
+
+def test_tokens_are_carried_and_verdicts_and_findings_come_again(other_server: OtherServer) -> None:
+    """Queue tokens that change with each poll, attempts, orders, monitors: in path, query, headers and bodies."""
+    case = case_of(capture())
+    kinds = [(target.protocol, target.kind, target.outcome) for target in case.targets]
+    assert kinds == stories_of_protocols.OPERATIONS
+    done = replay_on_mock(case, virtual=True)
+    assert other_server.strays == []
+    assert done.verdict.reproduced
+    assert {c.standing for c in done.verdict.compared} == {"again"}
+    assert {c.finding.code for c in done.verdict.compared} == {"RA001", "CQ001", "PN001"}
+    assert all(life.went_alike for life in done.verdict.lives)
+    assert [(d.pair.place, d.changed) for d in done.differences.differing] == []
+    recorded, replayed = case.measured(), analyse(in_memory(done.exchanges, [done.coverage]))
+    assert list(replayed.waits["verdict"]) == list(recorded.waits["verdict"])
+
+
+def test_who_obeys_is_never_early_whoever_gives_the_hint(other_server: OtherServer) -> None:
+    """Retry-After, pollAfter and pollDelay; a queue that has released is not polled again."""
+    done = replay_on_mock(case_of(capture()), virtual=True, timing="obey")
+    assert {c.standing for c in done.verdict.compared if c.finding.code == "RA001"} == {"missing"}
+
+
+def test_a_bundle_holds_all_that_its_operation_needs(tmp_path: Path, other_server: OtherServer) -> None:
+    """The queue's whole chain of tokens, to the request that was sent again, and nothing of the others."""
+    file = tmp_path / "BUG.polltape"
+    write_bundle(case_of(capture(), ["shopify-queue:"]), file)
+    case = read_bundle(file)
+    assert [e.client for e in case.exchanges] == ["client-0"] * 5
+    done = replay_on_mock(case, virtual=True)
+    assert other_server.strays == []
+    assert done.verdict.reproduced
+    assert done.verdict.named > 0
