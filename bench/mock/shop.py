@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "analyze" / "traffic"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "analyze"))
 
-from multiply import TOKEN, hexadecimal, multiplied, uuids
+from traffic.multiply import TOKEN, Own, hexadecimal, multiplied, uuids
 
 from polltape.capture.coverage import Session, write_session
 from polltape.capture.parquet import ROWS_A_GROUP, schema_with
@@ -93,6 +93,7 @@ def record(directory: Path, operations: int) -> None:
     table = to_table(template).combine_chunks()
     rows = np.tile(np.arange(len(template)), operations)
     tokens = pa.array(tokens_of(operations)).take(pa.array(np.repeat(np.arange(operations), len(template))))
+    own = Own(tokens, tokens)
     start = np.repeat(np.arange(operations) * _STEP_US, len(template))
     end = BEGIN + timedelta(microseconds=operations * _STEP_US) + timedelta(seconds=60)
     coverage = Coverage("bench", BEGIN - timedelta(seconds=1), end)
@@ -108,9 +109,9 @@ def record(directory: Path, operations: int) -> None:
             moved = column.cast(pa.int64()).to_numpy(zero_copy_only=False)[rows] + start
             columns[field.name] = pa.array(moved).cast(field.type)
         elif field.name == "response_body":
-            columns[field.name] = _bodies(column, rows, tokens)
+            columns[field.name] = _bodies(column, rows, own)
         else:
-            columns[field.name] = multiplied(column, rows, tokens)
+            columns[field.name] = multiplied(column, rows, own)
     made = pa.Table.from_arrays([columns[field.name] for field in SCHEMA], schema=SCHEMA)
     folder = directory / "date=2026-11-23"
     folder.mkdir(parents=True)
@@ -122,15 +123,15 @@ def record(directory: Path, operations: int) -> None:
     write_session(directory, Session(coverage, [(0, first), ((last - first) * 1000, last)]))
 
 
-def _bodies(column: pa.Array[Any], rows: np.ndarray[Any, Any], tokens: pa.Array[Any]) -> pa.Array[Any]:
+def _bodies(column: pa.Array[Any], rows: np.ndarray[Any, Any], own: Own) -> pa.Array[Any]:
     """The bodies, whose content is no text to Arrow, with each row's token."""
     fields = []
     for number, field in enumerate(column.type):
         values = column.field(number)
         if field.name == "content":
-            made = multiplied(values.cast(pa.string()), rows, tokens).cast(field.type)
+            made = multiplied(values.cast(pa.string()), rows, own).cast(field.type)
         else:
-            made = multiplied(values, rows, tokens)
+            made = multiplied(values, rows, own)
         fields.append(made)
     return pa.StructArray.from_arrays(fields, fields=list(column.type))
 

@@ -1,0 +1,133 @@
+"""Operations known by keys, beyond the plain story: falling back, cancelling, truncated, pinned, refused, reset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from polltape.mock.chains import plain_key
+from polltape.mock.core import Mock, Request
+
+NOW = 1_800_000_000.0
+Ask = Callable[..., Request]
+
+
+def job(tape: Any, number: int, at: float, ends: float | None, *, submit: bool = True) -> None:
+    """A job whose monitor is polled once a second, its submit answered at ``at``."""
+    monitor = f"/monitors/{number}"
+    if submit:
+        tape.add("POST", "/jobs", 202, at - 0.1, sent={"n": number}, headers={"Location": monitor, "Retry-After": "1"})
+    polls = range(1, int(ends or 3))
+    for second in polls:
+        tape.add("GET", monitor, 202, at + second, headers={"Retry-After": "1"}, body={"second": second, "job_id": number})
+    if ends is not None:
+        tape.add("GET", monitor, 200, at + ends, body={"id": number})
+
+
+def begun(mock: Mock, ask: Ask, now: float, sent: object) -> str:
+    answer = mock.answer(ask("POST", "/jobs", sent), now)
+    assert answer.status == 202
+    return str(answer.header("Location"))
+
+
+@pytest.mark.parametrize(
+    ("key", "plain"),
+    [
+        ("http-async|https://shop.example:8443/ops/1?v=2", "http-async|/ops/1?v=2"),
+        ("http-async|http://shop.example", "http-async|/"),
+        ("http-async|name|shop.example|operations/7", "http-async|name|operations/7"),
+        ("shopify-queue|shop.example|a|b", "shopify-queue|a|b"),
+    ],
+)
+def test_a_key_is_the_same_under_another_name_of_the_server(key: str, plain: str) -> None:
+    assert plain_key(key) == plain
+
+
+def test_each_client_has_a_monitor_of_its_own_and_its_own_clock(tape: Any, ask: Ask) -> None:
+    job(tape, 70001, 10.0, 3.0)
+    mock = Mock.from_capture(tape.capture)
+    first = begun(mock, ask, NOW, {"n": 1})
+    second = begun(mock, ask, NOW + 2, {"n": 2})
+    assert first != second
+    assert [mock.answer(ask("GET", path), NOW + 3.2).status for path in (first, second)] == [200, 202]
+    assert mock.answer(ask("GET", second), NOW + 5.2).json() == {"id": int(second.rpartition("/")[2])}
+    states = {operation["key"]: operation["state"] for operation in mock.status(NOW + 4)["operations"]}
+    assert states == {first: "ended", second: "pending"}
+
+
+def test_the_same_write_again_joins(tape: Any, ask: Ask) -> None:
+    job(tape, 70001, 10.0, 3.0)
+    mock = Mock.from_capture(tape.capture)
+    assert begun(mock, ask, NOW, {"n": 1}) == begun(mock, ask, NOW + 1, {"n": 1})
+    assert begun(mock, ask, NOW + 9, {"n": 1}) != begun(mock, ask, NOW + 9.5, {"n": 2})
+
+
+def test_a_server_that_fell_back_to_pending_falls_back_again(tape: Any, ask: Ask) -> None:
+    job(tape, 70001, 10.0, 3.0)
+    tape.add("GET", "/monitors/70001", 202, 15.0, headers={"Retry-After": "1"})
+    tape.add("GET", "/monitors/70001", 200, 17.0, body={"done": "again"})
+    mock = Mock.from_capture(tape.capture)
+    monitor = begun(mock, ask, NOW, {"n": 1})
+    statuses = [mock.answer(ask("GET", monitor), NOW + second).status for second in (2.0, 4.0, 5.5, 7.5)]
+    assert statuses == [202, 200, 202, 200]
+
+
+def test_a_cancel_is_answered_as_recorded(tape: Any, ask: Ask) -> None:
+    job(tape, 70001, 10.0, None)
+    tape.add("DELETE", "/monitors/70001", 204, 14.0)
+    mock = Mock.from_capture(tape.capture)
+    monitor = begun(mock, ask, NOW, {"n": 1})
+    assert mock.answer(ask("GET", monitor), NOW + 30).status == 202
+    assert mock.answer(ask("DELETE", monitor), NOW + 31).status == 204
+    assert mock.status(NOW + 31)["operations"][0]["state"] == "ended"
+
+
+def test_an_operation_without_its_submit_begins_with_the_first_poll(tape: Any, ask: Ask) -> None:
+    job(tape, 70001, 10.0, 3.0, submit=False)
+    mock = Mock.from_capture(tape.capture)
+    assert mock.answer(ask("GET", "/monitors/99999"), NOW).json() == {"second": 1, "job_id": 99999}
+    assert mock.answer(ask("GET", "/monitors/99999"), NOW + 2.2).status == 200
+
+
+def test_one_operation_for_every_client(tape: Any, ask: Ask) -> None:
+    job(tape, 70001, 10.0, 3.0)
+    job(tape, 70002, 50.0, 8.0)
+    pinned = f"http-async:{tape.exchanges[4].exchange_id}"
+    assert tape.exchanges[4].method == "POST"
+    mock = Mock.from_capture(tape.capture, operation=pinned)
+    for number in range(2):
+        monitor = begun(mock, ask, NOW, {"n": number})
+        assert mock.answer(ask("GET", monitor), NOW + 7).status == 202
+        assert mock.answer(ask("GET", monitor), NOW + 8.2).status == 200
+
+
+def test_by_count_the_polls_move_it_on(tape: Any, ask: Ask) -> None:
+    job(tape, 70001, 10.0, 3.0)
+    mock = Mock.from_capture(tape.capture, by="count")
+    monitor = begun(mock, ask, NOW, {"n": 1})
+    assert [mock.answer(ask("GET", monitor), NOW).status for _ in range(4)] == [202, 202, 200, 200]
+
+
+def test_the_same_seed_mints_the_same_after_a_reset(tape: Any, ask: Ask) -> None:
+    job(tape, 70001, 10.0, 3.0)
+    mock = Mock.from_capture(tape.capture, seed=5)
+    first = begun(mock, ask, NOW, {"n": 1})
+    mock.reset()
+    assert mock.status(NOW)["operations"] == []
+    assert begun(mock, ask, NOW, {"n": 1}) == first
+
+
+def test_a_write_that_was_refused_is_refused_for_as_long_as_it_was_told(tape: Any, ask: Ask) -> None:
+    path = "/admin/api/2020-10/checkouts/" + "a1" * 16 + ".json"
+    tape.add("PUT", path, 429, 0.0, sent={}, headers={"Retry-After": "2"})
+    tape.update("a1" * 16, 5.0, 3.0)
+    mock = Mock.from_capture(tape.capture)
+    mine = path.replace("a1" * 16, "d4" * 16)
+    assert [mock.answer(ask("PUT", mine, {}), NOW + second).status for second in (0.0, 1.0, 1.9, 2.1)] == [
+        429,
+        429,
+        429,
+        202,
+    ]
