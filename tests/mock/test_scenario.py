@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from math import inf
@@ -17,6 +18,7 @@ from polltape.mock.checkout_tables import CheckoutScenario
 from polltape.mock.scenario import load_scenario, parse_scenario, scenario_names, scenario_text
 from polltape.mock.scenario_tables import Drawn, Draws, Kind
 
+ROOT = Path(__file__).parents[2]
 BUILT_IN = scenario_text("shopify-checkout")
 
 
@@ -34,6 +36,16 @@ def test_what_is_left_out_has_the_value_that_the_built_in_file_shows(name: str) 
             break  # what is on sale is not left out, it is not there
         if "=" in line.partition("#")[0] and not line.startswith("protocol"):
             assert parse_scenario("\n".join(lines[:number] + lines[number + 1 :]), name) == whole, line
+
+
+EXAMPLES = re.findall(
+    r"```toml\n(protocol = .*?)```", (ROOT / "docs" / "mock.md").read_text(encoding="utf-8"), re.DOTALL
+)
+
+
+def test_the_examples_of_the_handbook_are_scenarios() -> None:
+    played = [parse_scenario(re.sub(r"\{ capture = .*? \}", "1.0", text), "docs/mock.md") for text in EXAMPLES]
+    assert {scenario.built_in for scenario in played} == {*scenario_names()} - {"shopify-checkout"}
 
 
 def test_a_copy_is_found_by_its_path(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -141,4 +142,10 @@ def test_a_client_that_waits_as_it_is_asked_gets_through(name: str) -> None:
     with serving(mock) as base:
         client = Client(base)
         STORIES[name](client)
-        assert client("GET", "/__polltape")[1]["unmatched"] == 0
+        told = client("GET", "/__polltape")[1]
+        assert told["unmatched"] == 0
+        shown = build_opener().open(Request(f"{base}/__polltape", headers={"Accept": "text/html"}), timeout=PATIENCE_S)
+        with shown:
+            page = shown.read().decode()
+        assert {operation["kind"] for operation in told["operations"]} <= {*re.findall(r"<td>(.*?)</td>", page)}
+        assert told["operations"]

@@ -109,3 +109,15 @@ def test_a_body_that_is_too_large_is_answered_413_and_takes_no_room(ask: Ask) ->
         refused = api(0, "POST", "/x", {"a": "b" * 20})
         assert (refused.status, refused.header("Retry-After")) == (413, "5")
     assert api(0, "POST", "/x", {}).status == 200
+
+
+def test_the_status_page_shows_each_bucket_and_when_it_is_empty(ask: Ask) -> None:
+    api = Api(ask)
+    for token in ("a", "a", "a", "a", "b"):
+        api(0, headers={"X-Shopify-Access-Token": token})
+    shown = api.mock.status(NOW + 0.25)["operations"]
+    assert [(one["key"], one["level"], one["completes_s"], one["state"]) for one in shown] == [
+        ("shopify-access-token 1", 3.5, 2.0, "full"),
+        ("shopify-access-token 2", 0.5, 0.5, "leaking"),
+    ]
+    assert api.mock.status(NOW + 2)["operations"][0]["state"] == "empty"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
@@ -67,9 +67,24 @@ class Buckets:
         self._levels[key] = (level, now)
         return Level(admitted, int(level), level / self.table.leak_per_s / self._speed)
 
-    def status(self, now: float) -> list[tuple[str, float]]:
-        """Each bucket: a name that gives no credential away, and its level now."""
-        return [(f"{key[0]} {number}", self._level(key, now)) for number, key in enumerate(self._levels, 1)]
+    def status(self, now: float) -> list[dict[str, Any]]:
+        """Each bucket for the status page: a name that gives no credential away, and its level now.
+
+        Its clock runs from its last request until it is empty.
+        """
+        return [self._shown(f"{key[0]} {number}", key, now) for number, key in enumerate(self._levels, 1)]
+
+    def _shown(self, name: str, key: tuple[str, ...], now: float) -> dict[str, Any]:
+        level, since = self._levels[key]
+        left = self._level(key, now)
+        return {
+            "kind": "bucket",
+            "key": name,
+            "elapsed_s": round((now - since) * self._speed, 6),
+            "completes_s": round(level / self.table.leak_per_s, 6),
+            "state": "full" if left + 1 > self.table.size + _ROUNDING else "leaking" if left else "empty",
+            "level": round(left, 3),
+        }
 
     def _level(self, key: tuple[str, ...], now: float) -> float:
         level, since = self._levels.get(key, (0.0, now))

@@ -107,7 +107,7 @@ class ThrottledApi:
 
     def status(self, now: float) -> list[Json]:
         """Every bucket and its level."""
-        return [{"kind": "bucket", "key": key, "level": round(level, 3)} for key, level in self._buckets.status(now)]
+        return self._buckets.status(now)
 
     def _served(self, request: Request, told: tuple[Header, ...]) -> Response:
         if _is_graphql(request):
