@@ -17,11 +17,11 @@ import numpy as np
 
 from polltape.measures.statistics import Floats, Ints
 
-MOST_ENDS: Final = 300
+MOST_ENDS: Final = 150
 """Different ends; with more, lower ends are taken down and upper ends up to this many quantiles of them."""
 CLOSE: Final = 1e-6
 """How far the log-likelihood may be from its most, for each operation."""
-MOST_ROUNDS: Final = 200
+MOST_ROUNDS: Final = 100
 _TIE: Final = 1e-5
 """Shares that near to the one asked for count as reached: the masses are only iterated."""
 
