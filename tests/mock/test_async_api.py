@@ -120,6 +120,13 @@ def test_who_does_not_prefer_otherwise_waits_for_the_result(
         assert [api("GET", place(made, "Location"), at).status for at in (1, 2, 3)] == [202, 202, 200]
 
 
+def test_who_joins_waits_for_the_rest(ask: Ask) -> None:
+    api = Api(ask, "rfc7240")
+    assert [api("PUT", "/things/1", at, {}).hold_s for at in (0, 1)] == [3.0, 2.0]
+    stuck = Api(ask, "rfc7240", ("duration_s = 3.0\n", "duration_s = inf\n"))("PUT", "/things/1", 0, {})
+    assert (stuck.status, stuck.hold_s) == (504, 60.0)
+
+
 def test_json_api_sends_on_to_the_resource(ask: Ask) -> None:
     api = Api(ask, "json-api")
     made = api("POST", "/photos", 0, {})

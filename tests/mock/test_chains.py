@@ -21,7 +21,9 @@ def job(tape: Any, number: int, at: float, ends: float | None, *, submit: bool =
         tape.add("POST", "/jobs", 202, at - 0.1, sent={"n": number}, headers={"Location": monitor, "Retry-After": "1"})
     polls = range(1, int(ends or 3))
     for second in polls:
-        tape.add("GET", monitor, 202, at + second, headers={"Retry-After": "1"}, body={"second": second, "job_id": number})
+        tape.add(
+            "GET", monitor, 202, at + second, headers={"Retry-After": "1"}, body={"second": second, "job_id": number}
+        )
     if ends is not None:
         tape.add("GET", monitor, 200, at + ends, body={"id": number})
 

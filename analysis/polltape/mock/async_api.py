@@ -168,7 +168,7 @@ class AsyncApi:
     def _write(self, request: Request, now: float) -> Response:
         same = self._writes.get(identity(request))
         if same is not None and same.job.runs(now):
-            return self._accepted(request, now, same)
+            return self._taken(request, now, same)
         busy = self._newest.get(request.path)
         if busy is not None and busy.job.runs(now):
             return self._say(409, _error("OperationInProgress", f"operation {busy.id} runs on this resource"))
@@ -178,18 +178,20 @@ class AsyncApi:
         self._settle(request.path, now)
         if request.method in ("PATCH", "DELETE") and request.path not in self._resources:
             return self._gone(request)
-        made = self._start(request, now, sent or {})
-        if self._on_request and self._wants_result(request, made):
-            return self._held(request, made)
+        return self._taken(request, now, self._start(request, now, sent or {}))
+
+    def _taken(self, request: Request, now: float, made: Operation) -> Response:
+        if self._on_request and self._wants_result(request, now, made):
+            return self._held(made, now)
         return self._accepted(request, now, made)
 
-    def _wants_result(self, request: Request, made: Operation) -> bool:
+    def _wants_result(self, request: Request, now: float, made: Operation) -> bool:
         """Whether the client waits for the result itself (RFC 7240 §4.1), or for so long as it takes (§4.3)."""
         preferences = ",".join(all_headers(request.headers, "Prefer")).lower()
         if "respond-async" not in preferences:
             return True
         wait = _WAIT.search(preferences)
-        return wait is not None and made.job.ends - made.job.started <= int(wait[1]) / self._speed
+        return wait is not None and made.job.ends - now <= int(wait[1]) / self._speed
 
     def _start(self, request: Request, now: float, sent: Json) -> Operation:
         takes = self._scenario.operation.draw(self._draws.next("operation"))
@@ -200,9 +202,9 @@ class AsyncApi:
         self._operations[made.id] = self._newest[resource] = self._writes[job.write] = made
         return made
 
-    def _held(self, request: Request, made: Operation) -> Response:
+    def _held(self, made: Operation, now: float) -> Response:
         """The result itself, as late as it takes; what never ends is answered 504 after a minute."""
-        takes = made.job.ends - made.job.started
+        takes = made.job.ends - now
         if takes == inf:
             held = self._say(504, _error("Timeout", "no result in time"))
             return replace(held, hold_s=60.0 / self._speed)
