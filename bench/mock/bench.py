@@ -14,7 +14,8 @@ mitmproxy           ``--server-replay`` of ``--stubs`` recorded polls, each kept
 ==================  ============================================================================================
 
 Answers are checked before and after the load: status and token of a sample, after the load the final answers of
-the same sample too; under load every status.  The ratio is taken within a round; the medians of the rounds are told.
+the same sample too; under load every status.  The ratio is taken within a round; the medians of the rounds are
+told, and the server's processor time for each request, which says most where the machine is busy otherwise.
 wrk has to be installed; a server that is not there is left out, and that is said.
 """
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
 import re
 import shutil
@@ -64,15 +66,17 @@ class Server:
     tokens: Sequence[str]
     check: Callable[[Server], list[str]]
     script: Path
+    pid: int
     rates: list[float] = field(default_factory=list)
     p50_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def running(command: list[str], told: str, home: Path) -> Iterator[re.Match[str]]:
-    """A program, once its output matches ``told``; ended with the block."""
+def running(command: list[str], told: str, home: Path) -> Iterator[tuple[str, int]]:
+    """What ``told`` finds in a program's output, once it is there, and its process; ended with the block."""
     output = home / f"{Path(command[0]).name}-{random.getrandbits(32):08x}.log"
     with output.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
@@ -82,7 +86,7 @@ def running(command: list[str], told: str, home: Path) -> Iterator[re.Match[str]
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"{command[0]} did not start:\n{output.read_text()[-2000:]}")
             time.sleep(0.05)
-        yield found
+        yield found[1], process.pid
     finally:
         process.terminate()
         process.wait(30)
@@ -96,13 +100,14 @@ def polltape(capture: Path, tokens: Sequence[str], home: Path) -> Iterator[Serve
     """Slow enough that what is submitted stays pending until its clock is moved on."""
     begun = time.perf_counter()
     command = [str(PROGRAMS / "polltape"), "mock", str(capture), "--port", "0", "--speed", "0.001"]
-    with running(command, r"listening on (http://\S+)", home) as found:
+    with running(command, r"listening on (http://\S+)", home) as (url, pid):
         print(f"polltape: {len(tokens):,} operations loaded in {time.perf_counter() - begun:.0f} s", flush=True)
-        url = found[1]
         begun = time.perf_counter()
         submit(url, tokens)
         print(f"polltape: as many submitted in {time.perf_counter() - begun:.0f} s", flush=True)
-        yield Server("polltape", url, tokens, lambda server: sampled(server, 202), script(tokens, home, "polltape"))
+        yield Server(
+            "polltape", url, tokens, lambda server: sampled(server, 202), script(tokens, home, "polltape"), pid
+        )
 
 
 @contextmanager
@@ -129,12 +134,12 @@ def wiremock(jar: Path, tokens: Sequence[str], home: Path) -> Iterator[Server]:
         *("java", "-Xmx2g", "-jar", str(jar), "--port", "0", "--bind-address", "127.0.0.1", "--root-dir", str(root)),
         *("--no-request-journal", "--disable-request-logging"),
     ]
-    with running(command, r"port:\s+([1-9][0-9]*)", home) as found:
+    with running(command, r"port:\s+([1-9][0-9]*)", home) as (port, pid):
         asked = tokens or shop.tokens_of(1000)
-        url = f"http://127.0.0.1:{found[1]}"
+        url = f"http://127.0.0.1:{port}"
         token = None if tokens else shop.TOKEN
         yield Server(
-            name, url, asked, lambda server: sampled(server, 202, token), script(asked, home, f"wm{len(tokens)}")
+            name, url, asked, lambda server: sampled(server, 202, token), script(asked, home, f"wm{len(tokens)}"), pid
         )
 
 
@@ -157,13 +162,14 @@ def mitmproxy(capture: Path, tokens: Sequence[str], home: Path) -> Iterator[Serv
         *("--set", "server_replay_ignore_host=true", "--set", "server_replay_ignore_port=true"),
         *("--set", "connection_strategy=lazy", "--set", "server_replay_ignore_content=true"),
     ]
-    with running(command, r"listening on (http://\S+)", home) as found:
+    with running(command, r"listening on (http://\S+)", home) as (url, pid):
         yield Server(
             f"mitmproxy, {len(tokens):,} flows",
-            found[1],
+            url,
             tokens,
             lambda server: sampled(server, 202),
             script(tokens, home, "mitm"),
+            pid,
         )
 
 
@@ -189,15 +195,16 @@ def write_flows(capture: Path, count: int, path: Path) -> None:
 
 
 def submit(url: str, tokens: Sequence[str]) -> None:
-    """Update every checkout once, many at a time over one connection."""
+    """Update every checkout once and poll it once, many at a time over one connection."""
     parts = urlsplit(url)
     with socket.create_connection((str(parts.hostname), int(parts.port or 0))) as client:
         answers = client.makefile("rb")
         for at in range(0, len(tokens), 50):
             some = tokens[at : at + 50]
             rest = f"HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 2\r\n\r\n{{}}"
-            client.sendall("".join(f"PUT {shop.PATH.format(token)} {rest}" for token in some).encode())
-            for token in some:
+            for method in ("PUT", "GET"):
+                client.sendall("".join(f"{method} {shop.PATH.format(token)} {rest}" for token in some).encode())
+            for token in (*some, *some):
                 status = answers.readline()
                 size = 0
                 while (line := answers.readline()) not in (b"\r\n", b""):
@@ -229,6 +236,7 @@ def script(tokens: Sequence[str], home: Path, name: str) -> Path:
 
 def load(server: Server, seconds: int) -> None:
     """One round of wrk."""
+    used = cpu_s(server.pid)
     done = subprocess.run(
         ["wrk", "-t1", "-c64", f"-d{seconds}s", "--timeout", "30s", "--latency", "-s", str(server.script), server.url],
         capture_output=True,
@@ -236,12 +244,20 @@ def load(server: Server, seconds: int) -> None:
         check=True,
     ).stdout
     server.rates.append(float(re.search(r"Requests/sec:\s+([\d.]+)", done)[1]))  # type: ignore[index]
+    answered = int(re.search(r"(\d+) requests in", done)[1])  # type: ignore[index]
+    server.cpu_us.append((cpu_s(server.pid) - used) / max(1, answered) * 1e6)
     for kept, name in ((server.p50_ms, "50%"), (server.p99_ms, "99%")):
         found = re.search(rf"{name}\s+([\d.]+)(us|ms|s)", done)
         kept.append(float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]])  # type: ignore[index]
     server.wrong += [
         f"{server.name}: {line.strip()}" for line in done.splitlines() if "Non-2xx" in line or "Socket err" in line
     ]
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def finals(server: Server) -> list[str]:
@@ -259,11 +275,12 @@ def finals(server: Server) -> list[str]:
 
 def tell(servers: list[Server]) -> None:
     ours = servers[0]
-    print(f"\n{'':24}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'ours / it':>11}{'p99, ours / it':>16}")
+    print(f"\n{'':24}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>9}{'ours / it':>11}{'p99, ours / it':>16}")
     for server in servers:
-        rate, p50, p99 = (statistics.median(values) for values in (server.rates, server.p50_ms, server.p99_ms))
+        counted = (server.rates, server.p50_ms, server.p99_ms, server.cpu_us)
+        rate, p50, p99, cpu = map(statistics.median, counted)
         times, later = ratio(ours.rates, server.rates), ratio(ours.p99_ms, server.p99_ms)
-        print(f"{server.name:24}{rate:12,.0f}{p50:9.2f}{p99:9.2f}{times:11.2f}{later:16.2f}")
+        print(f"{server.name:24}{rate:12,.0f}{p50:9.2f}{p99:9.2f}{cpu:9.0f}{times:11.2f}{later:16.2f}")
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
@@ -301,7 +318,7 @@ def main() -> int:
         for server in servers:
             server.wrong += server.check(server)
             load(server, options.warm)
-            for counted in (server.rates, server.p50_ms, server.p99_ms):
+            for counted in (server.rates, server.p50_ms, server.p99_ms, server.cpu_us):
                 counted.clear()
         for _ in range(options.rounds):
             for server in servers:
