@@ -80,7 +80,7 @@ def told(found: pd.DataFrame, by: list[str]) -> dict[tuple[Any, ...], dict[str, 
     return {tuple(row.pop(name) for name in by): row for row in rows}  # type: ignore[misc]
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, derandomize=True, deadline=None)
 @given(st.lists(wait, max_size=30), st.sampled_from([list(by) for by in combinations(COLUMNS[:7], 3)]))
 def test_every_grouping_is_that_of_a_plain_loop(waits: list[dict[str, Any]], by: list[str]) -> None:
     frame = table(waits)
@@ -90,7 +90,7 @@ def test_every_grouping_is_that_of_a_plain_loop(waits: list[dict[str, Any]], by:
         assert found[names] == pytest.approx(row, abs=1e-12)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, derandomize=True, deadline=None)
 @given(st.lists(wait, min_size=1, max_size=30), st.sampled_from(sorted(BREAK_DOWNS)))
 def test_a_break_down_loses_no_wait(waits: list[dict[str, Any]], name: str) -> None:
     whole, parts = compliance(table(waits), ["host"]), broken_down(table(waits), [name])
