@@ -109,6 +109,13 @@ def test_a_bad_file_is_one_line(code: str, said: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_protocol_that_raises_loses_no_row_and_that_is_said(example: Path, history: Path) -> None:
+    example.write_text(example.read_text().replace("body = json_object(exchange.response_body)", "raise KeyError(1)"))
+    result = CliRunner().invoke(command, ["analyze", str(history), "--protocol", str(example), "--format", "json"])
+    assert json.loads(result.stdout)["capture"]["exchanges"] == 4
+    assert "4 entries could not be read by the protocols (KeyError), so no operation has it" in result.stderr
+
+
 def test_protocols_that_a_file_only_imports_are_not_its_own(example: Path) -> None:
     example.write_text(example.read_text() + "\nfrom polltape.protocols.throttle import Throttle\n")
     assert [protocol.name for protocol in protocols_of_file(example)] == ["exports"]

@@ -103,10 +103,15 @@ def import_file(path: Path, kind: str, *, redact: Step, observe: Step, key: Key 
 def _taken(found: Exchange, redacted: bool, redact: Step, observe: Step, notes: Notes) -> Exchange | None:
     """The row as it may be stored; None, and counted, where the redactor fails on it: better lost than leaked."""
     try:
-        return observe(found if redacted else redact(found))
+        exchange = found if redacted else redact(found)
     except Exception as error:  # whatever a foreign file makes it stumble over
         notes.leave_out(f"it could not be redacted ({type(error).__name__})", notes.at)
         return None
+    try:
+        return observe(exchange)
+    except Exception as error:  # a protocol, perhaps the user's own: the row is kept all the same
+        notes.odd(f"could not be read by the protocols ({type(error).__name__}), so no operation has it", notes.at)
+        return exchange
 
 
 @dataclass
