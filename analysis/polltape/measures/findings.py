@@ -25,7 +25,7 @@ from polltape.measures.statuses import fault, meaning, on_checkout
 from polltape.measures.words import counted, seconds, shortened
 from polltape.operations.lives import Lives
 from polltape.operations.tables import observations, records, run
-from polltape.operations.waits import UNDER_WAY_US, silent_throttles
+from polltape.operations.waits import UNDER_WAY_US
 from polltape.protocols import par_posnext, protocol_named, shopify_queue
 from polltape.protocols.instruction import CLASSES
 
@@ -143,7 +143,7 @@ def _no_instruction(evidence: Evidence) -> Iterator[Draft]:
     for row in records(run(silent)):
         text = f"{row.status} shows that the operation is pending, but gives no instruction to wait"
         yield Draft("RA003", text, _name(row.operation), [row.exchange_id])
-    throttled = silent_throttles(evidence.rows, evidence.lives, evidence.members)
+    throttled = evidence.openers.filter(_.throttles & _.klass.isnull())
     for row in records(run(throttled.select("exchange_id", "operation"))):
         text = "says that it is throttled, but gives no instruction to wait"
         yield Draft("RA003", text, _name(row.operation), [row.exchange_id])

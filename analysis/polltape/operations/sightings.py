@@ -70,13 +70,15 @@ def throttled(connection: Any, rows: ir.Table, inside: Iterable[str]) -> Iterato
     seen = keep(connection, _throttles(rows))
     members = ibis.memtable(pd.DataFrame({"exchange_id": sorted(inside)}, dtype="string"))
     opening = seen.filter(_.opens).anti_join(members, "exchange_id")
-    keys = opening.select("key").distinct()
+    keys = keep(connection, opening.select("key").distinct())
+    if not keys.count().execute():
+        return
     known = seen.select(throttled="exchange_id")
     opened = opening.select(opening="exchange_id")
     same = _with_request(rows).mutate(key=_throttle_key(rows)).semi_join(keys, "key")
     same = same.left_join(known, same.exchange_id == known.throttled)
     same = same.left_join(opened, _.exchange_id == opened.opening)
-    state = same.throttled.notnull().ifelse("pending", _by_status(same, throttle.retried_state))
+    state = same.throttled.notnull().ifelse("pending", _by_status(rows, same.status, throttle.retried_state))
     table = same.mutate(
         keys=ibis.array([same.key]),
         opens=same.opening.notnull(),
@@ -115,7 +117,7 @@ def _bare(rows: ir.Table, observed: ir.Table) -> ir.Table | None:
     carried = observed.semi_join(queued, "protocol").select("exchange_id")
     others = _with_request(rows).anti_join(carried, "exchange_id")
     equal = others.mutate(target=_target(others)).join(queued, "target")
-    state = _by_status(equal, resubmitted_state)
+    state = _by_status(rows, equal.status, resubmitted_state)
     filled = _defaults(equal.protocol, equal.kind, "resubmit-bare", state)
     return equal.mutate(**filled).select(*_SEEN)
 
@@ -140,10 +142,10 @@ def _defaults(protocol: Any, kind: Any, role: str, state: Any, without: Iterable
     return {name: value for name, value in every.items() if name not in set(without)}
 
 
-def _by_status(rows: ir.Table, rule: Callable[[int | None], str | None]) -> ir.StringValue:
-    """The protocol's rule for a status as an expression, so that the rule stands in one place."""
+def _by_status(rows: ir.Table, status: ir.IntegerValue, rule: Callable[[int | None], str | None]) -> ir.StringValue:
+    """The protocol's rule for a status (one that ``rows`` have) as an expression: the rule stands in one place."""
     statuses = [int(status) for status in rows.select("status").distinct().execute()["status"].dropna()]
-    known = [(rows.status == status, state) for status in statuses if (state := rule(status)) is not None]
+    known = [(status == each, state) for each in statuses if (state := rule(each)) is not None]
     return ibis.cases(*known, else_=ibis.null("string")) if known else ibis.null("string")
 
 

@@ -58,24 +58,18 @@ def openers(connection: Any, rows: ir.Table, lives: Lives, members: ir.Table) ->
     """Every response with an instruction, usable or not, that could open a wait, with its operation and scope.
 
     Columns of the timeline and ``operation``, ``closed`` (rank of the operation's end), ``throttles`` (answers
-    as a 429 does), ``scope`` (``host``, ``redirect``, ``operation`` or ``request``).
+    as a 429 does, whatever its status; these are here without an instruction, too), ``scope`` (``host``,
+    ``redirect``, ``operation`` or ``request``).
     """
-    return keep(connection, _could_open(rows.filter(_.ended & _.klass.notnull()), lives, members))
-
-
-def silent_throttles(rows: ir.Table, lives: Lives, members: ir.Table) -> ir.Table:
-    """The same for answers that throttle whatever their status, but give no instruction."""
-    said = rows.filter(_throttled(rows) & rows.ended & rows.klass.isnull())
-    return _could_open(said, lives, members)
-
-
-def _could_open(rows: ir.Table, lives: Lives, members: ir.Table) -> ir.Table:
+    throttles = (rows.observations.filter(lambda o: o["throttled"]).length() > 0).fill_null(False)
+    rows = rows.mutate(throttles=throttles).filter(_.ended & (_.klass.notnull() | _.throttles))
     operations = ibis.memtable(lives.operations[["id", "closed"]].rename(columns={"id": "of"}).astype({"of": "string"}))
     outside = ibis.memtable(lives.outside[["exchange_id"]].rename(columns={"exchange_id": "idle"}).astype("string"))
     by_status = rows.status.isin(THROTTLED) | rows.status.between(300, 399)
-    rows = rows.mutate(by_status=by_status.fill_null(False), throttles=_throttled(rows))
+    rows = rows.mutate(by_status=by_status.fill_null(False))
     # An answer opens no wait for an operation that it ends; as a 413 or a 303 it still opens one, without it.
-    part = members.filter(~_.state.isin(sorted(FINAL)).fill_null(False)).join(rows, "exchange_id")
+    part = members.filter(~_.state.isin(sorted(FINAL)).fill_null(False))
+    part = part.join(rows.select("exchange_id", "by_status"), "exchange_id")
     part = part.filter(_.role.isin(["submit", "join", "poll"]) | _.by_status)
     part = part.group_by("exchange_id").agg(operation=_.operation.argmin(_.precedence)).rename(member="exchange_id")
     joined = rows.left_join(part, _.exchange_id == part.member)
@@ -88,11 +82,7 @@ def _could_open(rows: ir.Table, lives: Lives, members: ir.Table) -> ir.Table:
         (joined.operation.notnull(), "operation"),
         else_="request",
     )
-    return joined.mutate(scope=scope).drop("by_status", "of", "idle", "member", "observations")
-
-
-def _throttled(rows: ir.Table) -> ir.BooleanValue:
-    return (rows.observations.filter(lambda o: o["throttled"]).length() > 0).fill_null(False)
+    return keep(connection, joined.mutate(scope=scope).drop("by_status", "of", "idle", "member", "observations"))
 
 
 def waits(rows: ir.Table, opening: ir.Table, members: ir.Table, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
