@@ -306,6 +306,7 @@ PATHS = [
     ("/cart/c/{}", True),
     ("/admin/orders/{}.json", True),
     ("/posnext/orders/{}", True),
+    ("/posnext/order/{}", True),
     ("/Checkouts/{}", True),
     ("/%63heckouts/{}", True),
     ("/checkouts/{}/", True),
@@ -327,7 +328,8 @@ def test_tokens_in_paths(template: str, token: bool) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/posnext/orders/validate", "/posnext/orders/submit", "/posnext/order/submit", "/admin/orders/count.json",
+    ["/posnext/orders/validate", "/posnext/orders/submit", "/posnext/order/validate", "/posnext/order/submit",
+     "/admin/orders/count.json",
      "/admin/orders.json", "/admin/checkouts/count.json", "/admin/checkouts.json", "/queue/poll", "/", "*", "",
      "/orders/calculate.json", "//double//", "/a%2Fb", "/products/1.json"],
 )  # fmt: skip
