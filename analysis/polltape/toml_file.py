@@ -70,7 +70,7 @@ def _told(message: str, schema: type[Table]) -> tuple[tuple[Step, ...], str, str
     if unknown := _UNKNOWN.search(message):
         steps = (*steps, unknown[1])
         message = f"unknown key {unknown[1]!r}"
-        names = [] if table is None else sorted(table.__struct_fields__)
+        names = [] if table is None else sorted(table.__struct_encode_fields__)
         near = get_close_matches(unknown[1], names, 1)
         instead = f"did you mean {near[0]!r}?" if near else f"it can have: {', '.join(names)}"
     elif missing := _MISSING.search(message):

@@ -15,6 +15,7 @@ from polltape.measures.analysis import Analysis
 from polltape.measures.codes import CODES
 from polltape.measures.durations import durations
 from polltape.measures.findings import FINDING_COLUMNS
+from polltape.measures.places import placed
 from polltape.measures.retry_after import compliance
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -91,6 +92,7 @@ class Made:
         self.timeline.append(
             {
                 "exchange_id": exchange,
+                "host": HOST,
                 "method": "PUT" if role == "submit" else "GET",
                 "endpoint": CHECKOUT,
                 "url": f"https://{HOST}/admin/api/2024-01/checkouts/tok.json",
@@ -172,7 +174,7 @@ class Made:
             durations=durations(operations, at_once),
             waits=waits,
             compliance=compliance(waits),
-            findings=pd.DataFrame(self.findings, columns=FINDING_COLUMNS),
+            findings=placed(pd.DataFrame(self.findings, columns=FINDING_COLUMNS), timeline),
             timeline=timeline,
         )
 
@@ -291,7 +293,7 @@ def hostile() -> Analysis:
     made.finding("RA001", bad, name, ["x1-0", "x1-1"], 0.6)
     made.findings[0] = (*made.findings[0][:5], [bad], [bad], made.findings[0][7])
     for row in made.timeline:
-        row |= {"endpoint": f"/{bad}", "url": f"https://{bad}/", "request_id": bad}
+        row |= {"host": bad, "endpoint": f"/{bad}", "url": f"https://{bad}/", "request_id": bad}
     made.timeline[0]["raw"] = bad
     analysis = made.analysis(statuses=[(bad, f"GET /{bad}", 200, 1, bad, None)])
     operations = analysis.operations.assign(host=bad, key=bad)

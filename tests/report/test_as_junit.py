@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree.ElementTree import fromstring
 
 from polltape.measures.analysis import Analysis
+from polltape.measures.suppressions import Suppression
 from polltape.report.as_junit import render
 
 
@@ -22,6 +24,15 @@ def test_a_clean_capture_passes_one_case(empty: Analysis) -> None:
     [suite] = fromstring(render(empty))
     assert (suite.get("tests"), suite.get("failures")) == ("1", "0")
     assert [list(case) for case in suite] == [[]]
+
+
+def test_a_suppression_is_a_skipped_case_with_its_reason(empty: Analysis) -> None:
+    hidden = Suppression("RA001", "the old importer", host="shop.example", where="polltape.toml:3")
+    [suite] = fromstring(render(replace(empty, suppressed=((hidden, 2), (Suppression("OP", "no"), 0)))))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "0", "1")
+    case = suite[0]
+    assert (case.get("classname"), case.get("name")) == ("polltape.toml:3", "RA001 at shop.example")
+    assert case[0].get("message") == "2 findings suppressed: the old importer"
 
 
 def test_thousands_are_told_in_one_case(thousands: Analysis) -> None:

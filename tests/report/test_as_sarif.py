@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from polltape.measures.analysis import Analysis
+from polltape.measures.suppressions import Suppression
 from polltape.report import as_sarif
 from polltape.report.as_sarif import render
 
@@ -45,7 +46,9 @@ def test_required_properties(fixture: str, request: pytest.FixtureRequest) -> No
 
 
 def test_one_result_for_each_code_and_endpoint(small: Analysis, thousands: Analysis) -> None:
-    assert [result["ruleId"] for result in _run(small)["results"]] == ["RA001", "RA002", "OP001", "OP003", "ST002"]
+    assert [result["ruleId"] for result in _run(small)["results"]] == ["OP003", "RA001", "RA002", "OP001", "ST002"], (
+        "errors first"
+    )
     [result] = _run(thousands)["results"]
     assert result["properties"]["count"] == 3000
     assert "(and 2999 more like it)" in result["message"]["text"]
@@ -69,9 +72,26 @@ def test_place_is_a_relative_reference(small: Analysis, source: str, uri: str) -
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == uri
 
 
-def test_place_can_be_chosen(small: Analysis) -> None:
-    result = _run(small, uri="scenario.toml")["results"][0]
-    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "scenario.toml"
+def test_place_is_the_settings_file_where_there_is_one(small: Analysis) -> None:
+    result = _run(small, settings="ci/polltape.toml")["results"][0]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "ci/polltape.toml"
+
+
+def test_a_message_has_what_a_support_ticket_needs(small: Analysis) -> None:
+    assert _run(small)["results"][1]["message"]["text"].endswith("X-Request-Id req-0005, req-0006; API version 2024-01")
+
+
+def test_a_log_too_large_for_code_scanning_keeps_the_worst(small: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(as_sarif, "LARGEST", 1500)
+    run = _run(small)
+    assert [result["ruleId"] for result in run["results"]] == ["OP003"]
+    assert "4 more results left out" in run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
+
+
+def test_suppressed_findings_are_counted(small: Analysis) -> None:
+    run = _run(replace(small, suppressed=((Suppression("RA", "known"), 3),)))
+    [note] = run["invocations"][0]["toolExecutionNotifications"]
+    assert note["message"]["text"] == "3 findings suppressed by the settings file"
 
 
 def test_what_does_not_fit_is_said(small: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:

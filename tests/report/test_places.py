@@ -25,5 +25,5 @@ def test_lines_hold_what_a_support_ticket_needs(small: Analysis) -> None:
     [line] = places(small)[0].lines()
     assert line == (
         "2026-11-23 08:00:10.600 UTC: asked to wait 1 s ('1'), came back after 0.4 s: 0.6 s too early; "
-        "operation shopify-checkout:x2-0; X-Request-Id req-0005, req-0006"
+        "operation shopify-checkout:x2-0; X-Request-Id req-0005, req-0006; API version 2024-01"
     )

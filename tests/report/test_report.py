@@ -13,10 +13,14 @@ from polltape.report import FORMATS, render, show_operation, show_operations, te
 BEGINNINGS = {
     "text": "captures/shop\n",
     "json": '{\n  "schema": "polltape.analysis/1"',
+    "json-lines": '{"code":"RA001",',
+    "concise": "2026-11-23T08:00:10.600000Z shop.example GET /admin",
     "csv": "id,protocol,kind,",
     "html": "<!doctype html>",
     "sarif": '{\n  "$schema": ',
     "junit": "<?xml ",
+    "github": "::error file=captures/shop,line=1,title=OP003%3A ",
+    "gitlab": "[\n  {",
 }
 
 

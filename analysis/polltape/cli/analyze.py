@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -13,19 +13,27 @@ from polltape.errors import UsageError
 from polltape.report import FORMATS, TABLES, render
 
 if TYPE_CHECKING:
-    from polltape.measures.analysis import Selection, Settings
+    from polltape.cli.settings import SettingsFile
+    from polltape.measures.analysis import Analysis, Selection, Settings
+
+Words = tuple[str, ...]
 
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="What to print.")
 @click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
-@click.option("--table", type=click.Choice(TABLES), default=TABLES[0], show_default=True, help="Which one as CSV.")
+@click.option("--table", type=click.Choice(TABLES), help="Which one as csv [operations] or json-lines [findings].")
 @click.option("--max-size", type=click.IntRange(min=100_000), metavar="BYTES", help="Of the HTML [default: 1500000].")
 @click.option("--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True)
 @click.option("--select", multiple=True, metavar="CODES", help="Only these findings: codes, prefixes, ALL.")
-@click.option("--ignore", multiple=True, metavar="CODES", help="Not these findings.")
+@click.option("--extend-select", multiple=True, metavar="CODES", help="These besides the selected ones.")
+@click.option("--ignore", multiple=True, metavar="CODES", help="Not these; the longest name that fits a code decides.")
 @click.option("--fail-on", multiple=True, metavar="CODES", help="Exit 1 when one of these findings is there.")
+@click.option("--exit-zero", is_flag=True, help="Exit 0 even then.")
+@click.option("--statistics", is_flag=True, help="Only how many findings there are of each code.")
+@click.option("--config", metavar="FILE", help="Settings and suppressions [default: polltape.toml where it is].")
+@click.option("--isolated", is_flag=True, help="Read no polltape.toml.")
 @click.option("--since", metavar="INSTANT", help="Only requests from then on (ISO 8601, UTC without a zone).")
 @click.option("--until", metavar="INSTANT", help="Only requests before then.")
 @click.option("--host", metavar="HOST", help="Only this host.")
@@ -40,12 +48,17 @@ def analyze(
     paths: tuple[str, ...],
     form: str,
     output: str | None,
-    table: str,
+    table: str | None,
     max_size: int | None,
     engine: str,
     select: tuple[str, ...],
+    extend_select: tuple[str, ...],
     ignore: tuple[str, ...],
     fail_on: tuple[str, ...],
+    exit_zero: bool,
+    statistics: bool,
+    config: str | None,
+    isolated: bool,
     since: str | None,
     until: str | None,
     host: str | None,
@@ -64,22 +77,72 @@ def analyze(
     polltape analyze captures
     polltape analyze shop.har --format json
     polltape analyze captures --fail-on RA001,OP001 --since 2026-11-23T08:00
+    polltape analyze captures --statistics --select RA,OP003
     """
-    from polltape.cli.inputs import capture_of, codes_named, write
+    from polltape.cli.inputs import capture_of, write
+    from polltape.cli.settings import settings_in_force
 
     if engine == "spark":
         raise UsageError("--engine spark is not there yet; leave the option out to use DuckDB")
-    chosen = (codes_named(select or ["ALL"]) - codes_named(ignore), codes_named(fail_on))
+    file = settings_in_force(config, isolated)
+    codes = _codes(file, select, extend_select, ignore, fail_on)
     selection = _selection(since, until, host, endpoint, token)
     settings = _settings(tolerance, date_tolerance, stuck_after)
-    from polltape.measures.analysis import analyse
+    from polltape.measures.analysis import Selection, analyse
 
-    analysis = analyse(capture_of(paths, par_key), selection=selection, settings=settings)
-    failing = bool(analysis.findings["code"].isin(sorted(chosen[1])).any())
-    wanted = analysis.findings["code"].isin(sorted(chosen[0]))
-    analysis = replace(analysis, findings=analysis.findings[wanted].reset_index(drop=True))
-    write(render(analysis, form, to_terminal=output is None, max_size=max_size, table=table), output)
-    return int(failing)
+    analysis = _shown(analyse(capture_of(paths, par_key), selection=selection, settings=settings), file, codes.shown)
+    if selection == Selection():
+        _say_unused(analysis)
+    if statistics:
+        from polltape.report.as_statistics import render as counts
+
+        write(counts(analysis, form), output)
+    else:
+        to_terminal = output is None
+        write(
+            render(analysis, form, to_terminal=to_terminal, max_size=max_size, table=table, settings=file.path), output
+        )
+    failing = bool(analysis.findings["code"].isin(sorted(codes.failing)).any())
+    return int(failing and not exit_zero)
+
+
+class _Codes(NamedTuple):
+    """The codes of the findings that are shown, and of those that make the exit status 1."""
+
+    shown: frozenset[str]
+    failing: frozenset[str]
+
+
+def _codes(file: SettingsFile, select: Words, extend_select: Words, ignore: Words, fail_on: Words) -> _Codes:
+    """What options and settings file choose: ``--select`` puts aside the file's lists, the others add to them."""
+    from polltape.measures.codes import codes_named, selected
+
+    base = select or file.select or ("ALL",)
+    shown = selected((*base, *extend_select), (*(() if select else file.ignore), *ignore))
+    failing = codes_named(fail_on or file.fail_on)
+    if fail_on and failing.isdisjoint(shown):
+        raise UsageError(
+            f"--fail-on {','.join(fail_on)} can never fail: --select and --ignore leave those findings out",
+            hint="select them as well",
+        )
+    return _Codes(shown, failing & shown)
+
+
+def _shown(analysis: Analysis, file: SettingsFile, codes: frozenset[str]) -> Analysis:
+    """The analysis with only the findings of these codes that no suppression hides."""
+    from polltape.measures.suppressions import suppress
+
+    left, hidden = suppress(analysis.findings, file.suppressions)
+    left = left[left["code"].isin(sorted(codes))].reset_index(drop=True)
+    return replace(analysis, findings=left, suppressed=tuple(hidden))
+
+
+def _say_unused(analysis: Analysis) -> None:
+    """A warning for each suppression that hides nothing any more."""
+    for suppression, count in analysis.suppressed:
+        if not count:
+            told = f"nothing to suppress any more ({suppression.told()}); delete it"
+            click.echo(f"warning: {suppression.where}: {told}", err=True)
 
 
 def _selection(

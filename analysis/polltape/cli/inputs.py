@@ -1,15 +1,14 @@
-"""What several commands share: opening captures, selecting codes, choosing where output goes."""
+"""What several commands share: opening captures, choosing where output goes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from polltape.cli import did_you_mean
 from polltape.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -85,23 +84,6 @@ def capture_of(paths: Sequence[str], par_key: str | None = None) -> Capture:
     for warning in capture.warnings:
         click.echo(f"warning: {warning}", err=True)
     return capture
-
-
-def codes_named(names: Iterable[str]) -> frozenset[str]:
-    """The codes that a list such as ``RA,OP001`` names: prefixes and ``ALL`` are understood.
-
-    Raises UsageError for a name that fits no code.
-    """
-    from polltape.measures.codes import CODES
-
-    chosen: set[str] = set()
-    for name in (part.strip().upper() for text in names for part in text.split(",") if part.strip()):
-        fitting = set(CODES) if name == "ALL" else {code for code in CODES if code.startswith(name)}
-        if not fitting:
-            near = did_you_mean(name, list(CODES))
-            raise UsageError(f"no finding has the code {name!r}{near}", hint="polltape explain --all lists them")
-        chosen |= fitting
-    return frozenset(chosen)
 
 
 def check_figure(path: str | None) -> None:

@@ -18,8 +18,10 @@ from polltape.errors import InputError
 from polltape.exchange import Coverage
 from polltape.measures.durations import durations
 from polltape.measures.findings import Evidence, findings
+from polltape.measures.places import placed
 from polltape.measures.retry_after import compliance
 from polltape.measures.statuses import statuses
+from polltape.measures.suppressions import Suppression
 from polltape.measures.words import iso
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
@@ -66,7 +68,7 @@ class Analysis:
     Instants are ``*_us`` columns, microseconds since 1970 (UTC).  ``timeline`` has one row for each exchange
     that an operation or a finding names: exchange_id, method, endpoint, url, status, error, start_us,
     response_start_us, end_us, source, raw, klass, asked_s, request_id, and operation, role and state, null
-    outside any operation.
+    outside any operation.  ``suppressed``: how many findings each suppression has hidden.
     """
 
     exchanges: int
@@ -83,6 +85,7 @@ class Analysis:
     compliance: pd.DataFrame
     findings: pd.DataFrame
     timeline: pd.DataFrame
+    suppressed: tuple[tuple[Suppression, int], ...] = ()
 
 
 def analyse(capture: Capture, *, selection: Selection | None = None, settings: Settings | None = None) -> Analysis:
@@ -128,6 +131,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     )
     span = rows.agg(exchanges=_.count(), first=_.start_us.min(), last=_.end_us.max()).execute().iloc[0]
     found_out = findings(evidence)
+    told = _told(rows, members, found_out)
     return Analysis(
         exchanges=int(span["exchanges"]),
         skipped=capture.skipped,
@@ -141,8 +145,8 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         durations=durations(found.operations, found.at_once),
         waits=kept,
         compliance=compliance(kept),
-        findings=found_out,
-        timeline=_told(rows, members, found_out),
+        findings=placed(found_out, told),
+        timeline=told,
     )
 
 
@@ -187,12 +191,15 @@ def _cut(coverage: Coverage, selection: Selection) -> Coverage:
 
 def _told(rows: ir.Table, members: ir.Table, found: pd.DataFrame) -> pd.DataFrame:
     """One row for each exchange of an operation, and for each other one that a finding names (role null)."""
-    columns = ("exchange_id", "method", "endpoint", "url", "status", "error", "start_us", "response_start_us", "end_us")
+    columns = ("exchange_id", "host", "method", "endpoint", "url", "status", "error")
+    instants = ("start_us", "response_start_us", "end_us")
     instruction = ("source", "raw", "klass", "asked_s")
     names = sorted({name for exchanges in found["exchanges"] for name in exchanges})
     named = ibis.memtable(pd.DataFrame({"named": names}, dtype="string"))
     played = members.rename(member="exchange_id").drop("protocol", "precedence")
-    told = rows.select(*columns, *instruction, "request_id").left_join(played, _.exchange_id == played.member)
+    told = rows.select(*columns, *instants, *instruction, "request_id").left_join(
+        played, _.exchange_id == played.member
+    )
     told = told.filter(_.member.notnull() | _.exchange_id.isin(named.named)).drop("member")
     return run(told.order_by("start_us", "exchange_id")).astype({"status": "Int64", "response_start_us": "Int64"})
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
+
+from polltape.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +50,48 @@ CODES: Final[dict[str, Code]] = {
         Code("ST002", "client", "host, endpoint, status", "the client's own error"),
     )
 }
+
+
+def codes_named(names: Iterable[str]) -> frozenset[str]:
+    """The codes that lists such as ``RA,OP001`` name: prefixes and ``ALL`` are understood, in any case.
+
+    Raises UsageError for a name that fits no code.
+    """
+    return frozenset(code for name in split(names) for code in _fitting(name))
+
+
+def selected(select: Iterable[str], ignore: Iterable[str] = ()) -> frozenset[str]:
+    """The codes selected: for each the longest name that fits it decides, and of two as long ``ignore``.
+
+    >>> sorted(selected(["OP", "RA001"], ["RA", "OP00"]) | selected(["OP00"], ["OP001,OP002,OP003,OP004,OP005"]))
+    ['OP006', 'OP007', 'RA001']
+    """
+    wanted, unwanted = _lengths(select), _lengths(ignore)
+    return frozenset(code for code, length in wanted.items() if length > unwanted.get(code, -1))
+
+
+def split(names: Iterable[str]) -> list[str]:
+    """The names of lists with commas, in capitals.
+
+    >>> split(["ra, OP001", ""])
+    ['RA', 'OP001']
+    """
+    return [part.strip().upper() for text in names for part in text.split(",") if part.strip()]
+
+
+def _lengths(names: Iterable[str]) -> dict[str, int]:
+    """For each code that is named the length of the longest name that fits it; ALL is the shortest."""
+    found: dict[str, int] = {}
+    for name in split(names):
+        length = 0 if name == "ALL" else len(name)
+        found |= {code: max(length, found.get(code, 0)) for code in _fitting(name)}
+    return found
+
+
+def _fitting(name: str) -> list[str]:
+    fitting = [code for code in CODES if name == "ALL" or code.startswith(name)]
+    if not fitting:
+        near = get_close_matches(name, CODES, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"no finding has the code {name!r}{meant}", hint="polltape explain lists them")
+    return fitting

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
 
-FORMATS: Final = ("text", "json", "csv", "html", "sarif", "junit")
+FORMATS: Final = (
+    *("text", "concise", "json", "json-lines", "csv", "html"),
+    *("junit", "github", "gitlab", "sarif"),
+)
 """What ``polltape analyze --format`` takes."""
 
-
 TABLES: Final = ("operations", "durations", "waits", "compliance", "findings", "statuses")
-"""What ``--table`` takes: CSV holds one table."""
+"""What ``--table`` takes: CSV and JSON lines hold one table."""
 
 
 def render(
@@ -22,37 +24,45 @@ def render(
     *,
     to_terminal: bool = False,
     max_size: int | None = None,
-    table: str = TABLES[0],
+    table: str | None = None,
+    settings: str | None = None,
 ) -> str:
     """The analysis in one of :data:`FORMATS`.
 
     ``to_terminal``: it will be printed on standard output, so that text may take its width and its colours.
     ``max_size``: bytes that the HTML page may have at most; None for its default.  ``table``: which of
-    :data:`TABLES` CSV holds.
+    :data:`TABLES` CSV holds (None: the operations) and JSON lines (None: the findings).  ``settings``: the
+    settings file in force, at which code scanning shows the findings.
     """
+    options: dict[str, object] = {}
     if form == "text":
-        from polltape.report.as_text import render as text
         from polltape.report.terminal import colours, width
 
-        return text(analysis, width=width(to_terminal), color=to_terminal and colours())
-    if form == "html" and max_size is not None:
-        from polltape.report.as_html import render as html
-
-        return html(analysis, max_size)
-    if form == "csv":
-        from polltape.report.as_csv import render as csv
-
-        return csv(analysis, table)
+        options = {"width": width(to_terminal), "color": to_terminal and colours()}
+    elif form == "html" and max_size is not None:
+        options = {"max_size": max_size}
+    elif form == "csv":
+        options = {"table": table or "operations"}
+    elif form == "json-lines":
+        options = {"table": table or "findings"}
+    elif form in ("github", "gitlab", "sarif"):
+        options = {"settings": settings}
     module, function = _RENDERERS[form]
-    rendered: str = getattr(import_module(f"polltape.report.{module}"), function)(analysis)
+    rendered: str = getattr(import_module(f"polltape.report.{module}"), function)(analysis, **options)
     return rendered
 
 
 _RENDERERS: Final = {
+    "text": ("as_text", "render"),
+    "concise": ("as_concise", "render"),
     "json": ("as_json", "to_json"),
+    "json-lines": ("as_json", "to_json_lines"),
+    "csv": ("as_csv", "render"),
     "html": ("as_html", "render"),
-    "sarif": ("as_sarif", "render"),
     "junit": ("as_junit", "render"),
+    "github": ("as_github", "render"),
+    "gitlab": ("as_gitlab", "render"),
+    "sarif": ("as_sarif", "render"),
 }
 
 

@@ -19,6 +19,7 @@ from polltape.errors import UsageError
 from polltape.measures.codes import CODES
 from polltape.measures.words import clock, counted, percent, seconds
 from polltape.report import figures
+from polltape.report.as_concise import by_fault
 from polltape.report.as_json import session_row
 from polltape.report.as_text import (
     QUANTILES,
@@ -112,7 +113,7 @@ def _marked(text: str) -> Markup:
 
 def _content(analysis: Analysis, budget: Budget, charts: Row, max_size: int) -> Row:
     """Everything that the template shows."""
-    codes = by_code(rows(analysis.findings))
+    codes = by_code(analysis.findings, budget.findings)
     return (
         {
             "analysis": analysis,
@@ -124,7 +125,7 @@ def _content(analysis: Analysis, budget: Budget, charts: Row, max_size: int) -> 
             "totals": _totals(analysis),
             "durations": _Cut.of([_duration(row) for row in rows(analysis.durations)], budget.groups),
             "compliance": _Cut.of([_kept(row) for row in rows(analysis.compliance)], budget.groups),
-            "findings": [_found(code, group, budget) for code, group in codes.items()],
+            "findings": [_found(code, count, group) for code, (count, group) in codes.items()],
             "statuses": _Cut.of(rows(analysis.statuses), budget.statuses),
             "sessions": _Cut.of([session_row(session) for session in analysis.coverage], budget.groups),
             "quantiles": QUANTILES,
@@ -156,18 +157,19 @@ class _Cut:
 
 def _totals(analysis: Analysis) -> list[tuple[str, str, str]]:
     """The summary: number, what it counts, and what to know about it."""
-    found = rows(analysis.findings[["code", "fault"]])
-    faults = {whose: sum(row["fault"] == whose for row in found) for whose in ("client", "server", "capture")}
+    faults = by_fault(analysis.findings)
+    hidden = sum(count for _, count in analysis.suppressed)
     kept = rows(analysis.compliance)
     early = sum(row["early"] for row in kept)
     rated = early + sum(row["kept"] + row["late"] for row in kept)
     outcomes = Counter(str(outcome).replace("_", " ") for outcome in analysis.operations["outcome"])
     ends = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+    whose = [f"{count} {fault}" for fault, count in faults.items()] + ([f"{hidden} suppressed"] if hidden else [])
     return [
         (str(analysis.exchanges), "exchanges", f"{analysis.skipped} skipped"),
         (str(len(analysis.operations)), "operations", ends or 'nothing was answered "not yet"'),
         (percent((rated - early) / rated) if rated else "–", "of waits not early", f"{counted(rated, 'rated wait')}"),
-        (str(len(found)), "findings", ", ".join(f"{n} {whose}" for whose, n in faults.items() if n) or "none"),
+        (str(len(analysis.findings)), "findings", ", ".join(whose) or "none"),
     ]
 
 
@@ -180,13 +182,13 @@ def _kept(row: Row) -> Row:
     return {"row": row, "rate": rate_facts(row), "clients": client_facts(row)}
 
 
-def _found(code: str, group: list[Row], budget: Budget) -> Row:
+def _found(code: str, count: int, group: list[Row]) -> Row:
     explained = page(code)
     return {
         "code": CODES[code],
         "why": explained.sections["Why it matters"],
         "fix": explained.sections["How to fix"],
-        "rows": _Cut.of(group, budget.findings),
+        "rows": _Cut(group, count),
     }
 
 

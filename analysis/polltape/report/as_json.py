@@ -12,6 +12,7 @@ from polltape.report.plain import Row, rows
 if TYPE_CHECKING:
     from polltape.exchange import Coverage
     from polltape.measures.analysis import Analysis
+    from polltape.measures.suppressions import Suppression
 
 SCHEMA: Final = "polltape.analysis/1"
 """Raised when a key changes its meaning or goes, not for a new one."""
@@ -52,6 +53,8 @@ COMPLIANCE: Final = _same(
 FINDINGS: Final = _same("code", "fault", "message", "operation", "exchanges", "request_ids") | {
     "at": "at_us",
     "api_versions": "api_versions",
+    "host": "host",
+    "endpoint": "endpoint",
 }
 TABLES: Final[dict[str, Names]] = {
     "statuses": STATUSES,
@@ -78,8 +81,19 @@ def document(analysis: Analysis) -> dict[str, Any]:
     return (
         {"schema": SCHEMA, "capture": _capture(analysis)}
         | {table: rows_of(analysis, table) for table in TABLES}
+        | {"suppressed": [_hidden(suppression, count) for suppression, count in analysis.suppressed]}
         | {"coverage": [session_row(session) for session in analysis.coverage]}
     )
+
+
+def to_json_lines(analysis: Analysis, table: str) -> str:
+    """One table, each row a JSON object on a line of its own."""
+    return "".join(f"{msgspec.json.encode(row).decode()}\n" for row in rows_of(analysis, table))
+
+
+def _hidden(suppression: Suppression, count: int) -> Row:
+    names = ("code", "host", "route", "reason", "where")
+    return {name: getattr(suppression, name) for name in names} | {"count": count}
 
 
 def rows_of(analysis: Analysis, table: str) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The findings as JUnit XML, for the test pages of a CI server: one failed case a finding, by endpoint."""
+"""The findings as JUnit XML, for the test pages of a CI server: one failed case a code and endpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from polltape.measures.codes import CODES
-from polltape.measures.words import iso
+from polltape.measures.words import counted, iso
 from polltape.report.places import Place, places
 
 if TYPE_CHECKING:
@@ -20,16 +20,23 @@ _NO_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010
 def render(analysis: Analysis) -> str:
     """One ``testcase`` for each code and endpoint: classname is the endpoint, name ``CODE: title``.
 
-    Where nothing was found, one case that passes, so that a CI server sees that the check ran.
+    Where nothing was found, one case that passes, so that a CI server sees that the check ran.  Suppressions are
+    cases that were skipped, with their reason.
     """
     found = places(analysis)
-    counts = {"tests": str(max(1, len(found))), "failures": str(len(found)), "errors": "0", "skipped": "0"}
+    hidden = [(suppression, count) for suppression, count in analysis.suppressed if count]
+    tests = max(1, len(found)) + len(hidden)
+    counts = {"tests": str(tests), "failures": str(len(found)), "errors": "0", "skipped": str(len(hidden))}
     suites = Element("testsuites", {"name": "polltape"} | counts)
     suite = SubElement(suites, "testsuite", {"name": "polltape"} | counts)
     if (start := iso(analysis.from_us)) is not None:
         suite.set("timestamp", start.removesuffix("Z").split(".")[0])
     for place in found:
         _case(suite, place)
+    for suppression, count in hidden:
+        names = {"classname": _xml(suppression.where), "name": _xml(suppression.told()), "time": "0"}
+        told = f"{counted(count, 'finding')} suppressed: {suppression.reason}"
+        SubElement(SubElement(suite, "testcase", names), "skipped", {"message": _xml(told)})
     if not found:
         name = f"no finding in {analysis.exchanges} exchanges"
         SubElement(suite, "testcase", {"classname": "polltape", "name": name, "time": "0"})
@@ -40,7 +47,7 @@ def render(analysis: Analysis) -> str:
 def _case(suite: Element, place: Place) -> None:
     code = CODES[place.code]
     names = {
-        "classname": _xml(f"{place.endpoint} {place.host}".strip() or "capture"),
+        "classname": _xml(place.name or "capture"),
         "name": f"{code.code}: {code.title}",
     }
     case = SubElement(suite, "testcase", names | {"time": "0"})

@@ -10,9 +10,12 @@ from polltape.measures.words import LONGEST_ENDPOINT, clock, counted, percent, s
 from polltape.report.as_json import OUTCOMES
 from polltape.report.names import shell_paths, short_ids
 from polltape.report.page import FAULTS, QUIET, VERDICTS, Page
+from polltape.report.places import ticket
 from polltape.report.plain import Row, named, rows, span
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from polltape.measures.analysis import Analysis
 
 QUANTILES: Final = ("p50", "p90", "p95", "p99")
@@ -206,22 +209,23 @@ def client_facts(row: Row) -> list[str]:
 
 def _findings(page: Page, analysis: Analysis) -> None:
     page.heading("Findings")
-    groups = by_code(rows(analysis.findings))
+    groups = by_code(analysis.findings, 1)
     if not groups:
         page.line("none: nothing in this capture breaks a rule that polltape knows")
-    for code, group in groups.items():
-        first = group[0]
+    for code, (count, [first]) in groups.items():
         style = FAULTS.get(first["fault"], "")
-        page.hanging((code, f"bold {style}"), f"{title(code)} ({first['fault']}, {len(group)} ×)", indent=2, width=6)
+        page.hanging((code, f"bold {style}"), f"{title(code)} ({first['fault']}, {count} ×)", indent=2, width=6)
         page.line(str(first["message"]), indent=9)
-        page.line((_proof(first), QUIET), indent=9)
+        page.line((" · ".join([f"{clock(first['at_us'])} UTC", *ticket(first)]), QUIET), indent=9)
+    for suppression, count in analysis.suppressed:
+        if count:
+            page.line((f"{count} suppressed by {suppression.where}: {suppression.reason}", QUIET))
 
 
-def by_code(findings: list[Row]) -> dict[str, list[Row]]:
-    """The findings of each code, codes in the order of the handbook."""
-    order = {code: place for place, code in enumerate(CODES)}
-    codes = sorted({row["code"] for row in findings}, key=lambda code: (order.get(code, len(order)), code))
-    return {code: [row for row in findings if row["code"] == code] for code in codes}
+def by_code(findings: pd.DataFrame, most: int) -> dict[str, tuple[int, list[Row]]]:
+    """For each code how many findings there are, and the first of them; codes in the order of the handbook."""
+    groups = {str(code): (len(group), rows(group.head(most))) for code, group in findings.groupby("code")}
+    return {code: groups[code] for code in CODES if code in groups}
 
 
 def title(code: str) -> str:
@@ -229,21 +233,18 @@ def title(code: str) -> str:
     return CODES[code].title if code in CODES else ""
 
 
-def _proof(finding: Row) -> str:
-    ids = ", ".join(finding["request_ids"][-3:])
-    return f"{clock(finding['at_us'])} UTC" + (f" · X-Request-Id {ids}" if ids else "")
-
-
 def _next(page: Page, analysis: Analysis) -> None:
-    groups = by_code(rows(analysis.findings))
     page.heading("Next")
     path = shell_paths(analysis)
-    if not groups:
+    table = analysis.findings
+    if table.empty:
         page.command(f"polltape show {path}")
         return
-    page.command(f"polltape explain {next(iter(groups))}")
-    named_operations = [row["operation"] for group in groups.values() for row in group if row["operation"]]
+    first = min(table["code"].unique(), key=list(CODES).index)
+    page.command(f"polltape explain {first}")
     known = short_ids(analysis)
-    operation = next((known[name] for name in named_operations if name in known), None)
+    # The operation to look at: the one of the first finding, codes in the order of the handbook.
+    ranked = table.assign(rank=table["code"].map(list(CODES).index)).sort_values("rank", kind="stable")
+    operation = next((known[name] for name in ranked["operation"].dropna() if name in known), None)
     page.command(f"polltape show {path}" + (f" {operation}" if operation else ""))
     page.command(f"polltape analyze {path} --format html --output report.html")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from polltape.measures.words import LONGEST_ENDPOINT, clock, counted, seconds, shortened
 from polltape.report.names import find_operation, shell_paths, short_ids
 from polltape.report.page import FAULTS, OUTCOMES, QUIET, VERDICTS, Page
+from polltape.report.places import ticket
 from polltape.report.plain import Row, rows
 from polltape.report.steps import Life, Step, lives_of
 
@@ -178,7 +179,7 @@ def _findings(page: Page, life: Life) -> None:
         style = FAULTS.get(row["fault"], "")
         since = seconds((row["at_us"] - life.start_us) / 1e6)
         page.hanging((row["code"], f"bold {style}"), f"at {since}: {row['message']}", indent=2, width=6)
-        if row["request_ids"]:
-            page.line((f"X-Request-Id {', '.join(row['request_ids'][-3:])}", QUIET), indent=9)
+        if told := ticket(row):
+            page.line((" · ".join(told), QUIET), indent=9)
     for code in dict.fromkeys(row["code"] for row in life.findings):
         page.command(f"polltape explain {code}")
