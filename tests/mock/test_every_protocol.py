@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
+import recorded_stories as stories
 
 from polltape.exchange import Exchange
 from polltape.measures.analysis import Analysis, analyse
 from polltape.mock.core import Mock
-
-_spec = importlib.util.spec_from_file_location("mock_stories", Path(__file__).with_name("stories.py"))
-assert _spec is not None
-assert _spec.loader is not None
-stories: Any = importlib.util.module_from_spec(_spec)
-sys.modules["mock_stories"] = stories
-_spec.loader.exec_module(stories)
 
 Lived = tuple[dict[str, list[Exchange]], Analysis]
 

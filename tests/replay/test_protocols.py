@@ -95,6 +95,14 @@ def test_tokens_are_carried_and_verdicts_and_findings_come_again(other_server: O
     assert list(replayed.waits["verdict"]) == list(recorded.waits["verdict"])
 
 
+def test_the_mock_plays_every_protocol_so_that_it_all_happens_again() -> None:
+    case = case_of(capture())
+    done = replay_on_mock(case, virtual=True)
+    assert done.verdict.reproduced
+    assert {c.standing for c in done.verdict.compared} == {"again"}
+    assert all(life.went_alike for life in done.verdict.lives)
+
+
 def test_who_obeys_is_never_early_whoever_gives_the_hint(other_server: OtherServer) -> None:
     """Retry-After, pollAfter and pollDelay; a queue that has released is not polled again."""
     done = replay_on_mock(case_of(capture()), virtual=True, timing="obey")

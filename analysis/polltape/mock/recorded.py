@@ -333,7 +333,7 @@ class Recorded:
             asked = self._asked[shape, request.path] = Asked(self._path(request, shape, recorded, thing), now)
         takes = recorded[asked.path]
         elapsed = round((now - asked.since) * self._speed, 6)
-        begin = takes[0].request_started_at
+        begin = takes[0].last_instant  # clients count their pauses from an answer, and this one comes at once
         fitting = [take for take in takes if (take.request_started_at - begin).total_seconds() <= elapsed]
         chosen = takes[min(asked.times, len(takes) - 1)] if self._counted else fitting[-1]
         asked.times += 1
