@@ -38,7 +38,7 @@ demo: setup ## mock shop, recorder, real clients, analysis, HTML report, replay 
 	@$(BIN)/python docs/demo/run.py
 
 test: setup ## the whole test suite
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadscope
 
 lint: setup ## ruff and mypy --strict
 	@$(BIN)/ruff check .

@@ -130,7 +130,8 @@ class Operation:
     @property
     def key(self) -> str:
         """The key that was given out last; without one, a name of its own that nobody can ask by."""
-        return self.issued[-1][1] if self.issued else f"{self.protocol}|exchange|{self.first.exchange_id}"
+        named = self.issued[-1][1] if self.issued else next(iter(self.types), None)
+        return named or f"{self.protocol}|exchange|{self.first.exchange_id}"
 
     @property
     def by_start(self) -> list[Member]:
@@ -346,7 +347,8 @@ class Fold:
         for key in types:
             self._track(key).live.append(operation)
             self._track(key).last = operation
-        operation.issued = [(seen.ends, key) for key in types]
+        # By which key a poll asked proves when it was given out no more than the request would.
+        operation.issued = [(seen.ends, key) for key in (seen.issued if operation.truncated else types)]
         self._take(operation, seen, role)
 
     def _take(self, operation: Operation, seen: Seen, role: str) -> None:
