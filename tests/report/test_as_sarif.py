@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from gzip import compress
 from typing import Any
 
 import pytest
@@ -82,7 +83,10 @@ def test_a_message_has_what_a_support_ticket_needs(small: Analysis) -> None:
 
 
 def test_a_log_too_large_for_code_scanning_keeps_the_worst(small: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(as_sarif, "LARGEST", 1500)
+    monkeypatch.setattr(as_sarif, "MOST_RESULTS", 1)
+    one = len(compress(render(small).encode()))
+    monkeypatch.undo()
+    monkeypatch.setattr(as_sarif, "LARGEST", one)
     run = _run(small)
     assert [result["ruleId"] for result in run["results"]] == ["OP003"]
     assert "4 more results left out" in run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]

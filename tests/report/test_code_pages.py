@@ -36,3 +36,8 @@ def test_unknown_code_names_the_nearest(name: str, hint: str) -> None:
     with pytest.raises(UsageError, match="no finding code") as caught:
         page(name)
     assert (caught.value.hint or "").startswith(hint)
+
+
+@pytest.mark.parametrize("code", ["RA001", "RA002", "RA004", "RA007", "OP002", "OP003", "OP005"])
+def test_what_the_common_clients_do_is_told_where_they_matter(code: str) -> None:
+    assert "urllib3" in page(code).sections["In common clients"] or "ShopifyAPI" in page(code).markdown
