@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import zip_longest
 from math import inf
@@ -40,8 +38,9 @@ def recording_of(capture: Capture, *, complete_at: str, pinned: str | None, sign
     """As :meth:`Recording.of`."""
     from polltape.capture.reading import read_exchanges
     from polltape.operations.lives import folded_of
+    from polltape.operations.tables import uncollected
 
-    with _no_collector():
+    with uncollected():
         exchanges = [exchange for exchange in read_exchanges(capture) if exchange.status is not None]
         if not exchanges:
             source = ", ".join(capture.sources)
@@ -50,18 +49,6 @@ def recording_of(capture: Capture, *, complete_at: str, pinned: str | None, sign
         if pinned is not None:
             _known(pinned, [operation for group in folded for operation in group.operations])
         return _Reading(exchanges, complete_at, signed=signed).recording(folded, pinned)
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Without the garbage collector: what is loaded stays, and it would look through all of it again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _known(pinned: str, operations: Iterable[Operation]) -> None:
