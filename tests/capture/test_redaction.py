@@ -79,6 +79,8 @@ def test_a_listed_name_holds_in_every_place(name: str, section: str) -> None:
         if section != "urls":  # an object named cart is no token
             assert SECRET not in json.dumps(redact_json(deep))
         assert SECRET not in json.dumps(redact_json({"variables": {spelling: SECRET}}))
+        for naming in ("name", "key", "field"):
+            assert SECRET not in json.dumps(redact_json({"fields": [{naming: spelling, "value": SECRET}]}))
         assert SECRET not in redact_query(f"x=1&{quote_plus(spelling)}={SECRET}")
         assert SECRET not in redact_query(f"outer[{spelling}]={SECRET}&outer[0][{spelling}][]={SECRET}")
         assert SECRET not in redact_header(spelling, SECRET)
@@ -120,6 +122,14 @@ def test_a_dropped_value_keeps_its_type(value: object, expected: object) -> None
         "password": expected,
         "payment_data": {"a": expected},
     }
+
+
+@pytest.mark.parametrize(("value", "expected"), DROPS)
+def test_a_pair_of_name_and_value_is_read_as_one(value: object, expected: object) -> None:
+    pairs = [{"name": "Password", "value": value, "id": 5}, {"name": "size", "value": value}, {"value": value}]
+    first, second, third = redact_json(pairs)
+    assert list(first) == ["name", "value", "id"]
+    assert (first["value"], second["value"], third["value"]) == (expected, value, value)
 
 
 def test_shaped_containers_keep_their_structure() -> None:

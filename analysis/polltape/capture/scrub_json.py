@@ -29,6 +29,8 @@ MAX_DEPTH: Final = 128
 _LONG: Final = 10**12  # of 13 digits, as the shortest card number
 _MINUS_LONG: Final = -_LONG
 _NOTHING_INSIDE: Final[Mapping[str, Action]] = {}
+_NAMING: Final = ("name", "key", "field")
+"""In ``{"name": "email", "value": …}``, as forms and lists of headers have it, what names the value."""
 _DECODER: Final = msgspec.json.Decoder(float_hook=lambda spelling: msgspec.Raw(spelling.encode()))
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -95,6 +97,7 @@ class JsonScrubber:
             raise Unreadable("too-deep")
         names, texts = self._names, self._scrubber.texts
         self._seen += len(node)
+        paired = self._paired(node, card, level, depth) if "value" in node else None
         for key, value in node.items():
             name = names[key]  # of every name, as there are those that are data
             kind = type(value)
@@ -112,8 +115,21 @@ class JsonScrubber:
                 node[key] = self._object(value, _NOTHING_INSIDE, card, level, depth + 1)
             elif kind is not int or not _MINUS_LONG < value < _LONG:
                 node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
+        if paired is not None:
+            node["value"] = paired
         odd = names.odd
         return self._renamed(node) if odd and not odd.keys().isdisjoint(node) else node
+
+    def _paired(self, node: dict[str, Any], card: bool, level: int, depth: int) -> Any:
+        """The value of a pair whose name the rules know, redacted; the node keeps None for it.  Else None."""
+        called = next((text for naming in _NAMING if type(text := node.get(naming)) is str), None)
+        if called is None or self._names[called].plain:
+            return None
+        value, node["value"] = node["value"], None
+        if value is True or (not value and type(value) is not int):
+            node["value"] = value
+            return None
+        return self._special(node, self._names[called], value, _NOTHING_INSIDE, card, level, depth)
 
     def _value(self, value: Any, inside: Mapping[str, Action], card: bool, level: int, depth: int) -> Any:
         """A value that no rule names: of whatever type, redacted inside."""
