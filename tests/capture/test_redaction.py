@@ -322,6 +322,11 @@ PATHS = [
     ("/checkouts/{}/", True),
     ("/checkouts//{}", True),
     ("/checkouts/cn//{}/x", True),
+    ("/checkouts;v=1/{}", True),
+    ("/checkouts%3Bv=1/{}", True),
+    ("/checkouts/;v=1/{}", True),
+    ("/checkouts/{};v=1", True),
+    ("/checkouts/cn;v=1/{}.json;v=1", True),
 ]
 
 
@@ -341,10 +346,20 @@ def test_tokens_in_paths(template: str, token: bool) -> None:
     ["/posnext/orders/validate", "/posnext/orders/submit", "/posnext/order/validate", "/posnext/order/submit",
      "/admin/orders/count.json",
      "/admin/orders.json", "/admin/checkouts/count.json", "/admin/checkouts.json", "/queue/poll", "/", "*", "",
-     "/orders/calculate.json", "//double//", "/a%2Fb", "/products/1.json"],
+     "/orders/calculate.json", "//double//", "/a%2Fb", "/products/1.json",
+     "/posnext/orders/validate;v=1", "/admin/checkouts/count.json;v=1;w=2"],
 )  # fmt: skip
 def test_words_of_the_api_in_paths_stay(path: str) -> None:
     assert REDACTOR.redact(raw(path=path)).path == path
+
+
+def test_parameters_of_a_path_are_read_as_fields() -> None:
+    """RFC 3986 §3.3; a part without a name may belong to the token that it follows."""
+    made = REDACTOR.redact(raw(path="/orders/validate;token=abc123;v=1/x;key=hunter2")).path
+    assert made == f"/orders/validate;token={REDACTOR.pseudonym('abc123')};v=1/x;key={DROPPED}"
+    assert REDACTOR.redact(raw(path="/carts/abc123;def456")).path == (
+        f"/carts/{REDACTOR.pseudonym('abc123')};{REDACTOR.pseudonym('def456')}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -367,7 +382,7 @@ def test_queries(query: str, expected: str) -> None:
 
 def test_parameters_of_a_path_are_read() -> None:
     made = REDACTOR.redact(raw(path="/a;password=hunter22;v=1/checkouts/abc12345;v=2")).path
-    assert made == f"/a;password={DROPPED};v=1/checkouts/{REDACTOR.pseudonym('abc12345;v=2')}"
+    assert made == f"/a;password={DROPPED};v=1/checkouts/{REDACTOR.pseudonym('abc12345')};v=2"
 
 
 def test_a_target_in_absolute_form_names_no_user() -> None:

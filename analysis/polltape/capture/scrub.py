@@ -335,12 +335,15 @@ class Scrubber:
         for place, segment in enumerate(segments):
             if not segment:
                 continue
-            word = (unquote(segment) if "%" in segment else segment).lower()
+            # Parameters (RFC 3986 §3.3) are no part of the word: /checkouts;v=1/TOKEN, /orders/validate;v=1
+            bare = segment.partition(";")[0] if ";" in segment else segment
+            word = (unquote(bare) if "%" in bare else bare).lower()
             if seen and seen[-1] in self._before and self._is_token(seen, word, segments[place + 1 : place + 3]):
-                segments[place] = self._segment(segment)
+                segments[place] = self._segment(bare) + self._token_parameters(segment[len(bare) :], level)
             elif len(segment) >= _SHORT:
                 segments[place] = self._encoded(segment, level + 1)
-            seen.append(word)
+            if named := word.partition(";")[0]:
+                seen.append(named)
         return "/".join(segments)
 
     def _is_token(self, seen: list[str], word: str, rest: list[str]) -> bool:
@@ -362,6 +365,12 @@ class Scrubber:
         if token and suffix in _SUFFIXES:
             return self.pseudonym(token) + dot + suffix
         return self.pseudonym(segment)
+
+    def _token_parameters(self, parameters: str, level: int) -> str:
+        """What follows a token, each part after a semicolon; one without a name may belong to the token."""
+        first, *rest = parameters.split(";")
+        made = [self.query(one, level) if "=" in one else self.pseudonym(one) for one in rest]
+        return ";".join([first, *made])
 
     def _encoded(self, raw: str, level: int) -> str:
         """Free text that stands percent-encoded."""
