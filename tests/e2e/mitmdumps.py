@@ -87,10 +87,12 @@ def serving() -> Iterator[int]:
     with Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield server.server_address[1]
-        handler.over.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_address[1]
+        finally:
+            handler.over.set()
+            server.shutdown()
+            thread.join()
 
 
 class Mitmdump:

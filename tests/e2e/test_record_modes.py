@@ -12,8 +12,10 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import brotli
+import http3
 import pytest
 import zstandard
 from mitmdumps import PATIENCE_S, Mitmdump, Start, rows, wait_for
@@ -238,3 +240,18 @@ def test_a_response_that_leads_past_the_proxy_is_told_once(start: Start, upstrea
     stopped(mitmdump)
     [line] = [line for line in mitmdump.output.splitlines() if "names the upstream itself" in line]
     assert ("--set keep_host_header=true may cure it" in line) is not keep
+
+
+def test_http3_on_both_sides(start: Start, tmp_path: Path) -> None:
+    """QUIC from the client and to the server, trailers included."""
+    (tmp_path / "server").mkdir()
+    sets = ("--set", "ssl_insecure=true", "--set", "keep_host_header=true")
+    with http3.serving(tmp_path / "server") as upstream:
+        mitmdump = start("--mode", f"reverse:http3://127.0.0.1:{upstream}", *sets)
+        fields, body = http3.put(mitmdump.port, "shop.example:8443", "/jobs/1?a", DOCUMENT)
+        [row] = stopped(mitmdump)
+    assert (fields[0], body) == ((b":status", b"202"), b'{"done":false}')
+    assert (row.http_version, row.host, row.port, row.path) == ("HTTP/3", "shop.example", 8443, "/jobs/1")
+    assert (row.status, row.request_body.content, row.response_body.content) == (202, DOCUMENT, body)
+    assert row.response_trailers == (Header("x-trailer", "1"),)
+    assert row.server_address == f"127.0.0.1:{upstream}"
