@@ -1,10 +1,11 @@
 """What recording costs: mitmdump bare, with polltape, with -w, with hardump; interleaved in one run on loopback.
 
-    python bench/run.py recorder -- [--rounds N] [--requests N] [--long N]
+    python bench/run.py recorder -- [--rounds N] [--requests N] [--sizes N] [--long N]
 
 Each variant is a mitmdump in reverse mode between the same client and server.  In each round every variant
 gets the same number of requests; the ratio to bare is taken within the round, and the median of the rounds is
-told.  Afterwards the capture must hold as many rows as responses were received.
+told.  Afterwards the capture must hold as many rows as responses were received.  What an exchange takes on the disk
+is measured with a shop's traffic (``traffic.py``), and memory over many exchanges.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import load
+import traffic
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ADDON: Final = ROOT / "addons" / "record.py"
@@ -109,7 +112,7 @@ class Variant:
     async def round(self, count: int) -> float:
         """One round; requests a second."""
         before = self.cpu_now()[0]
-        seconds, waited = await load.ask(self.port, self.requests, count, CONNECTIONS)
+        seconds, waited = await load.ask(self.port, load.puts(self.requests, count), count, CONNECTIONS)
         self.requests += count
         self.cpu.append((self.cpu_now()[0] - before) / count * 1e6)
         self.waits += waited
@@ -172,7 +175,7 @@ def size(path: Path, pattern: str = "*") -> int:
 async def throughput(home: Path, rounds: int, count: int) -> None:
     """The table of requests a second."""
     upstream = await load.serve()
-    alone = (await load.ask(upstream, 0, 4_000, CONNECTIONS))[0]
+    alone = (await load.ask(upstream, load.puts(0, 4_000), 4_000, CONNECTIONS))[0]
     chosen = variants(home)
     print(f"{rounds} rounds of {count} PUTs each, 2.5 KB both ways, {CONNECTIONS} connections, {os.cpu_count()} cores,")
     print(f"Python {platform.python_version()}; client and server without a proxy: {4_000 / alone:,.0f} a second")
@@ -220,6 +223,26 @@ def check(variant: Variant, said: str) -> None:
     print(f"the capture holds {held:,} rows for {variant.requests:,} responses received")
 
 
+async def sizes(home: Path, count: int) -> None:
+    """Bytes an exchange of a shop's traffic, beside ``-w``; its responses as they are, and compressed."""
+    upstream = await load.serve(load.Shop)
+    print(f"\nbytes an exchange, {count:,} exchanges of a shop, no two alike")
+    print(f"{'responses':10} {'sent':>7} {'-w':>7} {'polltape':>9} {'of -w':>6}")
+    for coding in ("plain", "gzip"):
+        _, ours, flows, _ = variants(home / coding)
+        with running([ours, flows], upstream):
+            for variant in (ours, flows):
+                mix = traffic.Traffic(seed=1, gzipped=coding == "gzip")
+                pairs = list(islice(mix, count))
+                await load.ask(variant.port, load.varied(pairs), count, CONNECTIONS)
+                variant.requests = count
+            said = [variant.stop() for variant in (ours, flows)]
+        check(ours, said[0])
+        kept, written = size(ours.home / "captures", "*.parquet") / count, size(flows.home / "flows") / count
+        sent = sum(map(len, chain.from_iterable(pairs))) / count
+        print(f"{coding:10} {sent:7,.0f} {written:7,.0f} {kept:9,.0f} {kept / written:6.3f}", flush=True)
+
+
 async def long_run(home: Path, count: int) -> None:
     """Memory of mitmdump and helper over many exchanges."""
     upstream = await load.serve()
@@ -237,15 +260,19 @@ async def long_run(home: Path, count: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/run.py recorder --", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="of the table of requests a second; 0: none")
     parser.add_argument("--requests", type=int, default=2_000, help="a round and variant")
+    parser.add_argument("--sizes", type=int, default=2_000, help="exchanges of a shop whose size is measured; 0: none")
     parser.add_argument(
         "--long", type=int, default=20_000, help="exchanges of the memory run; 0: none (200000: the full one)"
     )
     arguments = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="polltape-bench-"))
     try:
-        asyncio.run(throughput(home / "throughput", arguments.rounds, arguments.requests))
+        if arguments.rounds:
+            asyncio.run(throughput(home / "throughput", arguments.rounds, arguments.requests))
+        if arguments.sizes:
+            asyncio.run(sizes(home / "sizes", arguments.sizes))
         if arguments.long:
             asyncio.run(long_run(home / "long", arguments.long))
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""A server and a client for the benchmark: PUTs with credentials and 2.5 KB of JSON each way, all different.
+"""Servers and a client for the benchmark: PUTs with credentials and 2.5 KB of JSON each way, all different.
 
 Both run in one event loop and do next to nothing for each exchange, so that the proxy between them is what
 is measured: without a proxy they make more than ten times the exchanges.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 BODY_BYTES: Final = 2_500
@@ -78,8 +79,7 @@ class _Messages(asyncio.Protocol):
         self._buffer += data
         while (end := self._buffer.find(_END)) >= 0:
             head = self._buffer[:end].lower()
-            at = head.find(b"\r\ncontent-length:") + 17
-            length = int(head[at : head.find(b"\r", at) if head.find(b"\r", at) > 0 else None])
+            length = int(head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0] or 0)
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
@@ -102,14 +102,22 @@ class Server(_Messages):
         self.transport.write(_RESPONSE % (number, number * 31, len(content), content))
 
 
+class Shop(_Messages):
+    """Answers each request of :mod:`traffic` as it says; ``answers`` are those to requests under way."""
+
+    answers: Final[dict[bytes, bytes]] = {}
+
+    def message(self, head: bytes) -> None:
+        number = head.partition(b"x-request-number: ")[2].partition(b"\r\n")[0]
+        self.transport.write(self.answers.pop(number))
+
+
 class Client(_Messages):
     """One connection that asks as soon as it was answered."""
 
-    fillings: Final = _fillings(2)
-
-    def __init__(self, numbers: Iterator[int], done: asyncio.Future[None], waited: list[float]) -> None:
+    def __init__(self, requests: Iterator[bytes], done: asyncio.Future[None], waited: list[float]) -> None:
         super().__init__()
-        self._numbers, self._done, self._waited = numbers, done, waited
+        self._requests, self._done, self._waited = requests, done, waited
         self._asked = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -117,18 +125,16 @@ class Client(_Messages):
         self.ask()
 
     def ask(self) -> None:
-        number = next(self._numbers, None)
-        if number is None:
+        request = next(self._requests, None)
+        if request is None:
             self.transport.close()
             return
-        content = body(number, self.fillings, 1 << 80)
         self._asked = time.perf_counter()
-        parts = (number % 1000, number % 50, number % 50, number, len(content), content)
-        self.transport.write(_REQUEST % parts)
+        self.transport.write(request)
 
     def message(self, head: bytes) -> None:
         self._waited.append(time.perf_counter() - self._asked)
-        if not head.startswith(b"http/1.1 202"):
+        if not head.startswith(b"http/1.1 20"):
             self._done.set_exception(RuntimeError(f"the proxy answered {head[:40]!r}"))
         self.ask()
 
@@ -137,17 +143,36 @@ class Client(_Messages):
             self._done.set_result(None)
 
 
-async def ask(port: int, first: int, count: int, connections: int) -> tuple[float, list[float]]:
-    """Send ``count`` requests to the port; seconds it took, and the seconds that each waited.
+_sent: Final = _fillings(2)
+
+
+def puts(first: int, count: int) -> Iterator[bytes]:
+    """So many PUTs; other numbers give other ones."""
+    for number in range(first, first + count):
+        content = body(number, _sent, 1 << 80)
+        yield _REQUEST % (number % 1000, number % 50, number % 50, number, len(content), content)
+
+
+def varied(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """The requests of pairs, whose responses :class:`Shop` is told."""
+    for request, response in pairs:
+        number = request.partition(b"X-Request-Number: ")[2].partition(b"\r\n")[0]
+        Shop.answers[number] = response
+        yield request
+
+
+async def ask(port: int, requests: Iterator[bytes], count: int, connections: int) -> tuple[float, list[float]]:
+    """Send ``count`` requests to the port; seconds it took, and the seconds that each waited for its response.
 
     Raises RuntimeError where fewer responses came than requests were sent.
     """
+    requests = islice(requests, count)
     loop = asyncio.get_running_loop()
-    numbers, waited = iter(range(first, first + count)), list[float]()
+    waited = list[float]()
     ends = [loop.create_future() for _ in range(connections)]
     begin = time.perf_counter()
     for end in ends:
-        await loop.create_connection(lambda end=end: Client(numbers, end, waited), "127.0.0.1", port)
+        await loop.create_connection(lambda end=end: Client(requests, end, waited), "127.0.0.1", port)
     await asyncio.gather(*ends)
     seconds = time.perf_counter() - begin
     if len(waited) != count:
@@ -155,7 +180,7 @@ async def ask(port: int, first: int, count: int, connections: int) -> tuple[floa
     return seconds, waited
 
 
-async def serve() -> int:
-    """Start the server; its port."""
-    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
+async def serve(kind: type[_Messages] = Server) -> int:
+    """Start a server; its port."""
+    server = await asyncio.get_running_loop().create_server(kind, "127.0.0.1", 0)
     return int(server.sockets[0].getsockname()[1])

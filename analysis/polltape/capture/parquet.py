@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
+from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -22,6 +24,11 @@ from polltape.exchange import SCHEMA, Coverage, Exchange, to_table
 COVERAGE_KEY: Final = b"polltape.coverage"
 ROWS_A_GROUP: Final = 5_000
 BYTES_A_GROUP: Final = 16 * 1024 * 1024
+PAGE_BYTES: Final = 8 * 1024 * 1024
+"""Compression sees one page at a time, and what is alike in bodies and headers stands far apart."""
+LEVEL: Final = 9
+"""Of zstd: a fifth smaller than the usual level, for 50 µs of processor time an exchange in the background."""
+_DISTINCT: Final = ("exchange_id", "request_body.content", "response_body.content")
 
 
 def date_of(exchange: Exchange) -> str:
@@ -62,6 +69,29 @@ def coverage_of_file(metadata: dict[bytes, bytes] | None) -> list[Coverage]:
         return []
 
 
+@cache
+def _layout() -> dict[str, Any]:
+    """How :mod:`pyarrow.parquet` lays the columns out.
+
+    Instants, clocks and sizes as differences; a dictionary for the others but for those whose values are all
+    different; statistics, by which readers pass over row groups, only for columns that are no part of another.
+    """
+    empty = BytesIO()
+    pq.write_table(SCHEMA.empty_table(), empty)
+    schema = pq.read_metadata(empty).schema
+    columns = {schema.column(place).path: schema.column(place) for place in range(len(schema.names))}
+    deltas = {path for path, column in columns.items() if column.physical_type == "INT64"}
+    lists = {path for path in columns if ".list." in path}
+    return {
+        "compression": "zstd",
+        "compression_level": LEVEL,
+        "data_page_size": PAGE_BYTES,
+        "column_encoding": dict.fromkeys(sorted(deltas - lists), "DELTA_BINARY_PACKED"),
+        "use_dictionary": [path for path in columns if path not in (deltas - lists) and path not in _DISTINCT],
+        "write_statistics": [path for path in columns if "." not in path],
+    }
+
+
 class _PartWriter:
     """One file under a name that readers do not look at; ``publish`` gives it its own."""
 
@@ -69,7 +99,7 @@ class _PartWriter:
         self.path = path
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
+        self._writer = pq.ParquetWriter(self._temporary, schema, **_layout())
         self._schema = schema
 
     def write(self, exchanges: list[Exchange]) -> None:
