@@ -18,6 +18,7 @@ import oracle_findings
 import oracle_fold
 import oracle_more
 import oracle_queue
+import oracle_traffic
 import oracle_waits
 from oracle_har import Ex, exchanges, iso, micros
 from oracle_hints import Hint, instruction
@@ -71,18 +72,28 @@ def analyze(
     hints = {ex.index: hint(ex, protocols) for ex in exs}
     for ex in exs:
         ex.scope429 = "shopify-cart" in protocols and oracle_more.cart_throttled(ex)
-    lives = oracle_fold.fold([(ex, readings(ex, protocols)) for ex in exs], "shopify-queue" in protocols)
+    read = {ex.index: readings(ex, protocols) for ex in exs}
+    lives = oracle_fold.fold([(ex, read[ex.index]) for ex in exs], "shopify-queue" in protocols)
     outcomes = {op: oracle_fold.settle(op, end, hints) for op in lives.ops}
     found = oracle_waits.waits(exs, lives, hints, end)
     case = oracle_findings.Case(exs, lives, hints, found, outcomes, "par-posnext" in protocols)
+    told = oracle_findings.findings(case)
     listed = sorted(lives.ops, key=lambda op: (op.first.t_req, op.protocol, op.first.tie))
+    journeys = oracle_traffic.journeys(listed, outcomes, found)
+    shares, under_way = oracle_traffic.pending_shares(exs, read)
     return {
         "statuses": oracle_findings.statuses(exs),
         "operations": [oracle_fold.row(op, outcomes[op]) for op in listed],
         "durations": oracle_durations.durations(lives, outcomes),
         "waits": [oracle_waits.row(wait) for wait in found],
         "compliance": oracle_waits.compliance(found, end),
-        "findings": oracle_findings.findings(case),
+        "findings": told,
+        "journeys": journeys,
+        "queues": oracle_traffic.queues(journeys),
+        "throttling": oracle_traffic.throttling(exs, lives, found, told),
+        "polling": oracle_traffic.polling(exs, lives, outcomes, found),
+        "pending_shares": shares,
+        "under_way": under_way,
         "capture": {
             "exchanges": len(exs),
             "skipped": skipped,

@@ -70,6 +70,23 @@ COMPLIANCE = (
     *("protocol", "kind", "host", "kept", "late", "early", "unanswered", "open", "void", "rate", "low", "high"),
     *("operations", "operations_clean", "clients"),
 )
+JOURNEYS = (
+    *("host", "outcome", "truncated", "released_at", "release_s", "result_s", "observed_s"),
+    *("eta_s", "eta_error_s", "eta_error_share", "polls", "polls_ignored"),
+)
+QUEUES = (
+    *("host", "journeys", "released", "completed", "truncated", "release_p50_s", "release_p90_s", "result_p50_s"),
+    *("result_p90_s", "estimated", "eta_error_p50_s", "eta_off_p50", "eta_wrong", "polls", "polls_ignored"),
+)
+THROTTLING = (
+    *("host", "requests", "throttled", "share", "operations", "ended", "clients", "lost_s", "longest_s"),
+    *("again", "early"),
+)
+POLLING = (
+    *("protocol", "kind", "host", "operations", "completed", "polls", "polls_per_completed", "polls_p50"),
+    *("polls_max", "requests", "share", "early", "peak_per_s"),
+)
+WRITES = ("protocol", "host", "endpoint", "writes", "pending", "share", "low", "high")
 
 
 def compared(
@@ -91,6 +108,12 @@ def compared(
             ]
         ),
         "compliance": ordered([named(r, *COMPLIANCE) for r in analysis["compliance"]]),
+        "journeys": [(operation(r["operation"]), *named(r, *JOURNEYS)) for r in analysis["journeys"]],
+        "queues": ordered([named(r, *QUEUES) for r in analysis["queues"]]),
+        "throttling": ordered([named(r, *THROTTLING) for r in analysis["throttling"]]),
+        "polling": ordered([named(r, *POLLING) for r in analysis["polling"]]),
+        "pending_shares": ordered([named(r, *WRITES, "threshold", "exception") for r in analysis["pending_shares"]]),
+        "under_way": ordered([named(r, *WRITES, "under_way_from", "under_way_to") for r in analysis["under_way"]]),
         "findings": ordered(
             [
                 (r["code"], r["fault"], operation(r["operation"]), r["at"], exchange(r["exchanges"][-1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,9 @@ from polltape.measures.analysis import Analysis
 from polltape.measures.codes import CODES
 from polltape.measures.durations import durations
 from polltape.measures.findings import FINDING_COLUMNS
+from polltape.measures.pending_share import with_intervals
 from polltape.measures.places import placed
+from polltape.measures.queue import queues
 from polltape.measures.retry_after import compliance
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -234,6 +237,87 @@ def small() -> Analysis:
                 "client",
             ),
         ],
+    )
+
+
+def journey(number: int, outcome: str, **known: Any) -> dict[str, Any]:
+    """A row of journeys; what is not said is unknown."""
+    unknown = (
+        "client",
+        "released_us",
+        "release_s",
+        "result_s",
+        "observed_s",
+        "eta_s",
+        "eta_error_s",
+        "eta_error_share",
+    )
+    return dict.fromkeys(unknown) | {
+        "operation": f"shopify-queue:q{number}",
+        "host": HOST,
+        "outcome": outcome,
+        "truncated": False,
+        "polls": 3,
+        "polls_ignored": 0,
+        **known,
+    }
+
+
+def writes(endpoint: str, count: int, pending: int, **more: Any) -> dict[str, Any]:
+    row = {"protocol": "par-posnext", "host": "pos.example", "endpoint": endpoint, "writes": count, "pending": pending}
+    return row | more
+
+
+@pytest.fixture(scope="session")
+def busy(small: Analysis) -> Analysis:
+    """A queue with an estimate that is wrong and a journey that was given up, a throttled host, PAR's writes."""
+    out = {"released_us": at(12), "release_s": 12.0, "result_s": 12.5, "observed_s": 12.5, "eta_s": 20.0}
+    journeys = pd.DataFrame(
+        [
+            journey(1, "completed", **out, eta_error_s=-8.5, eta_error_share=-0.425, polls_ignored=1),
+            journey(
+                2, "completed", **out | {"release_s": 31.5, "result_s": 33.0}, eta_error_s=11.0, eta_error_share=0.55
+            ),
+            journey(3, "abandoned", observed_s=20.0, eta_s=20.0),
+            journey(4, "pending", truncated=True, polls=1),
+        ]
+    ).astype({"released_us": "Int64"})
+    throttled = {"requests": 250, "throttled": 9, "share": 0.036, "operations": 4, "ended": 3, "clients": 2}
+    polled = {"operations": 3, "completed": 2, "polls": 6, "polls_per_completed": 3.0, "polls_p50": 2.5}
+    submit, validate = "POST /posnext/order/submit", "POST /posnext/order/validate"
+    shares = [
+        writes(submit, 200, 40, threshold=0.05, exception=False),
+        writes(validate, 30, 1, threshold=0.05, exception=None),
+        writes("POST /jobs", 7, 7, protocol="http-async", threshold=None, exception=None),
+    ]
+    steps = [(submit, 1, 1, 120, 6), (submit, 2, 3, 60, 18), (submit, 4, 7, 20, 16), (validate, 1, 1, 30, 1)]
+    under_way = [writes(n, w, p, under_way_from=a, under_way_to=b) for n, a, b, w, p in steps]
+    under_way.append(writes("POST /jobs", 7, 7, protocol="http-async", under_way_from=2, under_way_to=3))
+    return replace(
+        small,
+        journeys=journeys,
+        queues=queues(journeys),
+        throttling=pd.DataFrame(
+            [{"host": HOST, **throttled, "lost_s": 14.25, "longest_s": 9.5, "again": 2, "early": 1}]
+        ),
+        polling=pd.DataFrame(
+            [
+                {"protocol": "shopify-checkout", "kind": "checkout.update", "host": HOST, **polled}
+                | {"polls_max": 4, "requests": 16, "share": 0.375, "early": 2, "peak_per_s": 2},
+                {
+                    "protocol": "shopify-checkout",
+                    "kind": "checkout.create",
+                    "host": HOST,
+                    "operations": 1,
+                    "completed": 0,
+                }
+                | {"polls": 0, "requests": 16, "share": 0.0, "early": 0, "peak_per_s": 0},
+                {"protocol": "shopify-checkout", "kind": "checkout.complete", "host": HOST, "operations": 1}
+                | {"completed": 0, "polls": 1, "requests": 16, "share": 0.0625, "early": 0, "peak_per_s": 1},
+            ]
+        ).astype({"polls_max": "Int64"}),
+        pending_shares=with_intervals(pd.DataFrame(shares)),
+        under_way=with_intervals(pd.DataFrame(under_way)),
     )
 
 

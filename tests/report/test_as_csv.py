@@ -20,9 +20,9 @@ def _read(text: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_table(small: Analysis, table: str) -> None:
-    found = _read(render(small, table))
-    assert len(found) == len(getattr(small, table))
+def test_every_table(busy: Analysis, table: str) -> None:
+    found = _read(render(busy, table))
+    assert len(found) == len(getattr(busy, table))
     assert list(found[0]) == list(TABLES[table])
 
 

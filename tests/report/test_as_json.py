@@ -141,6 +141,13 @@ def test_unknown_is_null_not_zero(small: Analysis) -> None:
     assert [unanswered[key] for key in ("next_exchange", "waited_s", "margin_s")] == [None] * 3
 
 
+def test_a_share_that_the_interval_does_not_settle_is_no_exception_and_none_the_less(busy: Analysis) -> None:
+    shares = _strict(to_json(busy))["pending_shares"]
+    assert [(row["threshold"], row["exception"]) for row in shares] == [(0.05, False), (0.05, None), (None, None)]
+    journeys = _strict(to_json(busy))["journeys"]
+    assert [(row["release_s"], row["eta_error_s"]) for row in journeys[2:]] == [(None, None)] * 2
+
+
 def test_rows_keep_their_order_and_number(thousands: Analysis) -> None:
     document = _strict(to_json(thousands))
     assert [row["id"] for row in document["operations"]] == thousands.operations["id"].tolist()

@@ -22,8 +22,13 @@ def test_empty_sections_say_why(empty: Analysis, golden: Callable[[str, str], No
     golden("empty.txt", render(empty, width=80))
 
 
+def test_what_waiting_costs(busy: Analysis, golden: Callable[[str, str], None]) -> None:
+    text = render(busy, width=80)
+    golden("busy.txt", text[text.index("Queue  ") : text.index("Findings\n")])
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
-@pytest.mark.parametrize("fixture", ["small", "empty", "hostile", "thousands"])
+@pytest.mark.parametrize("fixture", ["small", "busy", "empty", "hostile", "thousands"])
 def test_no_line_is_longer_than_the_width_but_commands(
     fixture: str, width: int, request: pytest.FixtureRequest
 ) -> None:

@@ -16,12 +16,17 @@ from ibis import _
 
 from polltape.errors import InputError
 from polltape.exchange import Coverage
+from polltape.measures.answers import answers
 from polltape.measures.durations import durations
 from polltape.measures.findings import Evidence, findings
+from polltape.measures.pending_share import pending_shares
 from polltape.measures.places import placed
+from polltape.measures.polling_load import polling
+from polltape.measures.queue import journeys, queues
 from polltape.measures.retry_after import compliance
 from polltape.measures.statuses import statuses
 from polltape.measures.suppressions import Suppression
+from polltape.measures.throttling import throttling
 from polltape.measures.words import iso
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
@@ -68,7 +73,8 @@ class Analysis:
     Instants are ``*_us`` columns, microseconds since 1970 (UTC).  ``timeline`` has one row for each exchange
     that an operation or a finding names: exchange_id, method, endpoint, url, status, error, start_us,
     response_start_us, end_us, source, raw, klass, asked_s, request_id, and operation, role and state, null
-    outside any operation.  ``suppressed``: how many findings each suppression has hidden.
+    outside any operation.  ``under_way``: the pending shares by how many requests were under way.
+    ``suppressed``: how many findings each suppression has hidden.
     """
 
     exchanges: int
@@ -85,6 +91,12 @@ class Analysis:
     compliance: pd.DataFrame
     findings: pd.DataFrame
     timeline: pd.DataFrame
+    journeys: pd.DataFrame = field(default_factory=pd.DataFrame)
+    queues: pd.DataFrame = field(default_factory=pd.DataFrame)
+    throttling: pd.DataFrame = field(default_factory=pd.DataFrame)
+    polling: pd.DataFrame = field(default_factory=pd.DataFrame)
+    pending_shares: pd.DataFrame = field(default_factory=pd.DataFrame)
+    under_way: pd.DataFrame = field(default_factory=pd.DataFrame)
     suppressed: tuple[tuple[Suppression, int], ...] = ()
 
 
@@ -121,17 +133,21 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     members = keep(connection, found.members)
     opening = openers(connection, rows, found, members)
     kept = _with_operations(waits(rows, opening, members, inside, settings.tolerance), found)
+    travelled = journeys(rows, found, members, kept)
     evidence = Evidence(
         rows=rows,
         lives=found,
         waits=kept,
         openers=opening,
         members=members,
+        journeys=travelled,
         stuck_after_s=settings.stuck_after_s,
     )
     span = rows.agg(exchanges=_.count(), first=_.start_us.min(), last=_.end_us.max()).execute().iloc[0]
     found_out = findings(evidence)
     told = _told(rows, members, found_out)
+    answered = answers(rows)
+    shares, under_way = pending_shares(rows, answered)
     return Analysis(
         exchanges=int(span["exchanges"]),
         skipped=capture.skipped,
@@ -140,13 +156,19 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         sources=capture.sources,
         warnings=(*capture.warnings, *steps),
         coverage=tuple(covered),
-        statuses=statuses(rows),
+        statuses=statuses(answered),
         operations=found.operations,
         durations=durations(found.operations, found.at_once),
         waits=kept,
         compliance=compliance(kept),
         findings=placed(found_out, told),
         timeline=told,
+        journeys=travelled,
+        queues=queues(travelled),
+        throttling=throttling(rows, found, members, kept, found_out, answered),
+        polling=polling(rows, found, members, kept, answered),
+        pending_shares=shares,
+        under_way=under_way,
     )
 
 

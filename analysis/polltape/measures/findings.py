@@ -19,38 +19,41 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ibis import _
 
+from polltape.measures.answers import ACCEPTED, on_checkout
 from polltape.measures.codes import CODES
+from polltape.measures.pending_share import EXCEPTIONS
+from polltape.measures.queue import QUEUE, ignored_waits, misjudged
 from polltape.measures.statistics import Ints
-from polltape.measures.statuses import fault, meaning, on_checkout
+from polltape.measures.statuses import fault, meaning
 from polltape.measures.words import counted, seconds, shortened
 from polltape.operations.lives import Lives
 from polltape.operations.tables import observations, records, run
 from polltape.operations.waits import UNDER_WAY_US
-from polltape.protocols import par_posnext, protocol_named, shopify_queue
+from polltape.protocols import par_posnext, protocol_named
 from polltape.protocols.instruction import CLASSES
 
 FINDING_COLUMNS: Final = ["code", "fault", "message", "operation", "exchanges", "request_ids", "api_versions", "at_us"]
 BY_REQUEST: Final = frozenset({"RA001", "RA002", "RA006", "RA007", "CQ001", "CQ002", "CQ004", "OP004", "OP005"})
 """Codes about a request of the client: ``at`` is its start; for the others the response end of the last exchange."""
 
-QUEUE: Final = shopify_queue.NAME
 PAR: Final = par_posnext.NAME
-ACCEPTED: Final = 202
 EXCEPTION_FROM_WRITES: Final = 20
-"""PN003 is silent about hosts with fewer writes than this …"""
-EXCEPTION_SHARE: Final = 0.05
-"""… and about a share of 202s up to this."""
+"""PN003 is silent about hosts with fewer writes than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the rules read.  ``openers``: every response that could open a wait, usable or not."""
+    """What the rules read.
+
+    ``openers``: every response that could open a wait, usable or not.  ``journeys``: those through the queue.
+    """
 
     rows: ir.Table
     lives: Lives
     waits: pd.DataFrame
     openers: ir.Table
     members: ir.Table
+    journeys: pd.DataFrame
     stuck_after_s: dict[str, float] = field(default_factory=dict)
 
     def stuck_after(self, protocol: str) -> float:
@@ -273,8 +276,7 @@ def _afterwards(evidence: Evidence, what: str) -> Iterator[Any]:
 
 def _queue(evidence: Evidence) -> Iterator[Draft]:
     """CQ001, CQ002, CQ004."""
-    waits = evidence.waits
-    early = waits[(waits["verdict"] == "early") & (waits["source"] == "pollAfter") & _of(waits["operation"], QUEUE)]
+    early = ignored_waits(evidence.waits)
     for wait in records(early[["exchange_id", "next_exchange", "operation", "asked_s", "waited_s"]]):
         text = f"polled {seconds(wait.asked_s - wait.waited_s)} before pollAfter: the queue ignores such polls"
         yield Draft("CQ001", text, wait.operation, [wait.exchange_id, wait.next_exchange])
@@ -290,25 +292,9 @@ def _queue(evidence: Evidence) -> Iterator[Draft]:
 
 def _estimates(evidence: Evidence) -> Iterator[Draft]:
     """CQ005: the first estimate of how long the queue lasts, against how long it did."""
-    told = observations(evidence.rows)
-    told = told.select(
-        "exchange_id", "end_us", "ends", eta_s=told.observations["eta_s"], protocol=told.observations["protocol"]
-    ).filter(_.eta_s.notnull())
-    estimates = told.join(evidence.members, ["exchange_id", "protocol"])
-    first = estimates.group_by("operation").agg(
-        exchange_id=_.exchange_id.argmin(_.ends), end_us=_.end_us.argmin(_.ends), eta_s=_.eta_s.argmin(_.ends)
-    )
-    out = evidence.members.filter(_.state == "released").join(evidence.rows, "exchange_id")
-    out = out.group_by("operation").agg(out=_.exchange_id.argmin(_.ends), out_us=_.end_us.argmin(_.ends))
-    for row in records(run(first.join(out, "operation").order_by("operation"))):
-        took_s = (row.out_us - row.end_us) / 1e6
-        if abs(took_s - row.eta_s) > row.eta_s / 2:
-            text = f"estimated at {seconds(row.eta_s)}, the queue took {seconds(took_s)}"
-            yield Draft("CQ005", text, row.operation, [row.exchange_id, row.out])
-
-
-def _of(operations: pd.Series[Any], protocol: str) -> pd.Series[bool]:
-    return operations.astype("string").str.startswith(f"{protocol}:").fillna(False).astype(bool)
+    for row in records(misjudged(evidence.journeys)):
+        text = f"estimated at {seconds(row.eta_s)}, the queue took {seconds(row.eta_s + row.eta_error_s)}"
+        yield Draft("CQ005", text, row.operation, [row.eta_exchange, row.release_exchange])
 
 
 # ------------------------------------------------------------------------------- what one exchange proves
@@ -334,7 +320,7 @@ def _no_exception(evidence: Evidence) -> Iterator[Draft]:
         share=accepted.fill_null(False).cast("float64").mean(),
         exchanges=writes.exchange_id.collect(where=accepted, order_by=writes.ends),
     )
-    often = hosts.filter((_.writes >= EXCEPTION_FROM_WRITES) & (_.share > EXCEPTION_SHARE))
+    often = hosts.filter((_.writes >= EXCEPTION_FROM_WRITES) & (_.share > EXCEPTIONS[PAR]))
     for row in records(run(often.order_by("host"))):
         text = f"{row.host} answered {len(row.exchanges)} of {row.writes} writes with 202, which is to be an exception"
         yield Draft("PN003", text, None, list(row.exchanges))

@@ -8,12 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-import ibis
-import ibis.expr.types as ir
 import pandas as pd
-from ibis import _
-
-from polltape.operations.tables import run
 
 MEANINGS: Final = {
     200: "processed",
@@ -61,17 +56,16 @@ def fault(status: int | None, *, checkout: bool) -> str | None:
     return None
 
 
-def statuses(rows: ir.Table) -> pd.DataFrame:
-    """Columns host, endpoint (``METHOD template``), status, count, meaning, fault; one row a combination."""
-    named = rows.select("host", "status", endpoint=rows.method.concat(" ", rows.endpoint), checkout=on_checkout(rows))
-    counted = named.group_by("host", "endpoint", "status", "checkout").agg(count=_.count())
-    table = run(counted.order_by("host", "endpoint", "status")).astype({"status": "Int64"})
+def statuses(answered: pd.DataFrame) -> pd.DataFrame:
+    """Columns host, endpoint (``METHOD template``), status, count, meaning, fault; one row a combination.
+
+    ``answered``: the table of :func:`~polltape.measures.answers.answers`.
+    """
+    by = ["host", "endpoint", "status"]
+    table = answered.groupby(by, dropna=False, sort=True, as_index=False).agg(
+        count=("count", "sum"), checkout=("checkout", "first")
+    )
     known = [None if pd.isna(status) else int(status) for status in table["status"]]
     table["meaning"] = [meaning(status) for status in known]
     table["fault"] = [fault(s, checkout=bool(c)) for s, c in zip(known, table["checkout"], strict=True)]
     return table[["host", "endpoint", "status", "count", "meaning", "fault"]]
-
-
-def on_checkout(rows: ir.Table) -> ir.BooleanValue:
-    """Whether the path is one of Shopify's checkout: its template says so."""
-    return rows.endpoint.re_search(r"^/(admin|wallets|api)(/.*)?/checkouts(\.json$|/\{token\})") | ibis.literal(False)

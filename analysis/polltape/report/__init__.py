@@ -14,7 +14,10 @@ FORMATS: Final = (
 )
 """What ``polltape analyze --format`` takes."""
 
-TABLES: Final = ("operations", "durations", "waits", "compliance", "findings", "statuses")
+TABLES: Final = (
+    *("operations", "durations", "waits", "compliance", "findings", "statuses"),
+    *("journeys", "queues", "throttling", "polling", "pending_shares", "under_way"),
+)
 """What ``--table`` takes: CSV and JSON lines hold one table."""
 
 

@@ -56,6 +56,27 @@ FINDINGS: Final = _same("code", "fault", "message", "operation", "exchanges", "r
     "host": "host",
     "endpoint": "endpoint",
 }
+JOURNEYS: Final = (
+    _same("operation", "host", "client", "outcome", "truncated")
+    | {"released_at": "released_us"}
+    | _same("release_s", "result_s", "observed_s", "eta_s", "eta_error_s", "eta_error_share", "polls", "polls_ignored")
+)
+QUEUES: Final = _same(
+    *("host", "journeys", "released", "completed", "truncated"),
+    *("release_p50_s", "release_p90_s", "result_p50_s", "result_p90_s"),
+    *("estimated", "eta_error_p50_s", "eta_off_p50", "eta_wrong", "polls", "polls_ignored"),
+)
+THROTTLING: Final = _same(
+    *("host", "requests", "throttled", "share", "operations", "ended", "clients", "lost_s", "longest_s"),
+    *("again", "early"),
+)
+POLLING: Final = _same(
+    *("protocol", "kind", "host", "operations", "completed", "polls", "polls_per_completed", "polls_p50"),
+    *("polls_max", "requests", "share", "early", "peak_per_s"),
+)
+WRITES: Final = _same("writes", "pending", "share", "low", "high")
+PENDING_SHARES: Final = _same("protocol", "host", "endpoint") | WRITES | _same("threshold", "exception")
+UNDER_WAY: Final = _same("protocol", "host", "endpoint", "under_way_from", "under_way_to") | WRITES
 TABLES: Final[dict[str, Names]] = {
     "statuses": STATUSES,
     "operations": OPERATIONS,
@@ -63,6 +84,12 @@ TABLES: Final[dict[str, Names]] = {
     "waits": WAITS,
     "compliance": COMPLIANCE,
     "findings": FINDINGS,
+    "journeys": JOURNEYS,
+    "queues": QUEUES,
+    "throttling": THROTTLING,
+    "polling": POLLING,
+    "pending_shares": PENDING_SHARES,
+    "under_way": UNDER_WAY,
 }
 """Each list of the JSON, which is also the name of the table in the analysis."""
 

@@ -12,6 +12,7 @@ from polltape.report.names import shell_paths, short_ids
 from polltape.report.page import FAULTS, QUIET, VERDICTS, Page
 from polltape.report.places import ticket
 from polltape.report.plain import Row, named, rows, span
+from polltape.report.traffic_text import sections
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,7 @@ def render(analysis: Analysis, *, width: int = 80, color: bool = False) -> str:
     _statuses(page, analysis)
     _durations(page, analysis)
     _compliance(page, analysis)
+    sections(page, analysis)
     _findings(page, analysis)
     _next(page, analysis)
     return page.text()
