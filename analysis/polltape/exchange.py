@@ -10,10 +10,11 @@ Header names and values are text in which every character stands for one byte (I
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import accumulate, chain
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import accumulate, chain, repeat
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -217,14 +218,17 @@ def authority(scheme: str, host: str, port: int) -> str:
 
 def first_header(headers: Iterable[Header], name: str) -> str | None:
     """The first value of that name, without case; None where there is none."""
-    wanted = name.lower()
-    return next((value for key, value in headers if key.lower() == wanted), None)
+    wanted, length = name.lower(), len(name)
+    for key, value in headers:  # asked for each protocol of every exchange: the length first, it is cheap
+        if len(key) == length and key.lower() == wanted:
+            return value
+    return None
 
 
 def all_headers(headers: Iterable[Header], name: str) -> list[str]:
     """Every value of that name, without case, one a line."""
-    wanted = name.lower()
-    return [value for key, value in headers if key.lower() == wanted]
+    wanted, length = name.lower(), len(name)
+    return [value for key, value in headers if len(key) == length and key.lower() == wanted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,5 +436,69 @@ def from_row(row: dict[str, object]) -> Exchange:
 
 
 def from_table(table: pa.Table) -> list[Exchange]:
-    """Every row of the table as an :class:`Exchange`, in the table's order."""
-    return [from_row(row) for row in table.to_pylist()]
+    """Every row of the table as an :class:`Exchange`, in the table's order; columns as for :func:`from_row`.
+
+    Column by column, which takes a quarter of the time that a dictionary a row takes; equal texts are one object.
+    """
+    known: dict[Any, Any] = {}
+    columns: dict[str, Iterable[Any]] = {
+        name: _column(table[name].combine_chunks(), _MADE_OF.get(name), known)
+        for name, _, _ in COLUMNS
+        if name in table.column_names
+    }
+    for name in ("request_body", "response_body"):
+        columns[name] = [body or Body() for body in columns.get(name, ())] or repeat(Body())
+    return _made(Exchange, columns)
+
+
+_MADE_OF: Final[dict[str, type]] = {
+    "request_body": Body,
+    "response_body": Body,
+    "instruction": Instruction,
+    "observations": Observation,
+    "readings": Reading,
+    "flaws": Flaw,
+    **dict.fromkeys(("request_headers", "request_trailers", "response_headers", "response_trailers"), Header),
+}
+"""What the structs of a column become."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _column(array: Any, made_of: type | None, known: dict[Any, Any]) -> list[Any]:
+    """The inverse of :func:`_array`: lists become tuples, a missing one an empty one."""
+    if isinstance(array, pa.ChunkedArray):  # what could not be combined into one
+        return list(chain.from_iterable(_column(chunk, made_of, known) for chunk in array.chunks))
+    kind = array.type
+    if pa.types.is_list(kind):
+        flat = _column(array.flatten(), made_of, known)
+        ends = list(accumulate(length or 0 for length in array.value_lengths().to_pylist()))
+        return [tuple(flat[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+    if pa.types.is_struct(kind) and made_of is not None:
+        parts = zip(kind.names, array.flatten(), strict=True)
+        rows = _made(made_of, {name: _column(part, _MADE_OF.get(name), known) for name, part in parts})
+        if made_of is Header:
+            rows = [known.setdefault(row, row) for row in rows]
+        if array.null_count:
+            rows = [row if is_there else None for row, is_there in zip(rows, array.is_valid().to_pylist(), strict=True)]
+        return rows
+    if pa.types.is_timestamp(kind):
+        counted = array.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
+        return [None if us is None else _EPOCH + timedelta(0, 0, us) for us in counted]
+    if pa.types.is_string(kind):
+        return [known.setdefault(text, text) for text in array.to_pylist()]
+    plain: list[Any] = array.to_pylist()
+    return plain
+
+
+def _made(kind: type, columns: Mapping[str, Iterable[Any]]) -> list[Any]:
+    """An object of the class a row; fields without a column take their defaults."""
+    ordered = [columns[name] if name in columns else repeat(default) for name, default in _defaults(kind)]
+    return list(map(kind, *ordered))
+
+
+@cache
+def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
+    """The fields of a class in their order, and what they are where nothing is said."""
+    if not is_dataclass(kind):
+        return tuple((name, kind._field_defaults.get(name)) for name in kind._fields)  # type: ignore[attr-defined]
+    return tuple((one.name, None if one.default is MISSING else one.default) for one in fields(kind))

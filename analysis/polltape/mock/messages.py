@@ -137,8 +137,11 @@ def json_response(status: int, value: object, headers: tuple[Header, ...] = (), 
     return Response(status, reason_of(status), own, body, matched=matched)
 
 
+_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
 def request_id(chance: Random) -> str:
     """A fresh X-Request-Id: a random UUID of version 4."""
     digits = f"{chance.getrandbits(128):032x}"
-    variant = "89ab"[int(digits[16], 16) & 3]
+    variant = _VARIANTS[digits[16]]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

@@ -34,6 +34,8 @@ SUBJECTS: Final[dict[str, Callable[[str], str | None]]] = {
 SIGNATURES: Final = frozenset({"x-pch-digest", "x-shopify-hmac-sha256"})
 """Headers that sign what the mock changes: left out."""
 _PASSING_S: Final = 1.0
+_PROBED: Final = 262_144
+"""Paths that are kept with what they ask for."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -155,13 +157,14 @@ def tail_of(key: str) -> str:
     return key.split("|", 2)[-1]
 
 
+@lru_cache(maxsize=_PROBED)
 def subject_of(protocol: str, path: str) -> str | None:
     """The thing that a path is about, None where it names none."""
     find = SUBJECTS.get(protocol)
     return None if find is None else find(path)
 
 
-@lru_cache(maxsize=262_144)
+@lru_cache(maxsize=_PROBED)
 def probe(method: str, path: str, protocols: tuple[Protocol, ...] = PLAYED) -> Observation | None:
     """What a request is to the first protocol that knows it, given that it is answered "not yet".
 

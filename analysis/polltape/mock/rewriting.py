@@ -61,14 +61,15 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A recorded answer, ready to be filled in: ``headers`` over HTTPS, ``plain`` over HTTP.
+    """A recorded answer, ready to be filled in.
 
-    ``sized``: it says its length.  ``timed``: its body says when to come back.  ``digest``: the name of its header
-    with PAR's digest.
+    ``headers``: its lines; in the places that ``made`` names stand those that are made for each answer.  ``sized``:
+    it says its length.  ``timed``: its body says when to come back.  ``digest``: the name of its header with PAR's
+    digest.
     """
 
-    headers: tuple[Header | Made, ...]
-    plain: tuple[Header | Made, ...]
+    headers: tuple[Header, ...]
+    made: tuple[tuple[int, Made], ...]
     body: Template
     json: bool
     sized: bool
@@ -87,7 +88,7 @@ class Rewriter:
     authorities: frozenset[str]
     speed: float
     par_key: str | None = None
-    prepared: dict[tuple[str, tuple[str, ...]], Prepared] = field(default_factory=dict)
+    prepared: dict[tuple[str, tuple[str, ...], bool], Prepared] = field(default_factory=dict)
     held: int = 0
 
     @classmethod
@@ -107,18 +108,19 @@ class Rewriter:
         chance: Random,
     ) -> Response:
         """The recorded answer for this request; ``change`` echoes what the client sent."""
-        prepared = self._prepared(exchange, tuple([recorded for recorded, _ in names]))
+        recorded = (names[0][0],) if len(names) == 1 else tuple([recorded for recorded, _ in names])
+        prepared = self._prepared(exchange, recorded, secure=request.scheme == "https")
         base = request.base
         body = _bytes(prepared.body.filled(values_for(base, names, json=prepared.json)))
         if change is not None and prepared.json:
             body = _changed(body, change)
         if prepared.timed:
             body = _changed(body, lambda value: move_fields(value, _answered_at(exchange), self.speed, now))
-        values = values_for(base, names, json=False)
-        lines = prepared.headers if request.scheme == "https" else prepared.plain
-        headers = [
-            self._line(line, exchange, values, now, chance) if isinstance(line, Made) else line for line in lines
-        ]
+        headers = [*prepared.headers]
+        if prepared.made:
+            values = values_for(base, names, json=False)
+            for place, made in prepared.made:
+                headers[place] = self._line(made, exchange, values, now, chance)
         if prepared.digest is not None and (line := self._signed(prepared.digest, exchange, body)) is not None:
             headers.append(line)
         if prepared.sized:
@@ -143,11 +145,11 @@ class Rewriter:
 
     # ------------------------------------------------------------------------------------- preparing
 
-    def _prepared(self, exchange: Exchange, recorded: tuple[str, ...]) -> Prepared:
-        key = (exchange.exchange_id, recorded)
+    def _prepared(self, exchange: Exchange, recorded: tuple[str, ...], *, secure: bool) -> Prepared:
+        key = (exchange.exchange_id, recorded, secure)
         found = self.prepared.get(key)
         if found is None:
-            found = self._prepare(exchange, recorded)
+            found = self._prepare(exchange, recorded, secure=secure)
             self.held += sum(map(len, found.body.parts))
             if len(self.prepared) >= _PREPARED or self.held > _PREPARED_BYTES:
                 self.prepared.clear()
@@ -155,11 +157,13 @@ class Rewriter:
             self.prepared[key] = found
         return found
 
-    def _prepare(self, exchange: Exchange, recorded: tuple[str, ...]) -> Prepared:
+    def _prepare(self, exchange: Exchange, recorded: tuple[str, ...], *, secure: bool) -> Prepared:
         text, json = _text(exchange.response_body)
+        lines = list(self._headers(exchange, recorded, secure=secure))
+        made = tuple((place, line) for place, line in enumerate(lines) if isinstance(line, Made))
         return Prepared(
-            headers=tuple(self._headers(exchange, recorded, secure=True)),
-            plain=tuple(self._headers(exchange, recorded, secure=False)),
+            headers=tuple(Header(line.name, "") if isinstance(line, Made) else line for line in lines),
+            made=made,
             body=template_of(text, recorded, self.authorities, "json" if json else "text"),
             json=json,
             sized=exchange.status not in (204, 304),

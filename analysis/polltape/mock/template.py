@@ -36,6 +36,7 @@ _BARE: Final = re.compile(r"(?<![^\"])//([^/?#\s\"\\]+)")
 _KEY: Final = re.compile(r'"\s*:')
 _ID: Final = re.compile(r'id"\s*:\s*$')
 _ESCAPE: Final = re.compile(r"\\(?:[bfnrt]|u[0-9a-fA-F]{4})$")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]+")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 Kind = Literal["json", "text", "header"]
@@ -66,13 +67,22 @@ class Template:
         return "".join(parts)
 
 
-@lru_cache(maxsize=65_536)
 def values_for(base: str, names: Names, *, json: bool) -> tuple[str, ...]:
     """What fills a template for a client that reaches the mock under ``base``."""
-    values = [base, base.replace("http", "ws", 1), quote(base, safe=""), base.partition(":")[2]]
+    values = _values_of(base, json=json)
     for recorded, live in names:
-        values += [quote(live, safe=""), live, live if _NUMBER.fullmatch(live) else recorded]
-    return tuple(map(_in_json, values)) if json else tuple(values)
+        if _PLAIN.fullmatch(live):  # nearly every name: nothing to encode nor to escape, in a URL nor in JSON
+            values += (live, live, live if _NUMBER.fullmatch(live) else recorded)
+        else:
+            made = (quote(live, safe=""), live, recorded)
+            values += tuple(map(_in_json, made)) if json else made
+    return values
+
+
+@lru_cache(maxsize=1024)
+def _values_of(base: str, *, json: bool) -> tuple[str, ...]:
+    values = (base, base.replace("http", "ws", 1), quote(base, safe=""), base.partition(":")[2])
+    return tuple(map(_in_json, values)) if json else values
 
 
 def _in_json(text: str) -> str:
@@ -84,6 +94,8 @@ def template_of(text: str, recorded: Sequence[str], authorities: frozenset[str],
 
     ``authorities``: of every recorded request, with and without a port, in small letters.
     """
+    if "//" not in text and "%" not in text and not any(name in text for name in recorded):
+        return Template((text,), ())
     parts: list[str] = []
     places = []
     at = 0

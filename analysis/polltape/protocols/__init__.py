@@ -88,7 +88,9 @@ def observe(exchange: Exchange, protocols: Sequence[Protocol] | None = None) -> 
     """The exchange with everything that is read from it alone: :data:`~polltape.exchange.OBSERVED`."""
     protocols = known() if protocols is None else protocols
     request = graphql_request(exchange)
-    exchange = replace(exchange, graphql=None if request is None else request.name or None)
+    name = None if request is None else request.name or None
+    if name != exchange.graphql:
+        exchange = replace(exchange, graphql=name)
     hint = next((h for protocol in protocols if (h := protocol.hint(exchange)) is not None), None)
     return replace(
         exchange,

@@ -8,7 +8,7 @@ really speaks of is learnt.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urljoin, urlsplit
@@ -88,8 +88,8 @@ class Carrier:
         elif in_path:
             self._path_words[old] = new
 
-    def outgoing(self, recorded: Exchange) -> Outgoing:
-        """The recorded request in today's words."""
+    def outgoing(self, recorded: Exchange, left_out: Collection[str] = OF_THE_MESSAGE) -> Outgoing:
+        """The recorded request in today's words; ``left_out``: names of headers that are not sent, in small letters."""
         content = (recorded.request_body.content or b"").decode("latin-1")
         path, query = self._where(recorded)
         return Outgoing(
@@ -99,7 +99,7 @@ class Carrier:
             headers=tuple(
                 Header(name, self.now(value))
                 for name, value in recorded.request_headers
-                if name.lower() not in OF_THE_MESSAGE
+                if name.lower() not in left_out
             ),
             body=self.now(content).encode("latin-1", "replace"),
         )
@@ -120,6 +120,8 @@ class Carrier:
     def now(self, text: str, *, in_path: bool = False) -> str:
         """The text with everything that was learnt replaced, all at once."""
         if self._pattern is None:
+            if not (self._words or (in_path and self._path_words)):
+                return text
             return WORD.sub(lambda match: self._word(match[0], in_path), text)
         parts = self._pattern.split(text)  # what was learnt as a whole is every second of them
         for index, part in enumerate(parts):
@@ -167,15 +169,21 @@ def _issued(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
                 yield from _words(one, other) or ()
 
 
+_NOTHING_LEARNT: Final = VOLATILE | {"set-cookie"}
+
+
 def _headers(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
     """Header lines of one name, in order; of URLs only path and query, whoever's server they name."""
     fresh: dict[str, list[str]] = {}
     for name, value in now.response_headers:
         fresh.setdefault(name.lower(), []).append(value)
     for name, value in recorded.response_headers:
-        others = fresh.get(name.lower())
-        if others and name.lower() not in VOLATILE | {"set-cookie"}:
-            yield local(value), local(others.pop(0))
+        lower = name.lower()
+        others = fresh.get(lower)
+        if others and lower not in _NOTHING_LEARNT:
+            other = others.pop(0)
+            if other != value:
+                yield local(value), local(other)
 
 
 def _cookies(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
@@ -197,7 +205,8 @@ _ADDRESSES: Final = ("Location", "Content-Location", "Operation-Location", "Azur
 def _addresses(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
     """Whole addresses in the headers of both answers, as path and query."""
     for name in _ADDRESSES:
-        old, new = recorded.response_header(name), now.response_header(name)
+        old = recorded.response_header(name)
+        new = now.response_header(name) if old else None
         if old and new:
             yield _absolute(recorded, old), _absolute(now, new)
 
@@ -214,7 +223,7 @@ def _bodies(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
     if recorded.response_body.content == now.response_body.content:
         return  # mostly so, and cheaper than to parse both
     old, new = (_json(e.response_body.content) for e in (recorded, now))
-    pending = [(old, new)]
+    pending = [] if old == new else [(old, new)]
     while pending:
         one, other = pending.pop()
         if isinstance(one, dict) and isinstance(other, dict):

@@ -5,10 +5,11 @@ Seconds here are of the recording, counted from its first request, unless their 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Final, Literal
 
 from polltape.exchange import Exchange
@@ -72,18 +73,20 @@ class _Planner:
         self._place = _Schedule(exchanges, operations)
         self._thread = threads(exchanges)
         self._ended: dict[str, list[tuple[datetime, int]]] = {}
+        self._opened: dict[str, list[tuple[datetime, int]]] = {}
         self._issuers: dict[str, int] = {}
 
     def steps(self) -> list[Step]:
         return [self._step(index, exchange) for index, exchange in enumerate(self._exchanges)]
 
     def _step(self, index: int, exchange: Exchange) -> Step:
-        before = self._before(exchange)
-        behind = before[-1] if before else None
-        anchor = next((i for i in reversed(before) if self._exchanges[i].exchange_id in self._submits), None)
+        thread = self._thread[exchange.exchange_id]
+        behind = _last_before(self._ended.setdefault(thread, []), exchange)
+        anchor = _last_before(self._opened.setdefault(thread, []), exchange)
         needed = {self._issuers[key] for key in keys_of(exchange) if key in self._issuers}
         is_submit = exchange.exchange_id in self._submits
-        self._ended.setdefault(self._thread[exchange.exchange_id], []).append((exchange.last_instant, index))
+        for ended in (self._ended, self._opened) if is_submit else (self._ended,):
+            insort(ended[thread], (exchange.last_instant, index))
         for observation in exchange.observations:
             for key in observation.issued:
                 self._issuers.setdefault(key, index)
@@ -100,15 +103,16 @@ class _Planner:
             None if is_submit else _since(exchange, exchange.response_ended_at),
         )
 
-    def _before(self, exchange: Exchange) -> list[int]:
-        """The steps of its thread that had ended when it started, in the order of their ends."""
-        ended = self._ended.get(self._thread[exchange.exchange_id], [])
-        return [index for end, index in sorted(ended) if end <= exchange.request_started_at]
-
     def _since_end(self, index: int | None, exchange: Exchange) -> float:
         if index is None:
             return 0.0
         return max(0.0, self._place(exchange.request_started_at) - self._place(self._exchanges[index].last_instant))
+
+
+def _last_before(ended: list[tuple[datetime, int]], exchange: Exchange) -> int | None:
+    """The step that ended last of those that had ended when the exchange started; ``ended`` is in order."""
+    place = bisect_right(ended, exchange.request_started_at, key=itemgetter(0))
+    return ended[place - 1][1] if place else None
 
 
 def _since(exchange: Exchange, instant: datetime | None) -> float | None:

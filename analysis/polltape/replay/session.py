@@ -1,8 +1,9 @@
 """One replay, without clock or sockets: what to send next, and what came back as exchanges like any other.
 
-A driver (:mod:`~polltape.replay.virtual`, :mod:`~polltape.replay.sockets`) asks :meth:`Session.due_s` when a
-step is to go, sends :meth:`Session.outgoing`, and hands the answer to :meth:`Session.returned`.  Its seconds are
-those of the replay; instants that are stored are of the recording's pace: seconds × speed.
+A driver (:mod:`~polltape.replay.virtual`, :mod:`~polltape.replay.sockets`) takes the steps that are
+:meth:`Session.ready`, asks :meth:`Session.due_s` when each is to go, sends :meth:`Session.outgoing`, hands the
+answer to :meth:`Session.returned`, and looks again what is ready.  Its seconds are those of the replay; instants
+that are stored are of the recording's pace: seconds × speed.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from polltape.exchange import Body, Coverage, Exchange, Header, all_headers, fir
 from polltape.operations.fold import FINAL
 from polltape.protocols import observe
 from polltape.replay.carrying import Carrier, Outgoing
+from polltape.replay.origins import OF_THE_MESSAGE
 from polltape.replay.plan import Ended, Lifetime, Pace, Step, plan
 
 WAIT_HEADER: Final = "X-Polltape-Wait"
 """The exact wait in seconds that the mock sends beside a hint that speed has made too coarse."""
-_HOP_BY_HOP: Final = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"}
-)
-_OF_THE_CODING: Final = frozenset({"accept-encoding", "content-encoding"})
+_NOT_SENT: Final = OF_THE_MESSAGE | {
+    *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"),
+    *("accept-encoding", "content-encoding"),
+}
+"""Headers of a message, a hop or a coding; what is sent has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +85,26 @@ class Session:
         recorded = list(exchanges)
         self.steps: list[Step] = plan(recorded, operations)
         self.manner = manner
-        self.skipped: set[int] = set()
         self._carrier = Carrier(recorded)
+        self._missing = {step.index: len(step.after) for step in self.steps}
+        self._following: dict[int, list[Step]] = {}
+        for step in self.steps:
+            for index in step.after:
+                self._following.setdefault(index, []).append(step)
+        self._ready = [step for step in self.steps if not step.after]
         self._ended: dict[int, Ended] = {}
         self._over: set[int] = set()
         self._returned: dict[int, tuple[Exchange, float | None]] = {}
 
     # -- sending
 
-    def has_ended(self, index: int) -> bool:
-        """Whether the answer to a step is there."""
-        return index in self._ended
+    def ready(self) -> list[Step]:
+        """The steps whose last missing answer has come since this was asked before; at first those that need none."""
+        found, self._ready = self._ready, []
+        return found
 
     def due_s(self, step: Step) -> float:
-        """When the step is to be sent; it must be ready."""
+        """When the step is to be sent; it must have been ready."""
         return self.manner.pace.due_s(step, self._ended)
 
     def is_needless(self, step: Step) -> bool:
@@ -105,15 +114,20 @@ class Session:
 
     def skip(self, step: Step, now_s: float) -> None:
         """Leave the step out."""
-        self.skipped.add(step.index)
         self._over.add(step.index)
-        self._ended[step.index] = Ended(now_s)
+        self._end(step, Ended(now_s))
+
+    def _end(self, step: Step, ended: Ended) -> None:
+        self._ended[step.index] = ended
+        for following in self._following.pop(step.index, ()):
+            self._missing[following.index] -= 1
+            if not self._missing[following.index]:
+                self._ready.append(following)
 
     def outgoing(self, step: Step) -> Outgoing:
         """The step's request as it is to be sent now."""
-        made = self._carrier.outgoing(step.exchange)
-        headers = tuple(h for h in made.headers if h.name.lower() not in _HOP_BY_HOP | _OF_THE_CODING)
-        return self.manner.prepare(replace(made, headers=headers), step.exchange, self._carrier)
+        made = self._carrier.outgoing(step.exchange, _NOT_SENT)
+        return self.manner.prepare(made, step.exchange, self._carrier)
 
     # -- what came back
 
@@ -128,7 +142,7 @@ class Session:
         asked_s = _exact_wait(answer)
         if asked_s is None and raw.instruction is not None:
             asked_s = raw.instruction.asked_s
-        self._ended[step.index] = Ended(instants.end_s, asked_s)
+        self._end(step, Ended(instants.end_s, asked_s))
         if any(o.state in FINAL or o.state == "released" for o in raw.observations):
             self._over.add(step.index)
         self._returned[step.index] = (raw, _exact_wait(answer))

@@ -5,14 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Final
 
 from polltape.errors import PolltapeError
 from polltape.exchange import Exchange, Header, authority
+from polltape.replay.carrying import Outgoing
 from polltape.replay.plan import Step
 from polltape.replay.session import Instants, Session
 from polltape.replay.wire import ANSWER_WITHIN_S, Client, Peer, sleep_until
 
 Said = Callable[[Exchange], None]
+
+CONNECT_S: Final = 0.05
+"""A connection is made so long before it is needed: neither late nor long ahead."""
+LEAD_S: Final = 2 * CONNECT_S
+"""The clock starts so long after everything is prepared, that the first requests too find their connections made."""
+_START_S: Final = 50e-6
+"""What it takes to set one session going; many at once need a longer lead."""
 
 
 def run_on_sockets(
@@ -38,34 +47,32 @@ class _Run:
         self._host = host
         self._said = said
         self._start = 0.0
-        self._done: list[asyncio.Event] = []
 
     async def run(self) -> None:
-        self._done = [asyncio.Event() for _ in self._session.steps]
-        self._start = time.monotonic()
+        first = self._session.ready()
+        sent = [self._session.outgoing(step) for step in first]  # worked out before the clock runs
+        self._start = time.monotonic() + LEAD_S + len(first) * _START_S
         try:
             async with asyncio.TaskGroup() as group:
-                for step in self._session.steps:
-                    group.create_task(self._step(step))
+                for step, outgoing in zip(first, sent, strict=True):
+                    group.create_task(self._step(step, group, outgoing))
         except* PolltapeError as errors:
             raise errors.exceptions[0] from None
         finally:
             self._client.close()
 
-    async def _step(self, step: Step) -> None:
-        for index in step.after:
-            await self._done[index].wait()
+    async def _step(self, step: Step, group: asyncio.TaskGroup, sent: Outgoing | None = None) -> None:
         due_s = self._session.due_s(step)
         if self._session.is_needless(step):
             self._session.skip(step, due_s)
         else:
-            await self._exchange(step, due_s)
-        self._done[step.index].set()
+            await self._exchange(step, sent or self._session.outgoing(step), due_s)
+        for following in self._session.ready():
+            group.create_task(self._step(following, group))
 
-    async def _exchange(self, step: Step, due_s: float) -> None:
+    async def _exchange(self, step: Step, sent: Outgoing, due_s: float) -> None:
         session, pace = self._session, self._session.manner.pace
-        sent = session.outgoing(step)
-        await sleep_until(self._start + due_s - 0.05)  # connect just before, neither late nor long ahead
+        await sleep_until(self._start + due_s - CONNECT_S)
         connection = await self._client.connection()
         await sleep_until(self._start + due_s)
         if connection.closed:  # the server let go of it in the meantime

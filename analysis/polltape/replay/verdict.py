@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -76,8 +76,8 @@ def judge(case: Case, analysis: Analysis, counterparts: dict[str, str], by: By) 
     pairs = [(old, _counterpart(old, counterparts, holder)) for old in case.targets]
     names = {new.operation_id: old.operation_id for old, new in pairs if new is not None}
     found = renamed(named_in(analysis, [new for _, new in pairs if new is not None]), names)
-    lives = [_life(old, new, case, analysis) for old, new in pairs]
-    return Verdict(by, tuple(compare(case.findings, found)), tuple(lives), analysis.exchanges)
+    lives = tuple(_lives(case, pairs, analysis))
+    return Verdict(by, tuple(compare(case.findings, found)), lives, analysis.exchanges)
 
 
 def judge_client(case: Case, analysis: Analysis) -> Verdict:
@@ -85,9 +85,8 @@ def judge_client(case: Case, analysis: Analysis) -> Verdict:
     like = like_ours(case, analysis)
     found = [Named("", named.code, ANYWHERE, named.message) for named in named_in(analysis, like)]
     expected = [Named("", named.code, ANYWHERE, named.message) for named in case.findings]
-    lives = [_life(old, None, case, analysis) for old in case.targets]
-    lives += [_new_life(new, analysis) for new in like]
-    return Verdict("client", tuple(compare(expected, found)), tuple(lives), analysis.exchanges)
+    lives = tuple(_lives(case, [(old, None) for old in case.targets], analysis, like))
+    return Verdict("client", tuple(compare(expected, found)), lives, analysis.exchanges)
 
 
 def like_ours(case: Case, analysis: Analysis) -> list[Target]:
@@ -117,28 +116,23 @@ def _counterpart(old: Target, counterparts: dict[str, str], holder: dict[str, Ta
     return found if found is not None and found.exchanges[0] == new else None
 
 
-def _statuses(analysis: Any, operation_id: str) -> tuple[int | None, ...]:
-    row = analysis.operations[analysis.operations["id"] == operation_id].iloc[0]
-    return tuple(None if status is None else int(status) for status in row["statuses"])
+def _lives(
+    case: Case, pairs: Iterable[tuple[Target, Target | None]], analysis: Any, others: Iterable[Target] = ()
+) -> Iterator[Life]:
+    """Of the case's operations beside their counterparts, then of ``others``, which have none in it."""
+    recorded = {exchange.exchange_id: exchange.status for exchange in case.exchanges}
+    table = analysis.operations
+    replayed = {name: tuple(map(_whole, found)) for name, found in zip(table["id"], table["statuses"], strict=True)}
+
+    def now(new: Target | None) -> tuple[Any, Any, Any]:
+        return (None, None, None) if new is None else (new.operation_id, new.outcome, replayed[new.operation_id])
+
+    for old, new in pairs:
+        then = (old.operation_id, old.outcome, tuple(recorded[name] for name in old.exchanges))
+        yield Life(old.protocol, old.kind, *then, *now(new))
+    for new in others:
+        yield Life(new.protocol, new.kind, None, None, None, *now(new))
 
 
-def _life(old: Target, new: Target | None, case: Case, analysis: Any) -> Life:
-    status = {e.exchange_id: e.status for e in case.exchanges}
-    recorded = tuple(status[name] for name in old.exchanges)
-    if new is None:
-        return Life(old.protocol, old.kind, old.operation_id, old.outcome, recorded)
-    return Life(
-        old.protocol,
-        old.kind,
-        old.operation_id,
-        old.outcome,
-        recorded,
-        new.operation_id,
-        new.outcome,
-        _statuses(analysis, new.operation_id),
-    )
-
-
-def _new_life(new: Target, analysis: Any) -> Life:
-    statuses = _statuses(analysis, new.operation_id)
-    return Life(new.protocol, new.kind, None, None, None, new.operation_id, new.outcome, statuses)
+def _whole(status: Any) -> int | None:
+    return None if status is None else int(status)

@@ -9,6 +9,7 @@ from typing import Final
 from polltape.exchange import Header, authority
 from polltape.mock.core import Mock
 from polltape.mock.messages import Request, Response
+from polltape.operations.tables import uncollected
 from polltape.replay.carrying import Outgoing
 from polltape.replay.plan import Step
 from polltape.replay.session import Answer, Instants, Session
@@ -33,7 +34,8 @@ class _Event:
 
 def run_virtually(session: Session, mock: Mock) -> None:
     """Send every step to the mock; ``session.manner.origin`` is the clock's beginning."""
-    _Run(session, mock).run()
+    with uncollected():
+        _Run(session, mock).run()
 
 
 class _Run:
@@ -42,11 +44,9 @@ class _Run:
         self._mock = mock
         self._origin = session.manner.origin.timestamp()
         self._events: list[_Event] = []
-        self._waiting: dict[int, list[Step]] = {}
 
     def run(self) -> None:
-        for step in self._session.steps:
-            self._plan(step)
+        self._go_on()
         while self._events:
             event = heapq.heappop(self._events)
             if event.what == _SEND:
@@ -54,19 +54,16 @@ class _Run:
             else:
                 self._end(event)
 
-    def _plan(self, step: Step) -> None:
-        """Send it when it is due; if an answer is missing, look again when that is there."""
-        for index in step.after:
-            if not self._session.has_ended(index):
-                self._waiting.setdefault(index, []).append(step)
-                return
-        heapq.heappush(self._events, _Event(self._session.due_s(step), _SEND, step.index, step))
+    def _go_on(self) -> None:
+        """Plan what has become ready."""
+        for step in self._session.ready():
+            heapq.heappush(self._events, _Event(self._session.due_s(step), _SEND, step.index, step))
 
     def _send(self, event: _Event) -> None:
         step, now_s, pace = event.step, event.at_s, self._session.manner.pace
         if self._session.is_needless(step):
             self._session.skip(step, now_s)
-            self._go_on(step)
+            self._go_on()
             return
         sent = self._session.outgoing(step)
         response = self._mock.answer(_request(step, sent), self._origin + now_s)
@@ -80,11 +77,7 @@ class _Run:
         assert event.instants is not None
         assert event.answer is not None
         self._session.returned(event.step, event.sent, event.instants, event.answer)
-        self._go_on(event.step)
-
-    def _go_on(self, step: Step) -> None:
-        for waiting in self._waiting.pop(step.index, []):
-            self._plan(waiting)
+        self._go_on()
 
 
 def _request(step: Step, sent: Outgoing) -> Request:
