@@ -198,7 +198,9 @@ def _throttled_host(evidence: Evidence) -> Iterator[Draft]:
 def _stuck(evidence: Evidence) -> Iterator[Draft]:
     """OP001."""
     table = evidence.lives.operations
-    limit_s = table["protocol"].map({name: evidence.stuck_after(name) for name in table["protocol"].unique()})
+    limit_s = (
+        table["protocol"].map({name: evidence.stuck_after(name) for name in table["protocol"].unique()}).astype(float)
+    )
     whole = table["ended_us"].isna() & ~table["truncated"].astype(bool) & table["last_pending"].astype(bool)
     for row in records(table[whole & (table["lower_s"] >= limit_s)]):
         limit = evidence.stuck_after(row.protocol)

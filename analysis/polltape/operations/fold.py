@@ -128,10 +128,14 @@ class Operation:
         return f"{self.protocol}:{self.by_start[0].seen.exchange_id}"
 
     @property
+    def named(self) -> str | None:
+        """The key that was given out last; without one, that by which it was asked for, if any."""
+        return self.issued[-1][1] if self.issued else next(iter(self.types), None)
+
+    @property
     def key(self) -> str:
         """The key that was given out last; without one, a name of its own that nobody can ask by."""
-        named = self.issued[-1][1] if self.issued else next(iter(self.types), None)
-        return named or f"{self.protocol}|exchange|{self.first.exchange_id}"
+        return self.named or f"{self.protocol}|exchange|{self.first.exchange_id}"
 
     @property
     def by_start(self) -> list[Member]:

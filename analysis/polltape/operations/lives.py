@@ -20,52 +20,24 @@ table            columns
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from polltape.operations.covered import Covered
 from polltape.operations.fold import Folded, Operation, fold
-from polltape.operations.sightings import sightings, throttled, throttling
+from polltape.operations.life_tables import LifeTables
+from polltape.operations.sightings import seen, sightings, throttled, throttling
+from polltape.operations.tables import framed
 from polltape.operations.timeline import narrow, timeline
-from polltape.protocols import shopify_queue, throttle
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
-
-OPERATION_COLUMNS: Final = (
-    "id",
-    "protocol",
-    "kind",
-    "key",
-    "host",
-    "client",
-    "truncated",
-    "submitted_us",
-    "accepted_us",
-    "ended_us",
-    "outcome",
-    "polls",
-    "statuses",
-    "duration_s",
-    "lower_s",
-    "upper_s",
-    "observed_s",
-    "exchanges",
-    "closed",
-    "last_pending",
-    "address",
-    "asked",
-    "released",
-    "first_us",
-)
-_MEMBER_TEXTS: Final = ("exchange_id", "protocol", "operation", "role", "state")
-_AFTERWARDS: Final = ("backwards", "polled_on", "stale", "bare")
-_PRECEDENCE: Final = {shopify_queue.NAME: 0, throttle.NAME: 2}
-"""An exchange's wait belongs to the queue it stands in, else to the operation itself, else to its throttling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,54 +53,19 @@ class Lives:
 
 def lives(connection: Any, rows: ir.Table, covered: Covered) -> Lives:
     """Every operation of the timeline, and which exchange played which role in it."""
-    found = _Rows()
-    for folded in folds(connection, rows):
-        found.add(folded, covered)
-    return found.tables()
-
-
-@dataclass(slots=True)
-class _Rows:
-    """The rows of the tables; what the fold made is forgotten once it stands here."""
-
-    operations: list[tuple[Any, ...]] = field(default_factory=list)
-    members: list[tuple[Any, ...]] = field(default_factory=list)
-    at_once: list[tuple[Any, ...]] = field(default_factory=list)
-    afterwards: list[tuple[Any, ...]] = field(default_factory=list)
-    outside: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def add(self, folded: Folded, covered: Covered) -> None:
-        """What was found on linked keys."""
-        for operation in folded.operations:
-            row = _operation_row(operation, covered)
-            name, protocol = row[0], operation.protocol
-            precedence = _PRECEDENCE.get(protocol, 1)
-            self.operations.append(row)
-            self.members += [
-                (member.seen.exchange_id, protocol, name, member.role, member.state, precedence)
-                for member in operation.members
-            ]
-        self.at_once += [(s.protocol, s.kind, s.host, s.exchange_id) for s in folded.at_once]
-        for what in _AFTERWARDS:
-            self.afterwards += [
-                (seen.exchange_id, operation.operation_id, operation.ended_by and operation.ended_by.exchange_id, what)
-                for seen, operation in getattr(folded, what)
-            ]
-        if folded.outside:
-            taken = {key for operation in folded.operations for key in operation.types}
-            self.outside += [
-                (s.exchange_id, s.keys[0], s.status, s.state, s.keys[0] not in taken) for s in folded.outside
-            ]
-
-    def tables(self) -> Lives:
-        """The tables of the module's text."""
-        return Lives(
-            operations=_operations_table(self.operations),
-            members=_members_table(self.members),
-            at_once=pd.DataFrame(self.at_once, columns=["protocol", "kind", "host", "exchange_id"]),
-            afterwards=pd.DataFrame(self.afterwards, columns=["exchange_id", "operation", "ending", "what"]),
-            outside=pd.DataFrame(self.outside, columns=["exchange_id", "key", "status", "state", "idle"]),
-        )
+    tables = LifeTables(covered)
+    suspects = throttling(rows)
+    inside = [tables.add(grouped) for grouped in sightings(connection, rows)]
+    if len(suspects):
+        for grouped in throttled(connection, rows, np.intersect1d(suspects, np.concatenate(inside))):
+            tables.add(grouped)
+    return Lives(
+        operations=_operations(tables.table("operations")),
+        members=tables.table("members").to_pandas(),
+        at_once=tables.table("at_once").to_pandas(),
+        afterwards=tables.table("afterwards").to_pandas(),
+        outside=tables.table("outside").to_pandas(),
+    )
 
 
 def operations_of(capture: Capture) -> list[Operation]:
@@ -153,64 +90,20 @@ def folds(connection: Any, rows: ir.Table) -> Iterator[Folded]:
 
     A throttled answer inside an operation opens nothing, so the operations must be known by then.
     """
+    inside: list[int] = []
+    for grouped in sightings(connection, rows):
+        for group in seen(grouped):
+            folded = fold(group)
+            inside += [member.seen.starts for operation in folded.operations for member in operation.members]
+            yield folded
     suspects = throttling(rows)
-    inside: set[str] = set()
-    for group in sightings(connection, rows):
-        folded = fold(group)
-        if suspects:
-            members = (member.seen.exchange_id for operation in folded.operations for member in operation.members)
-            inside.update(name for name in members if name in suspects)
-        yield folded
-    if suspects:
-        for group in throttled(connection, rows, inside):
-            yield fold(group)
+    if len(suspects):
+        for grouped in throttled(connection, rows, np.intersect1d(suspects, np.array(inside, np.int64))):
+            yield from map(fold, seen(grouped))
 
 
-def _operations_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(OPERATION_COLUMNS))
-    whole = dict.fromkeys(("submitted_us", "accepted_us", "ended_us", "closed"), "Int64")
-    measured = dict.fromkeys(("duration_s", "lower_s", "upper_s", "observed_s"), "float64")
-    return table.astype(whole | measured).sort_values(["first_us", "id"], ignore_index=True)
-
-
-def _operation_row(operation: Operation, covered: Covered) -> tuple[Any, ...]:
-    last, end, t0 = operation.last, operation.ended_by, operation.opened_us
-    members = operation.by_start
-    first = members[0].seen
-    pending_us = operation.last_pending_us()
-
-    def since_opened(us: int | None) -> float | None:
-        return None if us is None or t0 is None else max(0, us - t0) / 1e6
-
-    lower = 0.0 if t0 is not None and pending_us is None else since_opened(pending_us)
-    return (
-        f"{operation.protocol}:{first.exchange_id}",
-        operation.protocol,
-        operation.kind,
-        operation.key.split("|", 1)[-1],
-        first.host,
-        first.client,
-        operation.truncated,
-        None if t0 is None else first.start_us,
-        t0,
-        None if t0 is None or end is None else end.end_us,
-        operation.outcome_seen_until(covered.until(last.seen.end_us)),
-        operation.polls,
-        [member.seen.status for member in members],
-        None if end is None else since_opened(end.end_us),
-        lower,
-        None if end is None else since_opened(end.response_start_us),
-        since_opened(last.seen.end_us),
-        [member.seen.exchange_id for member in members],
-        operation.closed_at,
-        last.state == "pending",
-        any(member.seen.address for member in operation.members),
-        any(member.seen.asked_s is not None for member in operation.members),
-        operation.released is not None,
-        first.start_us,
-    )
-
-
-def _members_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=[*_MEMBER_TEXTS, "precedence"])
-    return table.astype({**dict.fromkeys(_MEMBER_TEXTS, "string"), "precedence": "int64"})
+def _operations(table: pa.Table) -> pd.DataFrame:
+    """By the start of the first exchange, then id; instants that may be missing are nullable, lists stay in Arrow."""
+    ordered = table.sort_by([("first_us", "ascending"), ("id", "ascending")])
+    found = framed(ordered)
+    return found.astype(dict.fromkeys(("submitted_us", "accepted_us", "ended_us", "closed"), "Int64"))

@@ -21,6 +21,7 @@ from ibis import _
 
 from polltape.operations.fold import Seen
 from polltape.operations.links import components
+from polltape.operations.shapes import Grouped, Ints
 from polltape.operations.tables import drop, keep, observations
 from polltape.protocols import http_async, throttle
 from polltape.protocols.shopify_queue import resubmitted_state
@@ -41,43 +42,44 @@ _UNIQUE: Final = frozenset({"exchange_id"})
 _OWN: Final = "exchange|"
 
 
-def sightings(connection: Any, rows: ir.Table) -> Iterator[list[Seen]]:
-    """What the protocols observed, throttling aside: groups of linked rows, each by response end."""
+def sightings(connection: Any, rows: ir.Table) -> Iterator[Grouped]:
+    """What the protocols observed, throttling aside: linked rows together, part by part."""
     observed = keep(connection, _observed(rows))
     bare = _bare(rows, observed)
     if bare is not None:
         observed = keep(connection, ibis.union(observed, bare))
-    yield from _groups(connection, _linked(connection, observed), rows)
+    yield from _parts(connection, _linked(connection, observed), rows)
     drop(connection, observed)
 
 
-def throttling(rows: ir.Table) -> set[str]:
-    """The ids of the exchanges that throttled, whatever they were part of."""
-    return set(_throttles(rows).select("exchange_id").to_pyarrow()["exchange_id"].to_pylist())
+def throttling(rows: ir.Table) -> Ints:
+    """The exchanges that throttled, whatever they were part of, by the rank of their start."""
+    found = _throttles(rows).select("starts").to_pyarrow()["starts"]
+    return np.unique(np.asarray(found.to_numpy(), dtype=np.int64))
 
 
 def _throttles(rows: ir.Table) -> ir.Table:
     seen = observations(rows)
     seen = seen.filter(seen.observations["protocol"] == throttle.NAME)
-    return seen.select("exchange_id", opens=seen.observations["opens"], key=seen.observations["keys"][0])
+    return seen.select("starts", opens=seen.observations["opens"], key=seen.observations["keys"][0])
 
 
-def throttled(connection: Any, rows: ir.Table, inside: Iterable[str]) -> Iterator[list[Seen]]:
+def throttled(connection: Any, rows: ir.Table, inside: Ints) -> Iterator[Grouped]:
     """The throttled requests and all others that are the same ones, by key.
 
-    ``inside``: ids of the exchanges that an operation of another protocol has; they open nothing.
+    ``inside``: the exchanges that an operation of another protocol has, by the rank of their start; they open nothing.
     """
     seen = keep(connection, _throttles(rows))
-    members = ibis.memtable(pd.DataFrame({"exchange_id": sorted(inside)}, dtype="string"))
-    opening = seen.filter(_.opens).anti_join(members, "exchange_id")
+    members = ibis.memtable(pa.table({"starts": pa.array(inside)}))
+    opening = seen.filter(_.opens).anti_join(members, "starts")
     keys = keep(connection, opening.select("key").distinct())
     if not keys.count().execute():
         return
-    known = seen.select(throttled="exchange_id")
-    opened = opening.select(opening="exchange_id")
+    known = seen.select(throttled="starts").distinct()
+    opened = opening.select(opening="starts").distinct()
     same = _with_request(rows).mutate(key=_throttle_key(rows)).semi_join(keys, "key")
-    same = same.left_join(known, same.exchange_id == known.throttled)
-    same = same.left_join(opened, _.exchange_id == opened.opening)
+    same = same.left_join(known, same.starts == known.throttled)
+    same = same.left_join(opened, _.starts == opened.opening)
     state = same.throttled.notnull().ifelse("pending", _by_status(rows, same.status, throttle.retried_state))
     table = same.mutate(
         keys=ibis.array([same.key]),
@@ -86,7 +88,7 @@ def throttled(connection: Any, rows: ir.Table, inside: Iterable[str]) -> Iterato
         target=ibis.null("string"),
         **_defaults(ibis.literal(throttle.NAME), ibis.literal(throttle.KIND), "read", state, without={"keys", "opens"}),
     )
-    yield from _groups(connection, table, rows)
+    yield from _parts(connection, table, rows)
 
 
 def _with_request(rows: ir.Table) -> ir.Table:
@@ -211,7 +213,7 @@ def _edges(relevant: ir.Table) -> Iterator[tuple[str, str]]:
 # ---------------------------------------------------------------------------------------------- reading
 
 
-def _groups(connection: Any, table: ir.Table, rows: ir.Table) -> Iterator[list[Seen]]:
+def _parts(connection: Any, table: ir.Table, rows: ir.Table) -> Iterator[Grouped]:
     """Linked rows together, each group by response end; the order of the groups means nothing.
 
     ``rows``: the timeline that the table comes from; it tells how much there may be.
@@ -219,28 +221,30 @@ def _groups(connection: Any, table: ir.Table, rows: ir.Table) -> Iterator[list[S
     wanted = table.select(*_SEEN, "component")
     parts = -(-int(rows.count().execute()) // PART_ROWS)
     if parts < 2:
-        yield from _grouped(wanted.to_pyarrow())
+        yield _grouped(wanted.to_pyarrow())
         return
     wanted = keep(connection, wanted.mutate(part=_.component.hash().abs() % parts))
     for part in range(parts):
-        yield from _grouped(wanted.filter(_.part == part).drop("part").to_pyarrow())
+        yield _grouped(wanted.filter(_.part == part).drop("part").to_pyarrow())
     drop(connection, wanted)
 
 
-def _grouped(table: pa.Table) -> Iterator[list[Seen]]:
+def _grouped(table: pa.Table) -> Grouped:
     group = table["component"].combine_chunks().dictionary_encode().indices.to_numpy()
     order = np.lexsort((table["ends"].to_numpy(), group))
-    ordered, group = table.select(_SEEN).take(order), group[order]
-    starts = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
-    for first in range(0, len(starts), BATCH_GROUPS):
-        bounds = [
-            *starts[first : first + BATCH_GROUPS + 1],
-            *([] if first + BATCH_GROUPS < len(starts) else [len(group)]),
-        ]
-        batch = ordered.slice(bounds[0], bounds[-1] - bounds[0]).combine_chunks()
-        seen = list(map(_SEEN_OF, zip(*(_values(batch[name].chunk(0), name) for name in _SEEN), strict=True)))
+    begins = np.flatnonzero(np.diff(group[order], prepend=-1))
+    return Grouped(table.select(_SEEN).take(order).combine_chunks(), np.append(begins, len(order)).astype(np.int64))
+
+
+def seen(grouped: Grouped) -> Iterator[list[Seen]]:
+    """The groups as the fold reads them."""
+    for first in range(0, len(grouped.bounds) - 1, BATCH_GROUPS):
+        bounds = grouped.bounds[first : first + BATCH_GROUPS + 1].tolist()
+        batch = grouped.table.slice(bounds[0], bounds[-1] - bounds[0]).combine_chunks()
+        columns = (_values(batch[name].chunk(0), name) for name in _SEEN)
+        found = list(map(_SEEN_OF, zip(*columns, strict=True)))
         for start, end in pairwise(bounds):
-            yield seen[start - bounds[0] : end - bounds[0]]
+            yield found[start - bounds[0] : end - bounds[0]]
 
 
 def _values(column: Any, name: str) -> list[Any]:

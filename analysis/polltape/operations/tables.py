@@ -54,10 +54,15 @@ def run(expression: ir.Table, *, by: Sequence[str] = ()) -> pd.DataFrame:
     table = expression.to_pyarrow()
     if by:
         table = table.sort_by([(name, "ascending") for name in by])
-    plain = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    found: pd.DataFrame = table.select(plain).to_pandas()
-    lists = {name: table[name].to_pylist() for name in table.column_names if name not in plain}
-    return found.assign(**lists)[table.column_names] if lists else found
+    return framed(table)
+
+
+def framed(table: pa.Table) -> pd.DataFrame:
+    """As a pandas table; lists stay in Arrow, each is a Python list when it is looked at."""
+    found: pd.DataFrame = table.to_pandas(
+        types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None
+    )
+    return found
 
 
 def records(table: pd.DataFrame) -> Iterator[Any]:

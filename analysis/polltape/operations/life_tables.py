@@ -1,0 +1,246 @@
+"""From patterns to the tables of :mod:`polltape.operations.lives`: what is left are instants, names and lists.
+
+Everything here goes over whole columns of Arrow and numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from polltape.operations.covered import Covered
+from polltape.operations.fold import ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS, fold
+from polltape.operations.patterns import AFTERWARDS, NONE, Laid, Patterns
+from polltape.operations.shapes import Grouped, Ints, shapes
+from polltape.operations.sightings import seen
+from polltape.protocols import shopify_queue, throttle
+
+Columns = dict[str, Any]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+_PRECEDENCE: Final = {shopify_queue.NAME: 0, throttle.NAME: 2}
+"""An exchange's wait belongs to the queue it stands in, else to the operation itself, else to its throttling."""
+_NEVER: Final = np.iinfo(np.int64).max
+_UNKNOWN: Final = np.iinfo(np.int64).min
+
+
+class LifeTables:
+    """The tables, part by part; rows in no order."""
+
+    def __init__(self, covered: Covered) -> None:
+        self._covered = covered
+        self._tables: dict[str, list[pa.Table]] = {}
+
+    def add(self, grouped: Grouped) -> Ints:
+        """What lived in these groups; the exchanges that an operation has, by the rank of their start."""
+        shape, firsts = shapes(grouped) if len(grouped.table) else (np.zeros(0, np.int64), np.zeros(0, np.int64))
+        patterns = Patterns()
+        for group in seen(grouped.only(firsts)):
+            patterns.add(group, fold(group))
+        laid = patterns.everywhere(shape, grouped.bounds[:-1])
+        part = _Part(grouped, laid, patterns.words)
+        made = {
+            "operations": part.operations(self._covered),
+            "members": part.members(),
+            "at_once": part.plain(laid.at_once, "protocol", "kind", "host", "exchange_id"),
+            "afterwards": part.afterwards(),
+            "outside": part.outside(),
+        }
+        for name, columns in made.items():
+            self._tables.setdefault(name, []).append(pa.table(columns))
+        return grouped.ints("starts")[laid.members["row"]]
+
+    def table(self, name: str) -> pa.Table:
+        """One of them, as a whole."""
+        return pa.concat_tables(self._tables[name], promote_options="permissive")
+
+
+class _Part:
+    """The columns of a part's tables."""
+
+    def __init__(self, grouped: Grouped, laid: Laid, words: Sequence[str]) -> None:
+        self._grouped = grouped
+        self._laid = laid
+        self._words = words
+        self._named: dict[str, Any] = {}
+        members = laid.members["operation"]
+        self._begins = np.flatnonzero(np.diff(members, prepend=-1))
+        self._ids = pc.binary_join_element_wise(
+            self._of(laid.operations["first"], "protocol"), self._of(laid.operations["first"], "exchange_id"), ":"
+        )
+
+    def plain(self, at: Mapping[str, Ints], *names: str) -> Columns:
+        """Columns of the observations at these rows."""
+        return {name: self._of(at["row"], name) for name in names}
+
+    def operations(self, covered: Covered) -> Columns:
+        """The table of operations; see :mod:`polltape.operations.lives`."""
+        laid = self._laid.operations
+        first, opened, ended, last = (laid[name] for name in ("first", "opened", "ended", "last"))
+        truncated = laid["truncated"].astype(bool)
+        start_us, end_us = self._grouped.ints("start_us"), self._grouped.ints("end_us")
+        answered_us = _filled(self._grouped.column("response_start_us"), _UNKNOWN)
+        t0, ends_us, last_us = end_us[opened], end_us[ended], end_us[last]
+        unended, unknown = ended == NONE, answered_us[ended] == _UNKNOWN
+        limit_us = np.where(unended, _NEVER, np.where(unknown, ends_us, answered_us[ended]))
+        lower_us = self._last_pending(start_us, limit_us)
+        asked_s, asked = self._last_asked()
+        return {
+            "id": self._ids,
+            **{name: self._of(opened, name) for name in ("protocol", "kind")},
+            "key": self._keys(),
+            **{name: self._of(first, name) for name in ("host", "client")},
+            "truncated": pa.array(truncated),
+            "submitted_us": _nullable(start_us[first], truncated),
+            "accepted_us": _nullable(t0, truncated),
+            "ended_us": _nullable(ends_us, truncated | unended),
+            "outcome": self._outcomes(last_us, asked_s, covered),
+            "polls": pa.array(laid["polls"]),
+            "statuses": self._lists("status"),
+            "duration_s": _since(t0, ends_us, truncated | unended),
+            "lower_s": _since(t0, np.where(lower_us == _UNKNOWN, t0, lower_us), truncated),
+            "upper_s": _since(t0, answered_us[ended], truncated | unended | unknown),
+            "observed_s": _since(t0, last_us, truncated),
+            "exchanges": self._lists("exchange_id"),
+            "closed": _nullable(self._grouped.ints("ends")[laid["closed"]], laid["closed"] == NONE),
+            "last_pending": pa.array(laid["last_shows"] == self._number("pending")),
+            "address": pa.array(self._any("address")),
+            "asked": pa.array(asked),
+            "released": pa.array(laid["released"].astype(bool)),
+            "first_us": pa.array(start_us[first]),
+        }
+
+    def members(self) -> Columns:
+        """The table of members."""
+        at = self._laid.members
+        protocol: Any = self._of(self._laid.operations["opened"], "protocol").dictionary_encode()
+        precedence = np.array([_PRECEDENCE.get(name, 1) for name in protocol.dictionary.to_pylist()], np.int64)
+        return {
+            "exchange_id": self._of(at["row"], "exchange_id"),
+            "protocol": protocol.take(pa.array(at["operation"])).cast(pa.string()),
+            "operation": self._ids.take(pa.array(at["operation"])),
+            "role": self._worded(at["role"]),
+            "state": self._worded(at["state"]),
+            "precedence": pa.array(precedence[protocol.indices.to_numpy()][at["operation"]]),
+        }
+
+    def afterwards(self) -> Columns:
+        """The table of what happened after an end."""
+        at = self._laid.afterwards
+        ending = self._laid.operations["ended"][at["operation"]]
+        words: Any = pa.array(AFTERWARDS, pa.string())
+        return {
+            "exchange_id": self._of(at["row"], "exchange_id"),
+            "operation": self._ids.take(pa.array(at["operation"])),
+            "ending": self._of(ending, "exchange_id"),
+            "what": words.take(pa.array(at["what"])),
+        }
+
+    def outside(self) -> Columns:
+        """The table of reads of an idle resource."""
+        at = self._laid.outside
+        first = pa.array(np.zeros(len(at["row"]), np.int64))
+        keys = self._of(at["row"], "keys")
+        return {
+            "exchange_id": self._of(at["row"], "exchange_id"),
+            "key": _element(keys, first),
+            **self.plain(at, "status", "state"),
+            "idle": pa.array(at["idle"].astype(bool)),
+        }
+
+    # --------------------------------------------------------------------------------------- columns
+
+    def _of(self, rows: Ints, name: str) -> Any:
+        """A column at these rows; null where there is none."""
+        return self._grouped.column(name).take(_rows(rows))
+
+    def _number(self, word: str) -> int:
+        return self._words.index(word) if word in self._words else NONE - 1
+
+    def _worded(self, numbers: Ints) -> Any:
+        return pa.array(self._words, pa.string()).take(_rows(numbers))
+
+    def _keys(self) -> Any:
+        """The newest key of each operation, without its protocol; else a name that nobody can ask by."""
+        laid = self._laid.operations
+        keys, issued = self._of(laid["key"], "keys"), self._of(laid["key"], "issued")
+        count = _filled(keys.value_lengths(), 0)
+        asked = np.where((laid["key"] != NONE) & (laid["key_at"] < count), laid["key_at"], NONE)
+        given = np.where((laid["key"] != NONE) & (laid["key_at"] >= count), laid["key_at"] - count, NONE)
+        found = pc.coalesce(
+            _element(keys, _rows(asked)),
+            _element(issued, _rows(given)),
+            pc.binary_join_element_wise(
+                self._of(laid["opened"], "protocol"), "exchange", self._of(laid["opened"], "exchange_id"), "|"
+            ),
+        )
+        return pc.replace_substring_regex(found, r"^[^|]*\|", "")
+
+    def _lists(self, name: str) -> Any:
+        members = self._laid.members["row"]
+        offsets: Any = pa.array(np.append(self._begins, len(members)), pa.int32())
+        return pa.ListArray.from_arrays(offsets, self._of(members, name))
+
+    def _any(self, name: str) -> Flags:
+        flags = np.asarray(self._grouped.column(name).fill_null(False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+        return _over(np.logical_or, flags[self._laid.members["row"]], self._begins)
+
+    def _last_pending(self, start_us: Ints, limit_us: Ints) -> Ints:
+        """Start of the last member that showed pending and began before the limit."""
+        at = self._laid.members
+        starts = start_us[at["row"]]
+        showing = (at["state"] == self._number("pending")) & (starts < limit_us[at["operation"]])
+        return _over(np.maximum, np.where(showing, starts, _UNKNOWN), self._begins)
+
+    def _last_asked(self) -> tuple[Floats, Flags]:
+        """The last usable wait that a member was asked to keep, else 0; and whether there was one."""
+        at = self._laid.members
+        asked_s = _floats(self._grouped.column("asked_s"))[at["row"]]
+        ends = np.where(np.isnan(asked_s), NONE, self._grouped.ints("ends")[at["row"]])
+        last = _over(np.maximum, ends, self._begins)
+        of_last = (ends == last[at["operation"]]) & (ends != NONE)
+        return _over(np.maximum, np.where(of_last, asked_s, 0.0), self._begins), last != NONE
+
+    def _outcomes(self, last_us: Ints, asked_s: Floats, covered: Covered) -> Any:
+        patience_us = np.maximum(ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS * asked_s * 1e6)
+        left = pc.if_else(pa.array(covered.until_each(last_us) >= last_us + patience_us), "abandoned", "pending")
+        return pc.coalesce(self._worded(self._laid.operations["outcome"]), left)
+
+
+def _over[Values: np.ndarray[Any, Any]](ufunc: np.ufunc, values: Values, begins: Ints) -> Values:
+    """The function over each run of values; empty where there is none."""
+    found: Any = ufunc.reduceat(values, begins) if len(begins) else values[:0]
+    return cast("Values", found)
+
+
+def _rows(rows: Ints) -> Any:
+    """Row numbers to take, NONE as null."""
+    return pa.array(rows, mask=rows == NONE)
+
+
+def _element(lists: Any, places: Any) -> Any:
+    """One element of each list; null where no place is given."""
+    lengths = np.asarray(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+    return lists.flatten().take(pc.add(pa.array(np.cumsum(lengths) - lengths), places))
+
+
+def _filled(column: Any, null: int) -> Ints:
+    return np.asarray(column.fill_null(null).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _floats(column: Any) -> Floats:
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _nullable(values: np.ndarray[Any, Any], null: Flags) -> Any:
+    return pa.array(values, mask=null)
+
+
+def _since(t0: Ints, us: Ints, null: Flags) -> Any:
+    """Seconds since t0, at least 0."""
+    return _nullable(np.maximum(0, np.where(null, 0, us) - t0) / 1e6, null)

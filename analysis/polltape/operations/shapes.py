@@ -1,0 +1,180 @@
+"""Histories that differ in names and instants only have one shape, and are folded once.
+
+The fold decides by what an observation says (protocol, role, state, …), by which names are equal (keys, requests),
+and by which of two events came first.  A group's *shape* is exactly that, as a row of whole numbers: names are
+numbered within the group as they come up, events by their order.  Groups of one shape have the same story, so the
+first of them is folded (:mod:`polltape.operations.patterns`) and tells it for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+_SAID: Final = ("protocol", "kind", "role", "reads_as", "state", "truncates", "opens", "address", "itself")
+_READING: Final = ("reads_as", "state")
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Observations in the order of groups of linked rows, each by response end.
+
+    ``table``: columns of :class:`~polltape.operations.fold.Seen`, one chunk.  ``bounds``: where each group begins, and
+    the end of the last.
+    """
+
+    table: pa.Table
+    bounds: Ints
+
+    def column(self, name: str) -> Any:
+        """A column as one array."""
+        return self.table[name].chunk(0) if len(self.table) else self.table[name].combine_chunks()
+
+    def ints(self, name: str) -> Ints:
+        """A column of whole numbers that is never null."""
+        return np.asarray(self.column(name).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+    def only(self, groups: Ints) -> Grouped:
+        """These groups, in this order."""
+        counts = np.diff(self.bounds)[groups]
+        rows = ragged(self.bounds[groups], counts)
+        return Grouped(self.table.take(rows).combine_chunks(), np.append(0, np.cumsum(counts)))
+
+    @property
+    def group(self) -> Ints:
+        """The number of each row's group."""
+        group: Ints = np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
+        return group
+
+
+def ragged(starts: Ints, counts: Ints) -> Ints:
+    """For each pair the numbers from ``start`` on, ``count`` of them, one after the other.
+
+    >>> ragged(np.array([5, 0]), np.array([2, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    numbers: Ints = np.arange(total) + np.repeat(starts - (ends - counts), counts)
+    return numbers
+
+
+def shapes(grouped: Grouped) -> tuple[Ints, Ints]:
+    """The number of each group's shape, and for each shape the first group that has it."""
+    lists = [*_names(grouped), _readings(grouped)]
+    fixed = [_said(grouped), *_events(grouped), *_requests(grouped), *(np.diff(offsets) for offsets, _ in lists)]
+    width = len(fixed)
+    sizes = np.full(len(grouped.table), width)
+    for offsets, _ in lists:
+        sizes = sizes + np.diff(offsets)
+    ends = np.cumsum(sizes)
+    begins = ends - sizes
+    tokens = np.empty(int(ends[-1]), np.int32)
+    for place, numbers in enumerate(fixed):
+        tokens[begins + place] = numbers
+    at = begins + width
+    for offsets, numbers in lists:
+        counts = np.diff(offsets)
+        tokens[ragged(at, counts)] = numbers
+        at = at + counts
+    bounds = np.append(begins, ends[-1])[grouped.bounds] * tokens.itemsize
+    texts = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(bounds) - 1, [None, pa.py_buffer(bounds.astype(np.int64)), pa.py_buffer(tokens)]
+    )
+    return _first_seen(texts)
+
+
+def _first_seen(values: Any) -> tuple[Ints, Ints]:
+    """Numbers of equal values, and where each number stands first."""
+    coded = values.dictionary_encode()
+    numbers = np.asarray(coded.indices.to_numpy(), dtype=np.int64)
+    first = np.empty(len(coded.dictionary), np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    return numbers, first
+
+
+def coded(column: Any) -> Ints:
+    """Equal values have equal numbers, from 1; null is 0."""
+    if column.null_count == len(column):
+        return np.zeros(len(column), np.int64)
+    numbers = column.dictionary_encode().indices if not pa.types.is_dictionary(column.type) else column.indices
+    found = np.asarray(numbers.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+    return found + 1
+
+
+def _said(grouped: Grouped) -> Ints:
+    """One number for all that an observation says beside its names."""
+    numbers = _status(grouped.column("status"))
+    for name in _SAID:
+        more = coded(grouped.column(name))
+        numbers = coded(pa.array(numbers * (int(more.max(initial=0)) + 1) + more))
+    return numbers
+
+
+def _status(column: Any) -> Ints:
+    """Statuses as far as the fold tells them apart: none, 202, another 2xx, below 400, the rest."""
+    status = np.asarray(column.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+    kinds = [column.is_null().to_numpy(zero_copy_only=False), status == 202, (status >= 200) & (status < 300)]
+    return np.select([*kinds, status < 400], [0, 1, 2, 3], 4)
+
+
+def _events(grouped: Grouped) -> tuple[Ints, Ints]:
+    """How many ends, and how many starts, of its group come before each row's start."""
+    ranks = max(int(grouped.ints("ends").max(initial=0)), int(grouped.ints("starts").max(initial=0))) + 1
+    base = grouped.group * ranks
+    begins = np.repeat(grouped.bounds[:-1], np.diff(grouped.bounds))
+    starts = base + grouped.ints("starts")
+    before = np.searchsorted(base + grouped.ints("ends"), starts) - begins
+    return before, np.searchsorted(np.sort(starts), starts) - begins
+
+
+def _requests(grouped: Grouped) -> tuple[Ints, Ints]:
+    """Which request lines, and which writes, of a group are equal."""
+    line, write = (_local(coded(grouped.column(name)), grouped.group) for name in ("line", "write"))
+    return line, np.where(grouped.column("write").is_null().to_numpy(zero_copy_only=False), -1, write)
+
+
+def _names(grouped: Grouped) -> list[tuple[Ints, Ints]]:
+    """Keys, issued keys and target as numbers within the group; a list is (offsets, values)."""
+    lists = [_list(grouped.column("keys")), _list(grouped.column("issued"))]
+    target = grouped.column("target")
+    there = target.is_valid().to_numpy(zero_copy_only=False)
+    lists.append((np.concatenate([[0], np.cumsum(there)]), target.drop_null()))
+    texts = pa.concat_arrays([values.cast(pa.large_string()) for _, values in lists])
+    group = grouped.group
+    groups = np.concatenate([np.repeat(group, np.diff(offsets)) for offsets, _ in lists])
+    order = np.argsort(groups, kind="stable")
+    numbers = np.empty(len(groups), np.int64)
+    numbers[order] = _local(coded(texts)[order], groups[order])
+    ends = np.cumsum([len(values) for _, values in lists])
+    return [(offsets, numbers[end - len(values) : end]) for (offsets, values), end in zip(lists, ends, strict=True)]
+
+
+def _readings(grouped: Grouped) -> tuple[Ints, Ints]:
+    offsets, values = _list(grouped.column("readings"))
+    numbers = np.zeros(len(values), np.int64)
+    for name in _READING:
+        more = coded(pc.struct_field(values, name))
+        numbers = numbers * (int(more.max(initial=0)) + 1) + more
+    return offsets, coded(pa.array(numbers))
+
+
+def _list(column: Any) -> tuple[Ints, Any]:
+    """Offsets and values of a column of lists; null is an empty one."""
+    counts = np.asarray(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+    return np.concatenate([[0], np.cumsum(counts)]), column.flatten()
+
+
+def _local(numbers: Ints, group: Ints) -> Ints:
+    """The numbers anew within each group, in the order in which they come up; groups stand together."""
+    if not len(numbers):
+        return numbers
+    pairs, _ = _first_seen(pa.array(group * (int(numbers.max()) + 1) + numbers))
+    first = np.flatnonzero(np.diff(group, prepend=-1))
+    return pairs - np.repeat(pairs[first], np.diff(np.append(first, len(group))))
