@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
+import pyarrow as pa
 from ibis import _
 
 from polltape.errors import InputError
@@ -30,7 +31,7 @@ from polltape.measures.throttling import throttling
 from polltape.measures.words import iso
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
-from polltape.operations.tables import drop, keep, run, uncollected
+from polltape.operations.tables import asked, drop, framed, kept, ordered, taken, uncollected
 from polltape.operations.timeline import clock_steps, narrow, timeline
 from polltape.operations.waits import Tolerance, openers, waits
 
@@ -120,89 +121,102 @@ def analyse(capture: Capture, *, selection: Selection | None = None, settings: S
 
 def _analyse(connection: Any, capture: Capture, selection: Selection, settings: Settings) -> Analysis:
     recorded = narrow(connection, capture)
+    stepped = clock_steps(connection, recorded)
     steps = [
         f"the recorder's clock was set by {moved:+.3f} s at {iso(at)} (session {session}); its monotonic clock is used"
-        for session, at, moved in clock_steps(recorded)
+        for session, at, moved in stepped
     ]
-    rows = timeline(connection, recorded)
+    rows = timeline(connection, recorded, stepped=bool(stepped))
     drop(connection, recorded)
     covered = [_cut(c, selection) for c in capture.coverage]
-    rows = _selected(connection, rows, selection, Covered(covered))
     inside = Covered(covered)
+    rows = _selected(connection, rows, selection, inside)
     found = lives(connection, rows, inside)
-    members = keep(connection, found.members)
-    opening = openers(connection, rows, found, members)
-    kept = _with_operations(waits(rows, opening, members, inside, settings.tolerance), found)
-    travelled = journeys(rows, found, members, kept)
+    opening = openers(connection, rows, found)
+    kept_waits = waits(connection, rows, opening, found, inside, settings.tolerance)
+    travelled = journeys(rows, found, found.members, kept_waits)
     evidence = Evidence(
+        connection=connection,
         rows=rows,
         lives=found,
-        waits=kept,
+        waits=kept_waits,
         openers=opening,
-        members=members,
+        members=found.members,
         journeys=travelled,
         stuck_after_s=settings.stuck_after_s,
     )
-    span = rows.agg(exchanges=_.count(), first=_.start_us.min(), last=_.end_us.max()).execute().iloc[0]
+    (span,) = asked(connection, _span, rows).to_pylist()
     found_out = findings(evidence)
-    told = _told(rows, members, found_out)
+    told = _told(connection, rows, found, found_out)
     answered = answers(rows)
     shares, under_way = pending_shares(rows, answered)
     return Analysis(
-        exchanges=int(span["exchanges"]),
+        exchanges=span["exchanges"],
         skipped=capture.skipped,
-        from_us=None if pd.isna(span["first"]) else int(span["first"]),
-        to_us=None if pd.isna(span["last"]) else int(span["last"]),
+        from_us=span["first"],
+        to_us=span["last"],
         sources=capture.sources,
         warnings=(*capture.warnings, *steps),
         coverage=tuple(covered),
         statuses=statuses(answered),
         operations=found.operations,
         durations=durations(found.operations, found.at_once),
-        waits=kept,
-        compliance=compliance(kept),
+        waits=kept_waits,
+        compliance=compliance(kept_waits),
         findings=placed(found_out, told),
         timeline=told,
         journeys=travelled,
         queues=queues(travelled),
-        throttling=throttling(rows, found, members, kept, found_out, answered),
-        polling=polling(rows, found, members, kept, answered),
+        throttling=throttling(rows, found, found.members, kept_waits, found_out, answered),
+        polling=polling(rows, found, found.members, kept_waits, answered),
         pending_shares=shares,
         under_way=under_way,
     )
 
 
-def _with_operations(kept: pd.DataFrame, found: Lives) -> pd.DataFrame:
-    """The waits with protocol and kind of their operation, null without one."""
-    names = found.operations[["id", "protocol", "kind"]].rename(columns={"id": "operation"})
-    return kept.merge(names, on="operation", how="left")
+def _span(rows: ir.Table) -> ir.Table:
+    return rows.agg(exchanges=_.count(), first=_.start_us.min(), last=_.end_us.max())
 
 
 def _selected(connection: Any, rows: ir.Table, selection: Selection, covered: Covered) -> ir.Table:
     """The rows that the selection takes."""
-    if selection.since is not None:
-        rows = rows.filter(_.start_us >= _us(selection.since))
-    if selection.until is not None:
-        rows = rows.filter(_.start_us < _us(selection.until))
-    if selection.host is not None:
-        rows = rows.filter(_.host == selection.host.lower())
+    since, until = (None if at is None else _us(at) for at in (selection.since, selection.until))
+    host = None if selection.host is None else selection.host.lower()
+    if (since, until, host) != (None, None, None):
+        rows = kept(connection, "between", _between, rows, since=since, until=until, host=host)
     if selection.endpoint is None and not selection.tokens:
         return rows
-    matching = rows
-    if selection.endpoint is not None:
-        matching = matching.filter(_.method.concat(" ", _.endpoint).contains(selection.endpoint))
-    if selection.tokens:
-        keys = matching.observations.map(lambda o: o["keys"].concat(o["issued"])).flatten()
-        segments = keys.map(lambda key: key.split("|")).flatten()
-        asked = segments.filter(lambda segment: segment.isin(selection.tokens)).length() > 0
-        in_url = [matching.url.contains(token) for token in selection.tokens]
-        matching = matching.filter(reduce(or_, in_url, asked.fill_null(False)))
     members = lives(connection, rows, covered).members
-    named = set(matching.exchange_id.execute())
-    whole = set(members.loc[members["exchange_id"].isin(named), "operation"])
-    named |= set(members.loc[members["operation"].isin(whole), "exchange_id"])
-    wanted = ibis.memtable(pd.DataFrame({"exchange_id": sorted(named)}, dtype="string"))
-    return keep(connection, rows.semi_join(wanted, "exchange_id"))
+    matching = kept(connection, "matching", _matching, rows, endpoint=selection.endpoint, tokens=selection.tokens)
+    return kept(connection, "selected", _whole, rows, members, matching)
+
+
+def _between(rows: ir.Table, *, since: int | None, until: int | None, host: str | None) -> ir.Table:
+    if since is not None:
+        rows = rows.filter(_.start_us >= since)
+    if until is not None:
+        rows = rows.filter(_.start_us < until)
+    return rows if host is None else rows.filter(_.host == host)
+
+
+def _matching(rows: ir.Table, *, endpoint: str | None, tokens: tuple[str, ...]) -> ir.Table:
+    """The ids of the exchanges that the selection names themselves."""
+    if endpoint is not None:
+        rows = rows.filter(_.method.concat(" ", _.endpoint).contains(endpoint))
+    if tokens:
+        keys = rows.observations.map(lambda o: o["keys"].concat(o["issued"])).flatten()
+        segments = keys.map(lambda key: key.split("|")).flatten()
+        named = segments.filter(lambda segment: segment.isin(tokens)).length() > 0
+        in_url = [rows.url.contains(token) for token in tokens]
+        rows = rows.filter(reduce(or_, in_url, named.fill_null(False)))
+    return rows.select("exchange_id")
+
+
+def _whole(rows: ir.Table, members: ir.Table, matching: ir.Table) -> ir.Table:
+    """The matching rows, and all of the operations that have one."""
+    operations = members.semi_join(matching, "exchange_id").select("operation")
+    named = members.semi_join(operations, "operation").select("exchange_id")
+    return rows.semi_join(ibis.union(matching, named), "exchange_id")
 
 
 def _cut(coverage: Coverage, selection: Selection) -> Coverage:
@@ -211,19 +225,25 @@ def _cut(coverage: Coverage, selection: Selection) -> Coverage:
     return replace(coverage, started_at=start, ended_at=max(start, end))
 
 
-def _told(rows: ir.Table, members: ir.Table, found: pd.DataFrame) -> pd.DataFrame:
+def _told(connection: Any, rows: ir.Table, found: Lives, found_out: pd.DataFrame) -> pd.DataFrame:
     """One row for each exchange of an operation, and for each other one that a finding names (role null)."""
+    names = sorted({name for exchanges in found_out["exchanges"] for name in exchanges})
+    named = taken(connection, "told", pa.table({"told": pa.array(names, pa.string())}))
+    told = framed(
+        ordered(asked(connection, _steps, rows, found.parts, found.numbers, named), ["start_us", "exchange_id"])
+    )
+    return told.astype({"status": "Int64", "response_start_us": "Int64"})
+
+
+def _steps(rows: ir.Table, parts: ir.Table, numbers: ir.Table, named: ir.Table) -> ir.Table:
     columns = ("exchange_id", "host", "method", "endpoint", "url", "status", "error")
     instants = ("start_us", "response_start_us", "end_us")
     instruction = ("source", "raw", "klass", "asked_s")
-    names = sorted({name for exchanges in found["exchanges"] for name in exchanges})
-    named = ibis.memtable(pd.DataFrame({"named": names}, dtype="string"))
-    played = members.rename(member="exchange_id").drop("protocol", "precedence")
-    told = rows.select(*columns, *instants, *instruction, "request_id").left_join(
-        played, _.exchange_id == played.member
-    )
-    told = told.filter(_.member.notnull() | _.exchange_id.isin(named.named)).drop("member")
-    return run(told.order_by("start_us", "exchange_id")).astype({"status": "Int64", "response_start_us": "Int64"})
+    played = parts.join(numbers.select("number", "operation"), "number")
+    played = played.select("operation", "role", "state", member="starts")
+    told = rows.select("starts", *columns, *instants, *instruction, "request_id")
+    told = told.left_join(played, _.starts == played.member).left_join(named, _.exchange_id == named.told)
+    return told.filter(_.member.notnull() | _.told.notnull()).drop("member", "told", "starts")
 
 
 def _us(instant: datetime) -> int:

@@ -6,12 +6,11 @@ leaves open (fault, request ids, the instant) is filled in once for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ from polltape.measures.statistics import Ints
 from polltape.measures.statuses import fault, meaning
 from polltape.measures.words import counted, seconds, shortened
 from polltape.operations.lives import Lives
-from polltape.operations.tables import observations, records, run
+from polltape.operations.tables import Query, asked, framed, observations, ordered, records, taken
 from polltape.operations.waits import UNDER_WAY_US
 from polltape.protocols import par_posnext, protocol_named
 from polltape.protocols.instruction import CLASSES
@@ -48,6 +47,7 @@ class Evidence:
     ``openers``: every response that could open a wait, usable or not.  ``journeys``: those through the queue.
     """
 
+    connection: Any
     rows: ir.Table
     lives: Lives
     waits: pd.DataFrame
@@ -55,6 +55,10 @@ class Evidence:
     members: ir.Table
     journeys: pd.DataFrame
     stuck_after_s: dict[str, float] = field(default_factory=dict)
+
+    def ask(self, query: Query, *tables: ir.Table, by: Sequence[str] = (), **given: Any) -> pd.DataFrame:
+        """What a query results in, in the order of these columns."""
+        return framed(ordered(asked(self.connection, query, *tables, **given), by))
 
     def stuck_after(self, protocol: str) -> float:
         """OP001's threshold in seconds: the user's, else the protocol's own."""
@@ -77,7 +81,7 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     if not drafts:
         return pd.DataFrame(columns=FINDING_COLUMNS)
     ends = np.cumsum([len(draft.exchanges) for draft in drafts])
-    proof = _exchanges(evidence.rows, [name for draft in drafts for name in draft.exchanges])
+    proof = _exchanges(evidence, [name for draft in drafts for name in draft.exchanges])
     # Within one finding the latest end counts; a maximum needs no loop.
     latest = np.maximum.reduceat(proof["end_us"].to_numpy(), ends - np.array([len(d.exchanges) for d in drafts]))
     by_request = np.array([draft.code in BY_REQUEST for draft in drafts])
@@ -101,12 +105,16 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def _exchanges(rows: ir.Table, named: list[str]) -> pa.Table:
+def _exchanges(evidence: Evidence, named: list[str]) -> pa.Table:
     """start_us, end_us, request_id and api_version of these exchanges, in their order; one may be named again."""
-    names = ibis.memtable(pa.table({"place": pa.array(np.arange(len(named))), "named": pa.array(named, pa.string())}))
+    names = pa.table({"place": pa.array(np.arange(len(named))), "named": pa.array(named, pa.string())})
+    names = taken(evidence.connection, "proof", names)
+    return asked(evidence.connection, _proof, names, evidence.rows).sort_by("place")
+
+
+def _proof(names: ir.Table, rows: ir.Table) -> ir.Table:
     found = names.left_join(rows, names.named == rows.exchange_id)
-    told: pa.Table = found.select("place", "start_us", "end_us", "request_id", "api_version").to_pyarrow()
-    return told.sort_by("place")
+    return found.select("place", "start_us", "end_us", "request_id", "api_version")
 
 
 def _named(values: pa.ChunkedArray[Any], ends: Ints) -> list[list[str]]:
@@ -139,29 +147,40 @@ def _broken_waits(evidence: Evidence) -> Iterator[Draft]:
 
 def _no_instruction(evidence: Evidence) -> Iterator[Draft]:
     """RA003: pending in an operation, or throttled, where the protocol documents an instruction, and there is none."""
-    rows = observations(evidence.rows.filter(_.klass.isnull() & _.ended))
-    expected = rows.filter(rows.observations["hint_expected"] & ~rows.observations["throttled"])
-    expected = expected.select("exchange_id", "status", protocol=expected.observations["protocol"])
-    silent = expected.join(evidence.members, ["exchange_id", "protocol"]).select("exchange_id", "operation", "status")
-    for row in records(run(silent)):
+    for row in records(evidence.ask(_silent, evidence.rows, evidence.lives.parts, evidence.lives.numbers)):
         text = f"{row.status} shows that the operation is pending, but gives no instruction to wait"
         yield Draft("RA003", text, _name(row.operation), [row.exchange_id])
-    throttled = evidence.openers.filter(_.throttles & _.klass.isnull())
-    for row in records(run(throttled.select("exchange_id", "operation"))):
+    for row in records(evidence.ask(_silently_throttled, evidence.openers)):
         text = "says that it is throttled, but gives no instruction to wait"
         yield Draft("RA003", text, _name(row.operation), [row.exchange_id])
+
+
+def _silent(rows: ir.Table, parts: ir.Table, numbers: ir.Table) -> ir.Table:
+    rows = observations(rows.filter(_.klass.isnull() & _.ended))
+    expected = rows.filter(rows.observations["hint_expected"] & ~rows.observations["throttled"])
+    expected = expected.select("exchange_id", "starts", "status", protocol=expected.observations["protocol"])
+    silent = expected.join(parts, ["starts", "protocol"]).join(numbers.select("number", "operation"), "number")
+    return silent.select("exchange_id", "operation", "status")
+
+
+def _silently_throttled(openers: ir.Table) -> ir.Table:
+    return openers.filter(_.throttles & _.klass.isnull()).select("exchange_id", "operation")
 
 
 def _odd_instructions(evidence: Evidence) -> Iterator[Draft]:
     """RA004, RA005."""
     codes = {name: klass.finding for name, klass in CLASSES.items() if klass.finding}
-    odd = evidence.openers.filter(_.klass.isin(sorted(codes)))
-    for row in records(run(odd.select("exchange_id", "operation", "source", "raw", "klass", "lines", "asked_s"))):
+    for row in records(evidence.ask(_odd, evidence.openers, classes=tuple(sorted(codes)))):
         code = "RA005" if row.lines > 1 else codes[row.klass]
         several = f" in {row.lines} lines" if row.lines > 1 else ""
         use = "no usable value" if pd.isna(row.asked_s) else f"read as {seconds(float(row.asked_s))}"
         text = f"{row.source}: {shortened(row.raw)!r} is {row.klass}{several}, {use}"
         yield Draft(code, text, _name(row.operation), [row.exchange_id])
+
+
+def _odd(openers: ir.Table, *, classes: tuple[str, ...]) -> ir.Table:
+    odd = openers.filter(_.klass.isin(classes))
+    return odd.select("exchange_id", "operation", "source", "raw", "klass", "lines", "asked_s")
 
 
 def _throttled_host(evidence: Evidence) -> Iterator[Draft]:
@@ -170,26 +189,31 @@ def _throttled_host(evidence: Evidence) -> Iterator[Draft]:
     if throttled.empty:
         return
     columns = ["exchange_id", "client", "authority", "method", "path", "end_us", "deadline_us", "slack_us", "operation"]
-    table = ibis.memtable(throttled[columns].rename(columns=lambda name: f"w_{name}"))
-    rows = evidence.rows
+    table = pa.Table.from_pandas(
+        throttled[columns].rename(columns=lambda name: f"w_{name}"), preserve_index=False
+    ).replace_schema_metadata()
+    sent = evidence.ask(_sent_meanwhile, evidence.rows, taken(evidence.connection, "throttled", table))
+    for row in records(sent.drop_duplicates("exchange_id")):
+        left = (row.w_deadline_us - row.start_us) / 1e6
+        text = f"{row.method} {shortened(row.endpoint)} sent to a throttled host {seconds(left)} before its deadline"
+        yield Draft("RA007", text, _name(row.w_operation), [row.w_exchange_id, row.exchange_id])
+
+
+def _sent_meanwhile(rows: ir.Table, throttled: ir.Table) -> ir.Table:
     sent = rows.join(
-        table,
+        throttled,
         [
-            rows.client == table.w_client,
-            rows.authority == table.w_authority,
-            (rows.method != table.w_method) | (rows.path != table.w_path),
-            rows.start_us > table.w_end_us + UNDER_WAY_US,
-            rows.start_us < table.w_deadline_us - table.w_slack_us,
+            rows.client == throttled.w_client,
+            rows.authority == throttled.w_authority,
+            (rows.method != throttled.w_method) | (rows.path != throttled.w_path),
+            rows.start_us > throttled.w_end_us + UNDER_WAY_US,
+            rows.start_us < throttled.w_deadline_us - throttled.w_slack_us,
         ],
     )
     early = sent.select(
         "exchange_id", "method", "endpoint", "start_us", "w_exchange_id", "w_end_us", "w_deadline_us", "w_operation"
     )
-    found = run(early.order_by("exchange_id", "w_end_us", "w_exchange_id"))
-    for row in records(found.drop_duplicates("exchange_id")):
-        left = (row.w_deadline_us - row.start_us) / 1e6
-        text = f"{row.method} {shortened(row.endpoint)} sent to a throttled host {seconds(left)} before its deadline"
-        yield Draft("RA007", text, _name(row.w_operation), [row.w_exchange_id, row.exchange_id])
+    return early.order_by("exchange_id", "w_end_us", "w_exchange_id")
 
 
 # -------------------------------------------------------------------------------------- operations
@@ -245,11 +269,14 @@ def _idle(evidence: Evidence) -> Iterator[Draft]:
 
 def _joined(evidence: Evidence) -> Iterator[Draft]:
     """OP005."""
-    members = evidence.lives.members
-    submits = members[members["role"] == "submit"].set_index("operation")["exchange_id"]
-    for row in records(members[members["role"] == "join"]):
+    for row in records(evidence.ask(_joins, evidence.members)):
         text = "the same write was sent again while the first was pending"
-        yield Draft("OP005", text, row.operation, [submits[row.operation], row.exchange_id])
+        yield Draft("OP005", text, row.operation, [row.submit, row.exchange_id])
+
+
+def _joins(members: ir.Table) -> ir.Table:
+    submits = members.filter(_.role == "submit").select("operation", submit="exchange_id")
+    return members.filter(_.role == "join").join(submits, "operation").select("operation", "submit", "exchange_id")
 
 
 def _backwards(evidence: Evidence) -> Iterator[Draft]:
@@ -304,28 +331,33 @@ def _estimates(evidence: Evidence) -> Iterator[Draft]:
 
 def _flaws(evidence: Evidence) -> Iterator[Draft]:
     """PN001, PN002, PN004, and whatever else a protocol finds wrong with an exchange alone."""
-    flawed = observations(evidence.rows)
+    for row in records(evidence.ask(_flawed, evidence.rows, codes=tuple(sorted(CODES)))):
+        yield Draft(row.code, row.text, None, [row.exchange_id])
+
+
+def _flawed(rows: ir.Table, *, codes: tuple[str, ...]) -> ir.Table:
+    flawed = observations(rows)
     flawed = flawed.select("exchange_id", flaw=flawed.observations["flaws"].unnest())
     found = flawed.select("exchange_id", code=flawed.flaw["code"], text=flawed.flaw["text"])
-    for row in records(run(found.filter(_.code.isin(sorted(CODES))).order_by("exchange_id"))):
-        yield Draft(row.code, row.text, None, [row.exchange_id])
+    return found.filter(_.code.isin(codes)).order_by("exchange_id")
 
 
 def _no_exception(evidence: Evidence) -> Iterator[Draft]:
     """PN003: PAR calls 202 an exception; a host where it is none."""
-    writes = evidence.rows.filter(
-        _.observations.filter(lambda o: (o["protocol"] == PAR) & (o["role"] == "write")).length() > 0
-    )
+    for row in records(evidence.ask(_often, evidence.rows)):
+        text = f"{row.host} answered {len(row.exchanges)} of {row.writes} writes with 202, which is to be an exception"
+        yield Draft("PN003", text, None, list(row.exchanges))
+
+
+def _often(rows: ir.Table) -> ir.Table:
+    writes = rows.filter(_.observations.filter(lambda o: (o["protocol"] == PAR) & (o["role"] == "write")).length() > 0)
     accepted = writes.status == ACCEPTED
     hosts = writes.group_by("host").agg(
         writes=_.count(),
         share=accepted.fill_null(False).cast("float64").mean(),
         exchanges=writes.exchange_id.collect(where=accepted, order_by=writes.ends),
     )
-    often = hosts.filter((_.writes >= EXCEPTION_FROM_WRITES) & (_.share > EXCEPTIONS[PAR]))
-    for row in records(run(often.order_by("host"))):
-        text = f"{row.host} answered {len(row.exchanges)} of {row.writes} writes with 202, which is to be an exception"
-        yield Draft("PN003", text, None, list(row.exchanges))
+    return hosts.filter((_.writes >= EXCEPTION_FROM_WRITES) & (_.share > EXCEPTIONS[PAR])).order_by("host")
 
 
 # ---------------------------------------------------------------------------------------- statuses
@@ -333,20 +365,25 @@ def _no_exception(evidence: Evidence) -> Iterator[Draft]:
 
 def _statuses(evidence: Evidence) -> Iterator[Draft]:
     """ST001, ST002: one for each host, endpoint and status."""
-    rows = evidence.rows.filter(_.status >= 0)
-    rows = rows.select(
-        "exchange_id", "host", "status", "ends", endpoint=_.method.concat(" ", _.endpoint), checkout=on_checkout(rows)
-    )
-    suspects = rows.filter((_.status >= 400) | _.checkout & ~_.status.isin([200, 201, 202, 303]))
-    by = ["host", "endpoint", "status", "checkout"]
-    named = suspects.group_by(by).agg(exchanges=_.exchange_id.collect(order_by=_.ends))
-    for row in records(run(named).sort_values(by)):
+    for row in records(evidence.ask(_suspects, evidence.rows, by=_BY_STATUS)):
         whose = fault(int(row.status), checkout=bool(row.checkout))
         if whose is None:
             continue
         times, said = counted(len(row.exchanges), "time"), meaning(int(row.status))
         text = f"{shortened(row.endpoint, 100)} on {row.host} answered {row.status} {times}: {said}"
         yield Draft("ST001" if whose == "server" else "ST002", text, None, list(row.exchanges))
+
+
+_BY_STATUS: Final = ("host", "endpoint", "status", "checkout")
+
+
+def _suspects(rows: ir.Table) -> ir.Table:
+    rows = rows.filter(_.status >= 0)
+    rows = rows.select(
+        "exchange_id", "host", "status", "ends", endpoint=_.method.concat(" ", _.endpoint), checkout=on_checkout(rows)
+    )
+    suspects = rows.filter((_.status >= 400) | _.checkout & ~_.status.isin([200, 201, 202, 303]))
+    return suspects.group_by(*_BY_STATUS).agg(exchanges=_.exchange_id.collect(order_by=_.ends))
 
 
 Rule = Callable[[Evidence], Iterable[Draft]]

@@ -35,6 +35,7 @@ class LifeTables:
     def __init__(self, covered: Covered) -> None:
         self._covered = covered
         self._tables: dict[str, list[pa.Table]] = {}
+        self._operations = 0
 
     def add(self, grouped: Grouped) -> Ints:
         """What lived in these groups; the exchanges that an operation has, by the rank of their start."""
@@ -43,7 +44,8 @@ class LifeTables:
         for group in seen(grouped.only(firsts)):
             patterns.add(group, fold(group))
         laid = patterns.everywhere(shape, grouped.bounds[:-1])
-        part = _Part(grouped, laid, patterns.words)
+        part = _Part(grouped, laid, patterns.words, self._operations)
+        self._operations += len(laid.operations["first"])
         made = {
             "operations": part.operations(self._covered),
             "members": part.members(),
@@ -63,11 +65,11 @@ class LifeTables:
 class _Part:
     """The columns of a part's tables."""
 
-    def __init__(self, grouped: Grouped, laid: Laid, words: Sequence[str]) -> None:
+    def __init__(self, grouped: Grouped, laid: Laid, words: Sequence[str], before: int) -> None:
         self._grouped = grouped
         self._laid = laid
         self._words = words
-        self._named: dict[str, Any] = {}
+        self._before = before
         members = laid.members["operation"]
         self._begins = np.flatnonzero(np.diff(members, prepend=-1))
         self._ids = pc.binary_join_element_wise(
@@ -91,6 +93,7 @@ class _Part:
         lower_us = self._last_pending(start_us, limit_us)
         asked_s, asked = self._last_asked()
         return {
+            "number": pa.array(np.arange(len(first)) + self._before),
             "id": self._ids,
             **{name: self._of(opened, name) for name in ("protocol", "kind")},
             "key": self._keys(),
@@ -121,9 +124,9 @@ class _Part:
         protocol: Any = self._of(self._laid.operations["opened"], "protocol").dictionary_encode()
         precedence = np.array([_PRECEDENCE.get(name, 1) for name in protocol.dictionary.to_pylist()], np.int64)
         return {
-            "exchange_id": self._of(at["row"], "exchange_id"),
+            "starts": pa.array(self._grouped.ints("starts")[at["row"]]),
+            "number": pa.array(at["operation"] + self._before),
             "protocol": protocol.take(pa.array(at["operation"])).cast(pa.string()),
-            "operation": self._ids.take(pa.array(at["operation"])),
             "role": self._worded(at["role"]),
             "state": self._worded(at["state"]),
             "precedence": pa.array(precedence[protocol.indices.to_numpy()][at["operation"]]),

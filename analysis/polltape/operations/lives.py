@@ -7,14 +7,19 @@ table            columns
                  (rank of its end or supersession), ``last_pending`` (its last exchange shows
                  pending), ``address`` (its answers gave a poll address), ``asked`` (they
                  gave a usable wait), ``released`` (it was), ``first_us``
-``members``      exchange_id, protocol, operation, role, state, ``precedence``: where an exchange plays
-                 a part in several operations, which one its waits belong to (0 first)
+``parts``        starts (of the exchange), ``number`` (of the operation), protocol, role, state,
+                 ``precedence``: where an exchange plays a part in several operations, which one its
+                 waits belong to (0 first)
+``numbers``      ``number``, ``operation`` (its id), ``closed``, protocol, kind
+``members``      the parts with names: exchange_id, protocol, operation, role, state, precedence
 ``at_once``      protocol, kind, host, exchange_id of writes that ended in their own answer
 ``afterwards``   exchange_id, operation, ending (its ending exchange), what: ``backwards``,
                  ``polled_on``, ``stale``, ``bare`` as in :class:`~polltape.operations.fold.Folded`
 ``outside``      exchange_id, key, status, state of reads of an idle resource, and ``idle``: its
                  key has no operation anywhere
 ===============  ===========================================================================
+
+Parts, numbers and members are tables of the connection, the others of pandas.
 """
 
 from __future__ import annotations
@@ -33,8 +38,8 @@ from polltape.operations.covered import Covered
 from polltape.operations.fold import Folded, Operation, fold
 from polltape.operations.life_tables import LifeTables
 from polltape.operations.sightings import seen, sightings, throttled, throttling
-from polltape.operations.tables import framed
-from polltape.operations.timeline import narrow, timeline
+from polltape.operations.tables import framed, seen_as, taken
+from polltape.operations.timeline import clock_steps, narrow, timeline
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -45,7 +50,9 @@ class Lives:
     """The tables of the module's text."""
 
     operations: pd.DataFrame
-    members: pd.DataFrame
+    parts: ir.Table
+    numbers: ir.Table
+    members: ir.Table
     at_once: pd.DataFrame
     afterwards: pd.DataFrame
     outside: pd.DataFrame
@@ -54,18 +61,32 @@ class Lives:
 def lives(connection: Any, rows: ir.Table, covered: Covered) -> Lives:
     """Every operation of the timeline, and which exchange played which role in it."""
     tables = LifeTables(covered)
-    suspects = throttling(rows)
+    suspects = throttling(connection, rows)
     inside = [tables.add(grouped) for grouped in sightings(connection, rows)]
     if len(suspects):
-        for grouped in throttled(connection, rows, np.intersect1d(suspects, np.concatenate(inside))):
+        known = np.intersect1d(suspects, np.concatenate([np.empty(0, np.int64), *inside]))
+        for grouped in throttled(connection, rows, known):
             tables.add(grouped)
+    operations = tables.table("operations")
+    named = operations.select(["number", "id", "closed", "protocol", "kind"])
+    numbers = taken(connection, "numbers", named.rename_columns({"id": "operation"}))
+    parts = taken(connection, "parts", tables.table("members"))
     return Lives(
-        operations=_operations(tables.table("operations")),
-        members=tables.table("members").to_pandas(),
+        operations=_operations(operations.drop_columns("number")),
+        parts=parts,
+        numbers=numbers,
+        members=seen_as(connection, "members", _members, rows, parts, numbers),
         at_once=tables.table("at_once").to_pandas(),
         afterwards=tables.table("afterwards").to_pandas(),
         outside=tables.table("outside").to_pandas(),
     )
+
+
+def _members(rows: ir.Table, parts: ir.Table, numbers: ir.Table) -> ir.Table:
+    named = parts.join(rows.select("starts", "exchange_id"), "starts").join(
+        numbers.select("number", "operation"), "number"
+    )
+    return named.select("exchange_id", "protocol", "operation", "role", "state", "precedence")
 
 
 def operations_of(capture: Capture) -> list[Operation]:
@@ -80,7 +101,9 @@ def folded_of(capture: Capture) -> list[Folded]:
     """What the fold tells of a capture, one for each group of linked keys."""
     connection = ibis.duckdb.connect()
     try:
-        return list(folds(connection, timeline(connection, narrow(connection, capture))))
+        recorded = narrow(connection, capture)
+        stepped = bool(clock_steps(connection, recorded))
+        return list(folds(connection, timeline(connection, recorded, stepped=stepped)))
     finally:
         connection.disconnect()
 
@@ -96,7 +119,7 @@ def folds(connection: Any, rows: ir.Table) -> Iterator[Folded]:
             folded = fold(group)
             inside += [member.seen.starts for operation in folded.operations for member in operation.members]
             yield folded
-    suspects = throttling(rows)
+    suspects = throttling(connection, rows)
     if len(suspects):
         for grouped in throttled(connection, rows, np.intersect1d(suspects, np.array(inside, np.int64))):
             yield from map(fold, seen(grouped))

@@ -15,14 +15,13 @@ from typing import Any, Final
 import ibis
 import ibis.expr.types as ir
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from ibis import _
 
 from polltape.operations.fold import Seen
 from polltape.operations.links import components
 from polltape.operations.shapes import Grouped, Ints
-from polltape.operations.tables import drop, keep, observations
+from polltape.operations.tables import asked, drop, kept, observations, taken
 from polltape.protocols import http_async, throttle
 from polltape.protocols.shopify_queue import resubmitted_state
 
@@ -44,18 +43,18 @@ _OWN: Final = "exchange|"
 
 def sightings(connection: Any, rows: ir.Table) -> Iterator[Grouped]:
     """What the protocols observed, throttling aside: linked rows together, part by part."""
-    observed = keep(connection, _observed(rows))
-    bare = _bare(rows, observed)
-    if bare is not None:
-        observed = keep(connection, ibis.union(observed, bare))
-    yield from _parts(connection, _linked(connection, observed), rows)
-    drop(connection, observed)
+    observed = kept(connection, "observed", _observed, rows)
+    queued = asked(connection, _queued, observed)
+    if len(queued):
+        states = _states(connection, rows, resubmitted_state)
+        wanted = taken(connection, "queued", queued)
+        observed = kept(connection, "with_bare", _with_bare, rows, observed, wanted, states)
+    yield from _parts(connection, _linked(connection, observed))
 
 
-def throttling(rows: ir.Table) -> Ints:
+def throttling(connection: Any, rows: ir.Table) -> Ints:
     """The exchanges that throttled, whatever they were part of, by the rank of their start."""
-    found = _throttles(rows).select("starts").to_pyarrow()["starts"]
-    return np.unique(np.asarray(found.to_numpy(), dtype=np.int64))
+    return np.unique(np.asarray(asked(connection, _throttles, rows)["starts"].to_numpy(), dtype=np.int64))
 
 
 def _throttles(rows: ir.Table) -> ir.Table:
@@ -69,26 +68,39 @@ def throttled(connection: Any, rows: ir.Table, inside: Ints) -> Iterator[Grouped
 
     ``inside``: the exchanges that an operation of another protocol has, by the rank of their start; they open nothing.
     """
-    seen = keep(connection, _throttles(rows))
-    members = ibis.memtable(pa.table({"starts": pa.array(inside)}))
-    opening = seen.filter(_.opens).anti_join(members, "starts")
-    keys = keep(connection, opening.select("key").distinct())
-    if not keys.count().execute():
+    throttles = kept(connection, "throttles", _throttles, rows)
+    members = taken(connection, "inside", pa.table({"starts": pa.array(inside)}))
+    opening = kept(connection, "opening", _opening, throttles, members)
+    if not len(asked(connection, _one, opening)):
         return
-    known = seen.select(throttled="starts").distinct()
+    states = _states(connection, rows, throttle.retried_state)
+    yield from _parts(connection, kept(connection, "same", _same, rows, throttles, opening, states))
+
+
+def _opening(throttles: ir.Table, members: ir.Table) -> ir.Table:
+    return throttles.filter(_.opens).anti_join(members, "starts")
+
+
+def _one(table: ir.Table) -> ir.Table:
+    return table.limit(1)
+
+
+def _same(rows: ir.Table, throttles: ir.Table, opening: ir.Table, states: ir.Table) -> ir.Table:
+    """Every request that is the same as one that was throttled."""
+    known = throttles.select(throttled="starts").distinct()
     opened = opening.select(opening="starts").distinct()
-    same = _with_request(rows).mutate(key=_throttle_key(rows)).semi_join(keys, "key")
+    same = _with_request(rows).mutate(key=_throttle_key(rows)).semi_join(opening.select("key").distinct(), "key")
     same = same.left_join(known, same.starts == known.throttled)
     same = same.left_join(opened, _.starts == opened.opening)
-    state = same.throttled.notnull().ifelse("pending", _by_status(rows, same.status, throttle.retried_state))
-    table = same.mutate(
+    same = same.left_join(states, same.status == states.of_status)
+    state = same.throttled.notnull().ifelse("pending", same.shown)
+    return same.mutate(
         keys=ibis.array([same.key]),
         opens=same.opening.notnull(),
         component=same.key,
         target=ibis.null("string"),
         **_defaults(ibis.literal(throttle.NAME), ibis.literal(throttle.KIND), "read", state, without={"keys", "opens"}),
-    )
-    yield from _parts(connection, table, rows)
+    ).select(*_SEEN, "component")
 
 
 def _with_request(rows: ir.Table) -> ir.Table:
@@ -110,18 +122,20 @@ def _target(table: ir.Table) -> ir.StringValue:
     return table.client.fill_null("").concat("|", table.authority, "|", table.write)
 
 
-def _bare(rows: ir.Table, observed: ir.Table) -> ir.Table | None:
-    """The requests that equal a queued one and carry no token, None where nothing is queued."""
+def _queued(observed: ir.Table) -> ir.Table:
+    """The requests that were queued."""
     queued = observed.filter(_.role.startswith("resubmit") & _.opens & _.target.notnull())
-    queued = queued.select("target", "protocol", "kind").distinct()
-    if not queued.count().execute():
-        return None
+    return queued.select("target", "protocol", "kind").distinct()
+
+
+def _with_bare(rows: ir.Table, observed: ir.Table, queued: ir.Table, states: ir.Table) -> ir.Table:
+    """With the requests that equal a queued one and carry no token."""
     carried = observed.semi_join(queued, "protocol").select("exchange_id")
     others = _with_request(rows).anti_join(carried, "exchange_id")
     equal = others.mutate(target=_target(others)).join(queued, "target")
-    state = _by_status(rows, equal.status, resubmitted_state)
-    filled = _defaults(equal.protocol, equal.kind, "resubmit-bare", state)
-    return equal.mutate(**filled).select(*_SEEN)
+    equal = equal.left_join(states, equal.status == states.of_status)
+    filled = _defaults(equal.protocol, equal.kind, "resubmit-bare", equal.shown)
+    return ibis.union(observed, equal.mutate(**filled).select(*_SEEN))
 
 
 def _defaults(protocol: Any, kind: Any, role: str, state: Any, without: Iterable[str] = ()) -> dict[str, Any]:
@@ -144,11 +158,18 @@ def _defaults(protocol: Any, kind: Any, role: str, state: Any, without: Iterable
     return {name: value for name, value in every.items() if name not in set(without)}
 
 
-def _by_status(rows: ir.Table, status: ir.IntegerValue, rule: Callable[[int | None], str | None]) -> ir.StringValue:
-    """The protocol's rule for a status (one that ``rows`` have) as an expression: the rule stands in one place."""
-    statuses = [int(status) for status in rows.select("status").distinct().execute()["status"].dropna()]
-    known = [(status == each, state) for each in statuses if (state := rule(each)) is not None]
-    return ibis.cases(*known, else_=ibis.null("string")) if known else ibis.null("string")
+def _states(connection: Any, rows: ir.Table, rule: Callable[[int | None], str | None]) -> ir.Table:
+    """What each status of the rows shows by the protocol's rule, as a table: the rule stands in one place."""
+    statuses = asked(connection, _statuses, rows)["status"].drop_null().to_pylist()
+    shown: dict[str, Any] = {
+        "of_status": pa.array(statuses, pa.int32()),
+        "shown": pa.array([rule(s) for s in statuses], pa.string()),
+    }
+    return taken(connection, "states", pa.table(shown))
+
+
+def _statuses(rows: ir.Table) -> ir.Table:
+    return rows.select("status").distinct()
 
 
 def _throttle_key(rows: ir.Table) -> ir.StringValue:
@@ -167,30 +188,58 @@ def _linked(connection: Any, observed: ir.Table) -> ir.Table:
 
     A key that nobody ever issued links nothing: any GET addresses its own URL and all the endings of its path.
     """
+    relevant = kept(connection, "relevant", _relevant, observed)
+    linked = components(_edges(asked(connection, _several, relevant)))
+    named = kept(connection, "named", _first_named, observed, relevant)
+    drop(connection, observed, relevant)
+    if not linked:
+        return named
+    names = pa.table({"linked": pa.array(linked), "top": pa.array(linked.values(), pa.string())})
+    topped = kept(connection, "linked", _with_top, named, taken(connection, "tops", names))
+    drop(connection, named)
+    return topped
+
+
+def _every(observed: ir.Table) -> ir.Table:
+    """With ``number`` and ``every``, all the names that may link it."""
     none = ibis.literal([], type="array<string>")
     named = observed.mutate(
         number=observed.rowid(),
         every=_.keys.fill_null(none).concat(_.issued.fill_null(none)).unique(),
     )
     with_target = _.every.concat(ibis.array([_.target]))
-    named = named.mutate(every=_.target.isnull().ifelse(_.every, with_target))
+    return named.mutate(every=_.target.isnull().ifelse(_.every, with_target))
+
+
+def _relevant(observed: ir.Table) -> ir.Table:
+    """The names of each row (``of``) that has several, as far as they were issued."""
+    named = _every(observed)
     several = named.filter(_.every.length() > 1)
     pairs = several.select("number", name=several.every.unnest())
     pairs = pairs.semi_join(_issued(named), "name")
-    relevant = pairs.group_by("number").agg(names=_.name.collect(order_by=_.name))
-    relevant = keep(connection, relevant.rename(of="number"))
-    linked = components(_edges(relevant))
+    return pairs.group_by("number").agg(names=_.name.collect(order_by=_.name)).rename(of="number")
+
+
+def _several(relevant: ir.Table) -> ir.Table:
+    return relevant.filter(_.names.length() > 1).select("names").distinct()
+
+
+def _first_named(observed: ir.Table, relevant: ir.Table) -> ir.Table:
+    """With the first of its names as ``component``."""
+    named = _every(observed)
     joined = named.left_join(relevant, named.number == relevant.of)
     first = ibis.coalesce(joined.names[0], joined.every[0])
-    joined = joined.mutate(name=first.fill_null(ibis.literal(_OWN).concat(joined.exchange_id)))
+    joined = joined.mutate(component=first.fill_null(ibis.literal(_OWN).concat(joined.exchange_id)))
     # What addresses nothing that was issued, and opens nothing, is no part of anything.
     joined = joined.filter(
         (joined.protocol != http_async.NAME) | joined.names.notnull() | (joined.every.length() < 2) | joined.opens
     )
-    if not linked:
-        return joined.mutate(component=joined.name)
-    of = ibis.memtable(pd.DataFrame({"linked": list(linked), "top": list(linked.values())}, dtype="string"))
-    return joined.left_join(of, joined.name == of.linked).mutate(component=lambda t: ibis.coalesce(t.top, t.name))
+    return joined.select(*_SEEN, "component")
+
+
+def _with_top(named: ir.Table, tops: ir.Table) -> ir.Table:
+    joined = named.left_join(tops, named.component == tops.linked)
+    return joined.mutate(component=ibis.coalesce(joined.top, joined.component)).select(*_SEEN, "component")
 
 
 def _issued(named: ir.Table) -> ir.Table:
@@ -204,29 +253,30 @@ def _issued(named: ir.Table) -> ir.Table:
     return ibis.union(*names, distinct=True)
 
 
-def _edges(relevant: ir.Table) -> Iterator[tuple[str, str]]:
-    several = relevant.filter(_.names.length() > 1).select("names").distinct().execute()
-    for first, *others in several["names"]:
+def _edges(several: pa.Table) -> Iterator[tuple[str, str]]:
+    names: list[list[str]] = several["names"].to_pylist()
+    for first, *others in names:
         yield from ((first, other) for other in others)
 
 
 # ---------------------------------------------------------------------------------------------- reading
 
 
-def _parts(connection: Any, table: ir.Table, rows: ir.Table) -> Iterator[Grouped]:
-    """Linked rows together, each group by response end; the order of the groups means nothing.
-
-    ``rows``: the timeline that the table comes from; it tells how much there may be.
-    """
-    wanted = table.select(*_SEEN, "component")
-    parts = -(-int(rows.count().execute()) // PART_ROWS)
-    if parts < 2:
-        yield _grouped(wanted.to_pyarrow())
-        return
-    wanted = keep(connection, wanted.mutate(part=_.component.hash().abs() % parts))
+def _parts(connection: Any, table: ir.Table) -> Iterator[Grouped]:
+    """Linked rows together, each group by response end, in at least one part; the order of groups means nothing."""
+    ((rows,),) = (counted.values() for counted in asked(connection, _count, table).to_pylist())
+    parts = max(1, -(-int(rows) // PART_ROWS))
     for part in range(parts):
-        yield _grouped(wanted.filter(_.part == part).drop("part").to_pyarrow())
-    drop(connection, wanted)
+        yield _grouped(asked(connection, _part, table, part=part, parts=parts))
+    drop(connection, table)
+
+
+def _count(table: ir.Table) -> ir.Table:
+    return table.agg(rows=_.count())
+
+
+def _part(table: ir.Table, *, part: int, parts: int) -> ir.Table:
+    return table if parts == 1 else table.filter(_.component.hash().abs() % parts == part)
 
 
 def _grouped(table: pa.Table) -> Grouped:

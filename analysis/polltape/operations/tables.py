@@ -1,29 +1,96 @@
-"""Tables in, tables out: the two small seams to Ibis and pandas."""
+"""Tables in, tables out: the two small seams to Ibis and pandas.
+
+A query is a function from tables to an expression.  Ibis takes some ten milliseconds to turn an expression into SQL,
+more than DuckDB takes to run it over a small capture; so the SQL is kept, and a second analysis only runs it.
+"""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import ibis
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
-from ibis.util import gen_name
+
+Query = Callable[..., ir.Table]
+"""Tables, and hashable values by name, to an expression; a function of a module, so that it is known again."""
+
+_KNOWN: Final = 512
+"""Queries whose SQL is kept."""
 
 
-def keep(connection: Any, table: ir.Table | pd.DataFrame | pa.Table) -> ir.Table:
-    """The result as a temporary table of the connection, so that it is computed once."""
-    expression = table if isinstance(table, ir.Table) else ibis.memtable(table)
-    kept: ir.Table = connection.create_table(gen_name("polltape"), expression, temp=True)
-    return kept
+@lru_cache(maxsize=_KNOWN)
+def _compiled(
+    query: Query, tables: tuple[tuple[str, ibis.Schema], ...], given: tuple[tuple[str, Any], ...]
+) -> tuple[str, ibis.Schema]:
+    """The SQL, and what it results in."""
+    expression = query(*(ibis.table(schema, name=name) for name, schema in tables), **dict(given))
+    return ibis.to_sql(expression, dialect="duckdb"), expression.schema()
 
 
-def drop(connection: Any, kept: ir.Table) -> None:
-    """Forget what :func:`keep` has kept; its name stands with catalogue and schema."""
-    connection.raw_sql(f"DROP TABLE {kept.get_name()}")
+def _prepared(query: Query, tables: Sequence[ir.Table], given: dict[str, Any]) -> tuple[str, ibis.Schema]:
+    return _compiled(query, tuple((name_of(table), table.schema()) for table in tables), tuple(given.items()))
+
+
+def asked(connection: Any, query: Query, *tables: ir.Table, **given: Any) -> pa.Table:
+    """What a query over tables of the connection results in."""
+    sql, schema = _prepared(query, tables, given)
+    found: pa.Table = connection.con.sql(sql).to_arrow_table()
+    wanted = schema.to_pyarrow()
+    return found if found.schema.equals(wanted) else found.cast(wanted)
+
+
+def kept(connection: Any, name: str, query: Query, *tables: ir.Table, **given: Any) -> ir.Table:
+    """What a query results in, as a temporary table of that name, so that it is computed once."""
+    sql, schema = _prepared(query, tables, given)
+    connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {sql}')
+    return _named(connection, name, schema)
+
+
+def seen_as(connection: Any, name: str, query: Query, *tables: ir.Table, **given: Any) -> ir.Table:
+    """A query under a name, computed where it is used."""
+    sql, schema = _prepared(query, tables, given)
+    connection.con.execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {sql}')
+    return _named(connection, name, schema)
+
+
+def taken(connection: Any, name: str, table: pa.Table) -> ir.Table:
+    """A table from outside as a temporary table of the connection."""
+    lent(connection, "taken", table)
+    connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS SELECT * FROM taken')
+    connection.con.unregister("taken")
+    return _named(connection, name, ibis.Schema.from_pyarrow(table.schema))
+
+
+def lent(connection: Any, name: str, table: pa.Table) -> ir.Table:
+    """A table from outside under a name, where it is; DuckDB reads it each time that it is used."""
+    connection.con.register(name, table)
+    found: ir.Table = ops.DatabaseTable(name, ibis.Schema.from_pyarrow(table.schema), connection).to_expr()
+    return found
+
+
+def drop(connection: Any, *tables: ir.Table) -> None:
+    """Forget what :func:`kept` and :func:`taken` have kept."""
+    for table in tables:
+        connection.con.execute(f'DROP TABLE "{name_of(table)}"')
+
+
+def name_of(table: ir.Table) -> str:
+    """The name under which it was kept, without catalogue and schema."""
+    operation: Any = table.op()
+    return str(operation.name)
+
+
+def _named(connection: Any, name: str, schema: ibis.Schema) -> ir.Table:
+    namespace = ops.Namespace(catalog="temp", database="main")
+    table: ir.Table = ops.DatabaseTable(name, schema, connection, namespace).to_expr()
+    return table
 
 
 @contextmanager
@@ -51,10 +118,12 @@ def run(expression: ir.Table, *, by: Sequence[str] = ()) -> pd.DataFrame:
 
     Sorted behind the query: what sorts in DuckDB carries every column along.
     """
-    table = expression.to_pyarrow()
-    if by:
-        table = table.sort_by([(name, "ascending") for name in by])
-    return framed(table)
+    return framed(ordered(expression.to_pyarrow(), by))
+
+
+def ordered(table: pa.Table, by: Sequence[str]) -> pa.Table:
+    """In ascending order of these columns."""
+    return table.sort_by([(name, "ascending") for name in by]) if by else table
 
 
 def framed(table: pa.Table) -> pd.DataFrame:

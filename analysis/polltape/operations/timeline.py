@@ -42,7 +42,7 @@ import ibis.expr.types as ir
 from ibis import _
 
 from polltape.exchange import DEFAULT_PORTS
-from polltape.operations.tables import drop, keep
+from polltape.operations.tables import asked, drop, kept, lent
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -81,12 +81,18 @@ _INSTANTS: Final = ("start_us", "response_start_us", "end_us")
 _INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance", "lines", "rated")
 
 
-def timeline(connection: Any, rows: ir.Table) -> ir.Table:
-    """The timeline of :func:`narrow` rows as a table of the connection; columns as in the module's text."""
-    rows = _on_one_clock(rows) if clock_steps(rows) else rows
+def timeline(connection: Any, rows: ir.Table, *, stepped: bool) -> ir.Table:
+    """The timeline of :func:`narrow` rows as a table of the connection; columns as in the module's text.
+
+    ``stepped``: :func:`clock_steps` has found some.
+    """
+    return kept(connection, "timeline", _timeline, rows, stepped=stepped)
+
+
+def _timeline(rows: ir.Table, *, stepped: bool) -> ir.Table:
+    rows = _on_one_clock(rows) if stepped else rows
     # A HAR's numbers may contradict each other: nothing ends before it starts.
-    rows = _ranked(rows.mutate(end_us=ibis.greatest(rows.end_us, rows.start_us))).drop(*_MONOTONIC)
-    return keep(connection, rows)
+    return _ranked(rows.mutate(end_us=ibis.greatest(rows.end_us, rows.start_us))).drop(*_MONOTONIC)
 
 
 def narrow(connection: Any, capture: Capture) -> ir.Table:
@@ -95,19 +101,32 @@ def narrow(connection: Any, capture: Capture) -> ir.Table:
     if capture.files:
         # Not hive-partitioned: the folder's date is for people, the instants are in the rows.
         files = [str(path) for path in capture.files]
-        parts.append(connection.read_parquet(files, hive_partitioning=False, union_by_name=True))
+        read = connection.read_parquet(files, table_name="files", hive_partitioning=False, union_by_name=True)
+        parts.append(read)
     if capture.table is not None:
-        parts.append(ibis.memtable(capture.table))
-    selected = [_select(part) for part in parts]
-    rows = keep(connection, selected[0] if len(selected) == 1 else ibis.union(*selected))
-    # Equal ids have equal hashes; the other way round nearly always, and where not nothing is lost but time.
-    known = rows.agg(rows=_.count(), ids=_.exchange_id.hash().nunique()).execute().iloc[0]
+        parts.append(lent(connection, "imported", capture.table))
+    rows = kept(connection, "recorded", _narrowed, *parts)
+    known = asked(connection, _copies, rows).to_pylist()[0]
     if known["rows"] == known["ids"]:
         return rows
-    copy = ibis.row_number().over(group_by="exchange_id", order_by=["start_us", "session_id"])
-    once = keep(connection, rows.mutate(copy=copy).filter(_.copy == 0).drop("copy"))
+    once = kept(connection, "once", _once, rows)
     drop(connection, rows)
     return once
+
+
+def _narrowed(*parts: ir.Table) -> ir.Table:
+    selected = [_select(part) for part in parts]
+    return selected[0] if len(selected) == 1 else ibis.union(*selected)
+
+
+def _copies(rows: ir.Table) -> ir.Table:
+    """Equal ids have equal hashes; the other way round nearly always, and where not nothing is lost but time."""
+    return rows.agg(rows=_.count(), ids=_.exchange_id.hash().nunique())
+
+
+def _once(rows: ir.Table) -> ir.Table:
+    copy = ibis.row_number().over(group_by="exchange_id", order_by=["start_us", "session_id"])
+    return rows.mutate(copy=copy).filter(_.copy == 0).drop("copy")
 
 
 def _select(part: ir.Table) -> ir.Table:
@@ -159,14 +178,28 @@ def _readings(rows: ir.Table) -> ir.Table:
     )
 
 
-def clock_steps(rows: ir.Table) -> list[tuple[str, int, float]]:
+def clock_steps(connection: Any, rows: ir.Table) -> list[tuple[str, int, float]]:
     """Each time the recorder's wall clock was set: (session, microseconds since 1970, seconds it moved)."""
+    if not asked(connection, _apart, rows).to_pylist()[0]["sessions"]:
+        return []  # the cheap answer, nearly always
+    found = asked(connection, _steps, rows).to_pylist()
+    return [(row["session_id"], int(row["wall_us"]), row["set_us"] / 1e6) for row in found]
+
+
+def _apart(rows: ir.Table) -> ir.Table:
+    """How many sessions may have a step: their two clocks were not always equally far apart."""
     apart = [rows[wall] - rows[mono] // 1000 for wall, mono in zip(_INSTANTS, _MONOTONIC, strict=True)]
     spread = rows.group_by("session_id").agg(low=ibis.least(*apart).min(), high=ibis.greatest(*apart).max())
-    if not spread.filter((_.high - _.low) > CLOCK_STEP_US).count().execute():
-        return []  # the cheap answer, nearly always
-    found = _readings(rows).filter(_.set_us != 0).order_by("session_id", "mono_ns").execute()
-    return [(row.session_id, int(row.wall_us), row.set_us / 1e6) for row in found.itertuples()]
+    return spread.filter((_.high - _.low) > CLOCK_STEP_US).agg(sessions=_.count())
+
+
+def _steps(rows: ir.Table) -> ir.Table:
+    return (
+        _readings(rows)
+        .filter(_.set_us != 0)
+        .order_by("session_id", "mono_ns")
+        .select("session_id", "wall_us", "set_us")
+    )
 
 
 def _on_one_clock(rows: ir.Table) -> ir.Table:

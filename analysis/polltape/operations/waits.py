@@ -26,12 +26,13 @@ import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from ibis import _
 
 from polltape.operations.covered import Covered
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
-from polltape.operations.tables import keep, run
+from polltape.operations.tables import asked, framed, kept, ordered, taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,61 +55,71 @@ _OF_RESPONSE: Final = (
 """What a wait tells of the response that opened it."""
 
 
-def openers(connection: Any, rows: ir.Table, lives: Lives, members: ir.Table) -> ir.Table:
+def openers(connection: Any, rows: ir.Table, lives: Lives) -> ir.Table:
     """Every response with an instruction, usable or not, that could open a wait, with its operation and scope.
 
-    Columns of the timeline and ``operation``, ``closed`` (rank of the operation's end), ``throttles`` (answers
-    as a 429 does, whatever its status; these are here without an instruction, too), ``scope`` (``host``,
-    ``redirect``, ``operation`` or ``request``).
+    Columns of the timeline and ``number``, ``operation`` (its id), ``closed`` (rank of the operation's end),
+    ``throttles`` (answers as a 429 does, whatever its status; these are here without an instruction, too), ``scope``
+    (``host``, ``redirect``, ``operation`` or ``request``).
     """
+    idle = pa.table({"idle": pa.array(lives.outside["exchange_id"].unique(), pa.string())})
+    outside = taken(connection, "outside", idle)
+    return kept(connection, "openers", _openers, rows, lives.parts, lives.numbers, outside)
+
+
+def _openers(rows: ir.Table, parts: ir.Table, numbers: ir.Table, outside: ir.Table) -> ir.Table:
     throttles = (rows.observations.filter(lambda o: o["throttled"]).length() > 0).fill_null(False)
     rows = rows.mutate(throttles=throttles).filter(_.ended & (_.klass.notnull() | _.throttles))
-    operations = ibis.memtable(lives.operations[["id", "closed"]].rename(columns={"id": "of"}).astype({"of": "string"}))
-    outside = ibis.memtable(lives.outside[["exchange_id"]].rename(columns={"exchange_id": "idle"}).astype("string"))
     by_status = rows.status.isin(THROTTLED) | rows.status.between(300, 399)
     rows = rows.mutate(by_status=by_status.fill_null(False))
     # An answer opens no wait for an operation that it ends; as a 413 or a 303 it still opens one, without it.
-    part = members.filter(~_.state.isin(sorted(FINAL)).fill_null(False))
-    part = part.join(rows.select("exchange_id", "by_status"), "exchange_id")
+    part = parts.filter(~_.state.isin(sorted(FINAL)).fill_null(False)).drop("protocol")
+    part = part.join(rows.select("starts", "by_status"), "starts")
     part = part.filter(_.role.isin(["submit", "join", "poll"]) | _.by_status)
-    part = part.group_by("exchange_id").agg(operation=_.operation.argmin(_.precedence)).rename(member="exchange_id")
-    joined = rows.left_join(part, _.exchange_id == part.member)
-    joined = joined.left_join(outside.distinct(), _.exchange_id == outside.idle)
-    joined = joined.left_join(operations, _.operation == operations.of)
-    joined = joined.filter(_.by_status | _.throttles | _.operation.notnull() | _.idle.notnull())
+    part = part.group_by("starts").agg(number=_.number.argmin(_.precedence)).rename(part="starts")
+    joined = rows.left_join(part, _.starts == part.part)
+    joined = joined.left_join(outside, _.exchange_id == outside.idle)
+    joined = joined.filter(_.by_status | _.throttles | _.number.notnull() | _.idle.notnull())
+    named = numbers.select("operation", "closed", of="number")
+    joined = joined.left_join(named, _.number == named.of)
     scope = ibis.cases(
         ((joined.status.isin(THROTTLED) & ~joined.queued) | joined.throttles, "host"),
         (joined.status.between(300, 399), "redirect"),
         (joined.operation.notnull(), "operation"),
         else_="request",
     )
-    return keep(connection, joined.mutate(scope=scope).drop("by_status", "of", "idle", "member", "observations"))
+    return joined.mutate(scope=scope).drop("by_status", "of", "idle", "part", "observations")
 
 
-def waits(rows: ir.Table, opening: ir.Table, members: ir.Table, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
+def waits(
+    connection: Any, rows: ir.Table, opening: ir.Table, lives: Lives, covered: Covered, tolerance: Tolerance
+) -> pd.DataFrame:
     """One row a wait that one of the ``opening`` responses opened; instants in microseconds since 1970.
 
     Columns: :data:`_OF_RESPONSE` as in the timeline and in :func:`openers`, ``next_exchange``,
     ``next_start_us``, ``deadline_us``, ``slack_us``, ``waited_s``, ``margin_s``, ``verdict``, ``rated`` (counts in
-    the compliance rate).  Ordered by response end, then exchange.
+    the compliance rate), and ``protocol`` and ``kind`` of the operation.  Ordered by response end, then exchange.
     """
+    governed = kept(connection, "governed", _governed, rows, lives.parts, opening)
+    found = asked(connection, _waits, rows, opening, governed, lives.numbers)
+    return _judged(framed(ordered(found, ["end_us", "exchange_id"])), covered, tolerance)
+
+
+def _waits(rows: ir.Table, opening: ir.Table, governed: ir.Table, numbers: ir.Table) -> ir.Table:
     usable = opening.filter(_.asked_s.notnull())
-    governed = _governed(rows, members, usable)
     nexts = rows.select(next_exchange="exchange_id", next_start_us="start_us", next_starts="starts")
-    joined = usable.select("starts", *_OF_RESPONSE).left_join(governed, _.starts == governed.opener)
+    joined = usable.select("starts", "number", *_OF_RESPONSE).left_join(governed, _.starts == governed.opener)
     joined = joined.left_join(nexts, _.next_rank == nexts.next_starts)
-    table = run(joined.drop("starts", "opener", "next_rank", "next_starts"), by=["end_us", "exchange_id"])
-    return _judged(table, covered, tolerance)
+    kinds = numbers.select("protocol", "kind", of="number")
+    joined = joined.left_join(kinds, _.number == kinds.of)
+    return joined.select(*_OF_RESPONSE, "next_exchange", "next_start_us", "protocol", "kind")
 
 
-def _governed(rows: ir.Table, members: ir.Table, usable: ir.Table) -> ir.Table:
+def _governed(rows: ir.Table, parts: ir.Table, opening: ir.Table) -> ir.Table:
     """For each wait (``opener``: the rank of its request) the rank of the request that it governs, null without one."""
-    asked = (
-        members.filter(_.role.isin(["poll", "join", "resubmit"]))
-        .join(rows, "exchange_id")
-        .select("operation", "starts", "start_us")
-    )
-    in_operation = _next(usable.filter(_.scope == "operation"), asked, ["operation"])
+    usable = opening.filter(_.asked_s.notnull())
+    sent = parts.filter(_.role.isin(["poll", "join", "resubmit"]))
+    in_operation = _next(usable.filter(_.scope == "operation"), sent, ["number"])
     here = ["client", "method", "authority", "path"]
     same = _next(usable.filter(_.scope.isin(["request", "host"])), rows, here)
     # A request to elsewhere within 100 ms was under way, so the search for it begins behind that.
