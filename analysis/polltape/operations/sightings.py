@@ -254,7 +254,7 @@ def _issued(named: ir.Table) -> ir.Table:
 
 
 def _edges(several: pa.Table) -> Iterator[tuple[str, str]]:
-    names: list[list[str]] = several["names"].to_pylist()
+    names: Any = several["names"].to_pylist()
     for first, *others in names:
         yield from ((first, other) for other in others)
 
