@@ -33,8 +33,13 @@ class Shops:
 
 
 @contextmanager
-def recorded_shops(start: Start, mocks: Mapping[str, Mock]) -> Iterator[tuple[Mitmdump, dict[str, str]]]:
-    """A mitmdump that records, and the environment of a client that is to reach the mocks through it."""
+def recorded_shops(
+    start: Start, mocks: Mapping[str, Mock], *arguments: str, environ: Mapping[str, str] | None = None
+) -> Iterator[tuple[Mitmdump, dict[str, str]]]:
+    """A mitmdump that records, and the environment of a client that is to reach the mocks through it.
+
+    ``arguments`` and ``environ`` are mitmdump's, besides what it needs.
+    """
     with serving(cast("Mock", Shops(mocks))) as url:
         mock = urlsplit(url).netloc
         settings = {"connection_strategy": "lazy", "keep_host_header": "true"}
@@ -43,6 +48,8 @@ def recorded_shops(start: Start, mocks: Mapping[str, Mock]) -> Iterator[tuple[Mi
             *("-s", front.__file__),
             *("--mode", f"reverse:http://{mock}@127.0.0.1:0", "--mode", "regular@localhost:0"),
             *(part for name, value in settings.items() for part in ("--set", f"{name}={value}")),
+            *arguments,
+            environment=environ,
         )
         assert mitmdump.port  # it is ready
         wait_for("both listeners", lambda: len(LISTENING.findall(mitmdump.output)) == 2)

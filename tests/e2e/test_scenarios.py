@@ -7,19 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.parse import urljoin
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
-from mitmdumps import PATIENCE_S, PROGRAMS, Start, helper_has_finished, rows
+from mitmdumps import PROGRAMS, Start, helper_has_finished, rows
+from talkers import Client
 
-from polltape.exchange import Header
-from polltape.mock.core import Mock, Response
+from polltape.mock.core import Mock
 from polltape.mock.server import serving
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "mock"))
@@ -44,40 +40,11 @@ STORIES: dict[str, Callable[[Talker], object]] = {
 }
 
 
-class _Stay(HTTPRedirectHandler):
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
-class Client:
-    """The standard library's client behind a proxy, in real time."""
-
-    def __init__(self, base: str, proxy: int) -> None:
-        self._base = base
-        self._opener = build_opener(ProxyHandler({"http": f"http://127.0.0.1:{proxy}"}), _Stay)
-
-    def __call__(self, method: str, url: str, sent: object = None, **headers: str) -> Response:
-        body = None if sent is None else json.dumps(sent).encode()
-        lines = {"Content-Type": "application/json", **headers}
-        request = Request(urljoin(self._base, url), body, lines, method=method)
-        try:
-            answer = self._opener.open(request, timeout=PATIENCE_S)
-        except HTTPError as refused:
-            answer = refused
-        with answer:
-            received = tuple(Header(*pair) for pair in answer.headers.items())
-            return Response(answer.status, answer.reason, received, answer.read())
-
-    def wait(self, answer: Response, default: float = 1.0) -> None:
-        time.sleep(float(answer.header("X-Polltape-Wait") or default))
-
-
 def test_polite_clients_of_every_scenario_are_recorded_without_findings(start: Start, tmp_path: Path) -> None:
     mitmdump = start("--set", "polltape_par_key=env:PAR_KEY", environment={"PAR_KEY": SHARED_ID})
     with ExitStack() as stack:
-        clients = {
-            name: Client(stack.enter_context(serving(Mock.from_scenario(name))), mitmdump.port) for name in STORIES
-        }
+        proxy = f"http://127.0.0.1:{mitmdump.port}"
+        clients = {name: Client(stack.enter_context(serving(Mock.from_scenario(name))), proxy) for name in STORIES}
         with ThreadPoolExecutor(len(STORIES)) as pool:
             for played in [pool.submit(story, clients[name]) for name, story in STORIES.items()]:
                 played.result()

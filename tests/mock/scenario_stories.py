@@ -80,25 +80,25 @@ def order(uid: str = "o1") -> dict[str, Any]:
     }
 
 
-def orders(client: Talker) -> None:
-    answer = client("POST", SUBMIT, order())
+def orders(client: Talker, uid: str = "o1") -> None:
+    answer = client("POST", SUBMIT, order(uid))
     while answer.json()["status"] == "pending":
         client.wait(answer)
-        answer = client("GET", "/posnext/orders/o1")
+        answer = client("GET", f"/posnext/orders/{uid}")
 
 
-def deploys(client: Talker) -> str:
-    made = client("PUT", VM, {"properties": {}})
+def deploys(client: Talker, vm: str = VM) -> str:
+    made = client("PUT", vm, {"properties": {}})
     monitor = made.header("Azure-AsyncOperation")
     assert monitor is not None
     client.wait(made)
     while (answer := client("GET", monitor)).json()["status"] == "InProgress":
         client.wait(answer)
-    client("GET", VM)
+    client("GET", vm)
     return monitor
 
 
-def calls(client: Talker) -> None:
-    for number in range(12):
+def calls(client: Talker, times: int = 12) -> None:
+    for number in range(times):
         while (answer := client("GET", f"/things/{number}")).status == 429:
             client.wait(answer)

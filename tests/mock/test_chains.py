@@ -59,6 +59,26 @@ def test_each_client_has_a_monitor_of_its_own_and_its_own_clock(tape: Any, ask: 
     assert states == {first: "ended", second: "pending"}
 
 
+@pytest.mark.parametrize("token", ["Zm9vYmFyYmF6cXV4==", "gid://shopify/Attempt/7?key=1a2b3c"])
+def test_a_token_with_marks_in_it_is_minted_and_known_again(token: str, tape: Any, ask: Ask) -> None:
+    """Shopify's queue tokens end in ``==``, its cart attempts are global ids."""
+    path, poll = "/api/2026-04/graphql.json", '{{ cartCompletionAttempt(attemptId: "{}") {{ __typename }} }}'
+    submit = "mutation { cartSubmitForCompletion { result { __typename } } }"
+    accepted = {"__typename": "SubmitSuccess", "attemptId": token}
+    tape.add(
+        "POST", path, 200, 0, sent={"query": submit}, body={"data": {"cartSubmitForCompletion": {"result": accepted}}}
+    )
+    for at, told in ((1, {"__typename": "CartCompletionProcessing"}), (2, {"__typename": "CartCompletionSuccess"})):
+        body = {"data": {"cartCompletionAttempt": told}}
+        tape.add("POST", path, 200, at, sent={"query": poll.format(token)}, body=body)
+    mock = Mock.from_capture(tape.capture)
+    given = mock.answer(ask("POST", path, {"query": submit}), NOW).json()["data"]["cartSubmitForCompletion"]["result"]
+    assert given["attemptId"] != token
+    for at, word in ((0.5, "CartCompletionProcessing"), (2.5, "CartCompletionSuccess")):
+        told = mock.answer(ask("POST", path, {"query": poll.format(given["attemptId"])}), NOW + at).json()
+        assert told["data"]["cartCompletionAttempt"]["__typename"] == word
+
+
 def test_the_same_write_again_joins(tape: Any, ask: Ask) -> None:
     job(tape, 70001, 10.0, 3.0)
     mock = Mock.from_capture(tape.capture)

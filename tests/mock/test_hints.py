@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polltape.mock.hints import date_in, exact, scaled_number
+from polltape.exchange import Instruction
+from polltape.mock.hints import date_in, exact, scaled_number, wait_of
 
 
 @given(asked=st.integers(0, 10**6), speed=st.sampled_from([0.5, 1.0, 3.0, 7.0, 10.0, 1000.0]))
@@ -33,3 +37,21 @@ def test_a_date_is_rounded_up_to_the_second() -> None:
     assert date_in(1.2, 784111775.5) == "Sun, 06 Nov 1994 08:49:37 GMT"
     assert date_in(2, 784111775.5, like="Sunday, 06-Nov-94 08:49:37 GMT") == "Sunday, 06-Nov-94 08:49:37 GMT"
     assert date_in(2, 784111775.5, like="Sun Nov  6 08:49:37 1994") == "Sun Nov  6 08:49:37 1994"
+
+
+@pytest.mark.parametrize(
+    ("source", "raw", "asked_s", "wait"),
+    [
+        ("pollAfter", "2026-11-01T12:00:02.500Z", 2.5, 1.75),  # its Date said 12:00:00, cut off
+        ("pollAfter", "2026-11-01T12:00:00.500Z", 0.5, 0.0),
+        ("pollAfter", "2026-11-01T12:00:02.500", 2.5, 2.5),  # no zone
+        ("retry-after", "2", 2.0, 2.0),
+        ("retry-after", "soon", None, None),
+    ],
+)
+def test_poll_after_counts_from_the_answers_end(
+    source: str, raw: str, asked_s: float | None, wait: float | None
+) -> None:
+    began = datetime(2026, 11, 1, 12, 0, 0, 750_000, tzinfo=UTC)
+    instruction = Instruction(source=source, raw=raw, klass="x", asked_s=asked_s, clock="server")
+    assert wait_of(instruction, began) == wait

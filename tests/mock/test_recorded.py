@@ -301,6 +301,20 @@ def test_unknown_traffic_is_matched_by_method_template_and_query_names_and_answe
     assert second == {"stock": 9, "self": "http://127.0.0.1:9/items/45"}
 
 
+@pytest.mark.parametrize(
+    ("complete_at", "lets_in"), [("upper", 1.0), ("lower", 0.02), ("middle", 0.51)], ids=["upper", "lower", "middle"]
+)
+def test_who_was_throttled_is_let_in_where_one_chooses(complete_at: Any, lets_in: float, tape: Any, ask: Ask) -> None:
+    """Between the end of the 429 and the next request."""
+    tape.add("GET", "/things/1", 429, 0.0, headers={"Retry-After": "1"})
+    tape.add("GET", "/things/1", 200, 1.1)
+    mock = Mock.from_capture(tape.capture, complete_at=complete_at)
+    assert mock.answer(ask("GET", "/things/1"), NOW).status == 429
+    if complete_at != "lower":
+        assert mock.answer(ask("GET", "/things/1"), NOW + lets_in - 0.02).status == 429
+    assert mock.answer(ask("GET", "/things/1"), NOW + lets_in).status == 200
+
+
 def test_a_truncated_operation_is_bound_where_a_read_finds_nothing_else(tape: Any, ask: Ask) -> None:
     target = f"{ADMIN}/{A}/payments/77.json"
     for at in (0.0, 1.0):

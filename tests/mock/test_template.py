@@ -57,6 +57,20 @@ def test_a_name_of_the_client_stays_inside_its_string() -> None:
     assert json.loads(filled('{"u": "https://shop.example/x"}', "json", base=address)) == {"u": f"{address}/x"}
 
 
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        ("abcdefgh==", "zyxwvuts=="),
+        ("token=abcdefgh==; path=/", "token=zyxwvuts==; path=/"),
+        ("token=abcdefgh%3D%3D; path=/", "token=zyxwvuts%3D%3D; path=/"),
+        ("https://shop.example/x?t=abcdefgh%3D%3D", "http://127.0.0.1:9/x?t=zyxwvuts%3D%3D"),
+    ],
+)
+def test_a_name_with_marks_is_written_as_it_was(recorded: str, said: str) -> None:
+    """A client echoes what a header gave it: percent-encoded it would be another token."""
+    assert filled(recorded, "header", ("abcdefgh==", "zyxwvuts==")) == said
+
+
 def test_two_names_and_an_address_in_one_text() -> None:
     text = f"https://shop.example/c/{OLD}/payments/25428999"
     assert filled(text, "header", (OLD, NEW), ("25428999", "1")) == f"http://127.0.0.1:9/c/{NEW}/payments/1"

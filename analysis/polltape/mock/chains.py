@@ -277,7 +277,7 @@ class Played:
             for part in _given(key):
                 if part not in names and part not in known:
                     names[part] = fresh(part, self._chance)
-        keys = tuple("".join(names.get(part, part) for part in _MARKS.split(key)) for key in chain.keys)
+        keys = tuple(_renamed(key, names) for key in chain.keys)
         living = Living(chain, keys, now, tuple(names.items()))
         self.living.append(living)
         for key in (*keys, *(sent if chain.tape.protocol != http_async.NAME else ())):
@@ -336,6 +336,14 @@ def _segments(recorded: str, live: str) -> Names:
     if len(ours) != len(theirs):
         return ()
     return tuple((a, b) for a, b in zip(ours, theirs, strict=True) if a != b and a and b)
+
+
+def _renamed(key: str, names: dict[str, str]) -> str:
+    """The client's key: a name may be all of it, marks and all (``…==``, ``gid://…``), or a part of an address."""
+    protocol, _, rest = key.partition("|")
+    if rest in names:
+        return f"{protocol}|{names[rest]}"
+    return "".join(names.get(part, part) for part in _MARKS.split(key))
 
 
 def _given(key: str) -> list[str]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
 
-from polltape.exchange import Header
+from polltape.exchange import Header, Instruction
 from polltape.mock.messages import http_date
 from polltape.protocols.instruction import read_instruction
 
@@ -32,6 +33,19 @@ def exact(seconds: float) -> str:
     ('1', '0.1', '0')
     """
     return f"{seconds:.6f}".rstrip("0").rstrip(".")
+
+
+def wait_of(instruction: Instruction | None, began: datetime | None) -> float | None:
+    """Seconds that an answer given at ``began`` asks to wait, None where it does not.
+
+    ``pollAfter`` counts from there, as :func:`move_fields` moves it; its Date has cut off a part of a second.
+    """
+    if instruction is None or instruction.asked_s is None:
+        return None
+    if instruction.source == "pollAfter" and began is not None:
+        with suppress(ValueError, TypeError):
+            return max(0.0, (datetime.fromisoformat(instruction.raw) - began).total_seconds())
+    return instruction.asked_s
 
 
 def scaled_number(text: str, speed: float) -> str:

@@ -97,6 +97,7 @@ class _Reading:
             authorities=frozenset(exchange.authority for exchange in self._exchanges),
             pinned=pin,
             notes=self._notes(),
+            complete_at=self._complete_at,
         )
 
     def _take_up(self, operation: Operation) -> Tape | None:

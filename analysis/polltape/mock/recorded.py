@@ -333,8 +333,8 @@ class Recorded:
             asked = self._asked[shape, request.path] = Asked(self._path(request, shape, recorded, thing), now)
         takes = recorded[asked.path]
         elapsed = round((now - asked.since) * self._speed, 6)
-        begin = takes[0].last_instant  # clients count their pauses from an answer, and this one comes at once
-        fitting = [take for take in takes if (take.request_started_at - begin).total_seconds() <= elapsed]
+        instants = _sets_in(takes, self._recording.complete_at)
+        fitting = [take for take, instant in zip(takes, instants, strict=True) if instant <= elapsed]
         chosen = takes[min(asked.times, len(takes) - 1)] if self._counted else fitting[-1]
         asked.times += 1
         return self._said(chosen, request, now, protocol, _aligned(asked.path, request.path, "/"))
@@ -383,6 +383,23 @@ class Recorded:
             thing.writes += 1
         if seen.protocol in _ECHOES:
             thing.fields |= _ECHOES[seen.protocol][0](request.json())
+
+
+def _sets_in(takes: list[Exchange], complete_at: str) -> list[float]:
+    """From when on each of a path's answers is given: ``upper`` when it was asked for, ``lower`` when the one before
+    had been given, or in the ``middle``.
+
+    Seconds since the first answer: clients count their pauses from an answer, and the mock's comes at once.
+    """
+    begin = takes[0].last_instant
+    asked = [(take.request_started_at - begin).total_seconds() for take in takes]
+    given = [asked[0], *((take.last_instant - begin).total_seconds() for take in takes[:-1])]
+    if complete_at == "upper":
+        return asked
+    lowers = [asked[0], *(lower + 1e-6 for lower in given[1:])]  # the answer before is given at least once
+    if complete_at == "lower":
+        return lowers
+    return [(min(lower, upper) + upper) / 2 for lower, upper in zip(lowers, asked, strict=True)]
 
 
 def _took_s(exchange: Exchange) -> float:

@@ -111,7 +111,7 @@ class Recording:
     """What the mock plays.
 
     ``threads``: checkouts.  ``chains``: operations known by keys.  ``others``: by shape, then by path, the rest of
-    the traffic in time order.
+    the traffic in time order; ``complete_at``: where between two of its answers the later one sets in.
     """
 
     threads: tuple[Thread, ...]
@@ -121,6 +121,7 @@ class Recording:
     authorities: frozenset[str]
     pinned: Tape | None
     notes: tuple[str, ...]
+    complete_at: str = "upper"
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -20,7 +20,16 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from polltape.exchange import Body, Exchange, Header
-from polltape.mock.hints import MILLISECONDS, RETRY_AFTER, WAIT_HEADER, exact, move_fields, scaled_line, scaled_number
+from polltape.mock.hints import (
+    MILLISECONDS,
+    RETRY_AFTER,
+    WAIT_HEADER,
+    exact,
+    move_fields,
+    scaled_line,
+    scaled_number,
+    wait_of,
+)
 from polltape.mock.messages import Request, Response, reason_of, request_id
 from polltape.mock.recording import SIGNATURES
 from polltape.mock.template import Names, Template, template_of, values_for
@@ -177,7 +186,7 @@ class Rewriter:
             lower = header.name.lower()
             if not (lower in _DROPPED or lower in hop or lower.startswith(_OWN)) and _TOKEN.fullmatch(header.name):
                 yield self._header(header, lower, recorded, secure=secure)
-        asked = None if exchange.instruction is None else exchange.instruction.asked_s
+        asked = wait_of(exchange.instruction, _answered_at(exchange))
         if asked is not None:
             yield Header(WAIT_HEADER, exact(asked / self.speed))
         if exchange.response_body.not_stored:

@@ -8,7 +8,8 @@ in the recorded text               each client gets
 ``http(s)://`` a recorded host     the mock's address as this client named it
 ``ws(s)://``, ``//`` the same      likewise
 any other absolute URL             ``http://unmatched.invalid``: no client is led to a real shop or vault
-a recorded name, standing alone    its own: as it is where it is a whole JSON value, else percent-encoded
+a recorded name, standing alone    its own: as it is where it is a whole header or JSON value or was written
+                                   with characters that an address would encode, else percent-encoded
 a recorded name under 8 letters    the same, but only as a whole value or a path segment
 a recorded number in JSON          its own, if that is a number; short ones only in fields that end in ``id``
 =================================  =========================================================================
@@ -160,15 +161,17 @@ def _names(text: str, recorded: Sequence[str], kind: Kind) -> Iterator[Span]:
     for index, name in enumerate(recorded):
         first = _FIRST_NAME + 3 * index
         if kind == "header" and text == name:
-            yield 0, len(text), first + _IN_TEXT
+            yield 0, len(text), first + _WHOLE
             continue
-        for spelling in {name, quote(name, safe="")}:
+        quoted = quote(name, safe="")
+        for spelling in {name, quoted}:
             at = text.find(spelling)
             while spelling and at >= 0:
                 end = at + len(spelling)
                 place = _place_in_json(text, at, end, name) if kind == "json" else _place_in_text(text, at, end, name)
                 if place is not None:
-                    yield at, end, first + place
+                    plain = place == _IN_TEXT and spelling != quoted  # a "==" that stood there as it is
+                    yield at, end, first + (_WHOLE if plain else place)
                 at = text.find(spelling, end)
 
 
