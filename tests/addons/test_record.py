@@ -12,10 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 from mitmproxy import exceptions, http
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.test import taddons, tflow
+
+from polltape.recorder.frames import Head, exchange_head
 
 ADDON = Path(__file__).parents[2] / "addons" / "record.py"
 
@@ -32,6 +35,13 @@ def load() -> ModuleType:
 record = load()
 
 
+def told(head: Head) -> dict[str, Any]:
+    """What the head of an exchange tells; what it leaves out is left out."""
+    known = {name: getattr(head, name) for name in head.__struct_fields__ if name != "options"}
+    found: dict[str, Any] = json.loads(msgspec.json.encode(known))
+    return {name: value for name, value in found.items() if value is not None}
+
+
 class Sink:
     """Stands for the helper: keeps the frames it is given, or refuses them."""
 
@@ -43,13 +53,15 @@ class Sink:
 
     def take(self, parts: Sequence[bytes]) -> None:
         data = b"".join(parts)
-        length, checksum, number, head_length = record.PREFIX.unpack_from(data)
-        payload = data[record.PREFIX.size :]
-        assert len(payload) == length
-        assert zlib.crc32(payload) == checksum
-        assert number == len(self.frames) + 1
-        self.frames.append(json.loads(payload[:head_length]))
-        self.bodies.append(payload[head_length:])
+        while data:
+            length, checksum, number, head_length = record.PREFIX.unpack_from(data)
+            payload, data = data[record.PREFIX.size :][:length], data[record.PREFIX.size + length :]
+            assert len(payload) == length
+            assert zlib.crc32(payload) == checksum
+            assert number == len(self.frames) + 1
+            head = payload[:head_length]
+            self.frames.append(json.loads(head) if head.startswith(b"{") else told(exchange_head(head)))
+            self.bodies.append(payload[head_length:])
 
     def offer(self, parts: Sequence[bytes]) -> None:
         if self.broken:
@@ -175,7 +187,7 @@ def test_an_exchange_is_one_frame_with_all_there_is(tmp_path: Path) -> None:
     assert head["times"] == [946681200, 946681201, 946681202, 946681203.5]
     assert head["mono"] == sorted(head["mono"])
     assert None not in head["mono"]
-    assert (head["status"], head["reason"], head["error"]) == (200, "OK", None)
+    assert (head["status"], head["reason"], head.get("error")) == (200, "OK", None)
     assert head["client"] == ["127.0.0.1", 22]
     assert sink.bodies == [b"content" + b"message"]
 
@@ -203,6 +215,39 @@ def test_an_error_takes_the_place_of_the_response(tmp_path: Path) -> None:
     assert "status" not in head
 
 
+def test_what_cannot_be_written_down_stops_the_traffic(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Another addon may make anything of a flow; an exception in the hook would let it pass unrecorded."""
+
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        flow = a_flow()
+        flow.response.data.status_code = "none"
+        context.master.shutdown = lambda: None
+        await pass_through(addon, flow)
+        assert flow.error.msg == flow.error.KILLED_MESSAGE
+        assert (addon._recorded, addon._unrecorded) == (0, 1)
+
+    assert play(scenario, tmp_path).frames == []
+    assert "an exchange cannot be written down (error: required argument is not an integer)" in caplog.text
+    assert "traffic stops here" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("version", "named"), [(b"HTTP/1.1", "a"), (b"HTTP/2.0", "b:81"), (b"HTTP/3", "b:81"), (b"HTTP/1.0", "a")]
+)
+def test_what_the_client_named_is_kept_when_others_rewrite_it(tmp_path: Path, version: bytes, named: str) -> None:
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        flow = a_flow()
+        flow.request.headers = http.Headers([(b"x", b"1"), (b"hOST", b"a"), (b"Host", b"c")])
+        flow.request.data.http_version, flow.request.data.authority = version, b"b:81"
+        addon.requestheaders(flow)
+        flow.request.headers["Host"] = "elsewhere"
+        flow.request.host, flow.request.data.authority = "elsewhere", b"elsewhere"
+        await hook(addon.response(flow))
+
+    [head] = play(scenario, tmp_path).frames
+    assert head["named"] == ["regular", True, "http", "address", 22, named]
+
+
 def test_a_streamed_response_is_handed_over_before_its_body(tmp_path: Path) -> None:
     async def scenario(addon: Any, context: Any, sink: Sink) -> None:
         flow = a_flow()
@@ -213,7 +258,7 @@ def test_a_streamed_response_is_handed_over_before_its_body(tmp_path: Path) -> N
     provisional, final = play(scenario, tmp_path).frames
     assert (provisional["kind"], final["kind"]) == ("provisional", "exchange")
     assert provisional["seq"] == final["seq"]
-    assert final["response_body"] == {}
+    assert final["response_body"] == {"size": None, "kept": None}
     assert final["streamed"]
 
 
@@ -238,8 +283,8 @@ def test_what_the_filter_leaves_out_is_accounted_for(tmp_path: Path) -> None:
             await pass_through(addon, flow)
         addon._finish(sink)
 
-    exchange, stop = play(scenario, tmp_path, polltape_filter="~u yes").frames
-    assert (exchange["seq"], exchange["skipped"]) == (2, [1])
+    before, exchange, stop = play(scenario, tmp_path, polltape_filter="~u yes").frames
+    assert (before["kind"], before["skipped"], exchange["seq"]) == ("skipped", [1], 2)
     assert (stop["kind"], stop["last"], stop["skipped"]) == ("stop", 3, [3])
 
 

@@ -6,16 +6,17 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from packing import frame, packed
 
 from polltape.recorder import addon_record as addon
 from polltape.recorder.frames import FRAMES_VERSION, Frame, FrameReader
 
-HEAD = {"kind": "exchange", "id": "i", "request_body": {"size": 9, "kept": 3}, "response_body": {"kept": 4}}
+HEAD = {"kind": "exchange", "request_body": {"size": 9, "kept": 3}, "response_body": {"size": 4, "kept": 4}}
 
 
 def frames(count: int = 3) -> list[bytes]:
     numbers = range(1, count + 1)
-    return [b"".join(addon.frame(number, {**HEAD, "seq": number}, b"abc", b"defg")) for number in numbers]
+    return [frame(number, {**HEAD, "seq": number}, b"abc", b"defg") for number in numbers]
 
 
 @pytest.fixture
@@ -43,13 +44,13 @@ Pipe = Callable[[bytes], FrameReader]
 
 
 def whole(reader: FrameReader) -> list[Frame]:
-    return [frame for frame in reader.frames() if frame is not None]
+    return [found for found in reader.frames() if found is not None]
 
 
 def test_the_helper_reads_what_the_addon_writes(pipe: Pipe) -> None:
     reader = pipe(b"".join(frames()))
     found = whole(reader)
-    assert [(frame.head.seq, frame.request_body, frame.response_body) for frame in found] == [
+    assert [(one.head.seq, one.request_body, one.response_body) for one in found] == [
         (number, b"abc", b"defg") for number in (1, 2, 3)
     ]
     assert found[0].head.request_body.size == 9
@@ -67,15 +68,15 @@ def test_cut_at_any_byte_no_half_frame_is_read(pipe: Pipe) -> None:
 
 def test_a_large_frame_arrives_in_pieces(pipe: Pipe) -> None:
     body = os.urandom(3_000_000)
-    head = {**HEAD, "request_body": {"kept": len(body)}}
-    [frame] = whole(pipe(b"".join(addon.frame(1, head, body, b"z"))))
-    assert (frame.request_body, frame.response_body) == (body, b"z")
+    head = {**HEAD, "seq": 1, "request_body": {"size": len(body), "kept": len(body)}}
+    [found] = whole(pipe(frame(1, head, body, b"z")))
+    assert (found.request_body, found.response_body) == (body, b"z")
 
 
 def test_a_frame_with_a_wrong_checksum_is_counted_and_left_out(pipe: Pipe) -> None:
     one, two, three = frames()
     reader = pipe(one + two[:-1] + b"!" + three)
-    assert [frame.head.seq for frame in whole(reader)] == [1, 3]
+    assert [found.head.seq for found in whole(reader)] == [1, 3]
     assert reader.damaged == 1
 
 
@@ -86,8 +87,12 @@ def test_a_missing_frame_is_counted(pipe: Pipe) -> None:
     assert reader.damaged == 1
 
 
-def test_a_head_that_is_none_is_counted(pipe: Pipe) -> None:
-    reader = pipe(b"".join(addon.frame(1, {"kind": 7})))
+WHOLE = packed({**HEAD, "seq": 1, "request_headers": [("a", "b")]})
+
+
+@pytest.mark.parametrize("head", [b'{"kind": 7}', b"{", b"", b"x", WHOLE[:-1], WHOLE + b"x", WHOLE[:100]])
+def test_a_head_that_is_none_is_counted(pipe: Pipe, head: bytes) -> None:
+    reader = pipe(b"".join(addon.frame(1, head)))
     assert whole(reader) == []
     assert reader.damaged == 1
 

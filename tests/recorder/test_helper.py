@@ -15,15 +15,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from packing import frame
 
 from polltape.capture.coverage import coverage_path, read_coverage, read_session
 from polltape.capture.spool import MARKER, SpoolWriter
 from polltape.errors import InputError, UsageError
 from polltape.exchange import Exchange, Header, from_table
 from polltape.protocols.par_digest import digest
-from polltape.recorder.addon_record import frame
 from polltape.recorder.convert import convert_spool, dead_sessions, lock_path, recover, spool_path, take_lock
-from polltape.recorder.frames import FrameReader
+from polltape.recorder.frames import FRAMES_VERSION, FrameReader
 from polltape.recorder.helper import Plan, Recording, serve
 
 WALL = datetime(2025, 11, 23, 12, 0, 0, tzinfo=UTC).timestamp()
@@ -71,9 +71,13 @@ def stop(last: int, **changes: Any) -> dict[str, Any]:
     return {"kind": "stop", "wall": WALL + 60, "mono": 60_000_000_000, "last": last, **changes}
 
 
+def skipped(*numbers: int) -> dict[str, Any]:
+    return {"kind": "skipped", "skipped": numbers}
+
+
 def stream(*heads: dict[str, Any]) -> bytes:
     numbered = enumerate(heads, start=1)
-    return b"".join(part for n, head in numbered for part in frame(n, head, b"secret" if "method" in head else b""))
+    return b"".join(frame(n, head, b"secret" if "method" in head else b"") for n, head in numbered)
 
 
 def record(directory: Path, data: bytes, session: str = SESSION, **options: Any) -> Recording:
@@ -127,7 +131,7 @@ def test_the_end_without_a_stop_is_not_clean(tmp_path: Path) -> None:
 
 
 def test_numbers_that_the_filter_left_out_are_no_gap(tmp_path: Path) -> None:
-    record(tmp_path, stream(START, exchange_head(3, skipped=[1]), stop(6, skipped=[2, 5])))
+    record(tmp_path, stream(START, skipped(1), exchange_head(3), stop(6, skipped=[2, 5])))
     assert read_coverage(tmp_path)[0].gaps == 2  # 4 and 6
 
 
@@ -219,7 +223,7 @@ def killed(directory: Path, data: bytes, session: str = SESSION) -> None:
 
 
 def test_a_killed_session_is_recovered_with_its_gaps(tmp_path: Path) -> None:
-    killed(tmp_path, stream(START, exchange_head(1), exchange_head(4, skipped=[2]), exchange_head(5)))
+    killed(tmp_path, stream(START, exchange_head(1), skipped(2), exchange_head(4), exchange_head(5)))
     assert dead_sessions(tmp_path) == [SESSION]
     said: list[str] = []
     done = recover(tmp_path, said.append)
@@ -316,7 +320,7 @@ def run_helper(directory: Path, data: bytes, *arguments: str) -> tuple[int, list
         "import sys; from pathlib import Path; from polltape.recorder.helper import run\n"
         "sys.exit(run(Path(sys.argv[1]), int(sys.argv[2])))"
     )
-    command = [sys.executable, "-c", code, str(directory), *(arguments or ("1",))]
+    command = [sys.executable, "-c", code, str(directory), *(arguments or (str(FRAMES_VERSION),))]
     done = subprocess.run(command, input=data, capture_output=True, timeout=60, check=False)
     assert done.stderr == b""
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
@@ -440,7 +444,7 @@ def health(directory: Path) -> dict[str, Any]:
 
 def test_health_tells_the_counts_at_the_end(tmp_path: Path) -> None:
     plan = {"health": tmp_path / "_health.json"}
-    record(tmp_path, stream(START, exchange_head(2, skipped=[1]), stop(3)), **plan)
+    record(tmp_path, stream(START, skipped(1), exchange_head(2), stop(3)), **plan)
     found = health(tmp_path)
     assert (found["state"], found["recorded"], found["redacted"], found["left_out"]) == ("stopped", 1, 1, 1)
     assert (found["gaps"], found["spool_bytes"], found["last_error"]) == (1, 0, None)
@@ -506,7 +510,7 @@ def test_a_digest_of_par_is_judged_before_it_is_redacted(tmp_path: Path, monkeyp
         sizes = {"request_body": {"size": 0, "kept": 0}, "response_body": {"size": len(body), "kept": len(body)}}
         frames.append(frame(number, {**head, **sizes}, b"", body))
     frames.append(frame(len(frames) + 1, stop(len(answers))))
-    status, said = run_helper(tmp_path, b"".join(part for parts in frames for part in parts))
+    status, said = run_helper(tmp_path, b"".join(frames))
     assert status == 0, said
     found = rows(tmp_path)
     assert [row.digest_ok for row in found] == [True, False, None]

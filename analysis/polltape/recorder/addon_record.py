@@ -6,7 +6,8 @@ only once its frame is in it; what is in the pipe survives the death of mitmprox
 stops visibly.  docs/record.md is the handbook page.
 
 A frame is a prefix (:data:`PREFIX`: length of the payload, its CRC-32, running number of the frame, length of the head)
-and the payload: a head in JSON, then the raw bodies.  Bytes are text in a head, one character a byte.
+and the payload: a head, then the raw bodies.  The head of an exchange is numbers (:data:`EXCHANGE`), the lengths of the
+texts, and the texts (:func:`head_of`); any other is JSON.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import sys
 import time
 import zlib
 from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 from typing import Any, Final
@@ -35,8 +37,13 @@ from typing import Any, Final
 from mitmproxy import command, ctx, exceptions, flowfilter, http
 from mitmproxy.addonmanager import Loader
 
-FRAMES_VERSION: Final = 1
+FRAMES_VERSION: Final = 2
 PREFIX: Final = struct.Struct(">IIQI")
+EXCHANGE: Final = struct.Struct(">B??QIIII4d4q4q4H")
+"""0 or (provisional) 1, streamed, client speaks TLS, seq, status, ports: named, client's, server's; four instants; four
+readings of the clock; size of the request's body, and how much of it is kept, the same of the response's; fields of
+request headers, request trailers, response headers, response trailers.  What is not there is 0, −1 or not a number."""
+NOT_THERE: Final = float("nan")
 PIPE_BYTES: Final = 1 << 20
 READY_S: Final = 30.0
 SILENCE_S: Final = 60.0
@@ -45,20 +52,25 @@ SWEEP_S: Final = 1.0
 BEAT_S: Final = 5.0
 
 logger = logging.getLogger("polltape")
-encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+def utf8(text: str) -> bytes:
+    """As UTF-8, whatever it holds."""
+    return text.encode("utf-8", "replace")
 
 
 class HelperError(Exception):
     """The helper cannot be started, died, or does not take what it is given."""
 
 
-def frame(number: int, head: dict[str, Any], *bodies: bytes) -> tuple[bytes, ...]:
-    """One frame in parts: prefix, head as JSON, bodies as they were on the wire."""
-    encoded = encode(head).encode()
-    length, checksum = len(encoded), zlib.crc32(encoded)
+def frame(number: int, head: bytes, *bodies: bytes) -> tuple[bytes, ...]:
+    """One frame in parts: prefix, head, bodies as they were on the wire."""
+    length, checksum = len(head), zlib.crc32(head)
     for body in bodies:
         length, checksum = length + len(body), zlib.crc32(body, checksum)
-    return PREFIX.pack(length, checksum, number, len(encoded)), encoded, *bodies
+    return PREFIX.pack(length, checksum, number, len(head)), head, *bodies
 
 
 # ------------------------------------------------------------------------------------------ the helper
@@ -270,62 +282,60 @@ class Track:
     __slots__ = ("flow", "mono", "named", "provisional", "seq")
 
     def __init__(self, flow: http.HTTPFlow, seq: int) -> None:
-        client, request = flow.client_conn, flow.request
+        request = flow.request.data
         self.flow = flow
         self.seq = seq
-        at = (request.scheme, request.host, request.port, request.host_header)
-        self.named = (client.proxy_mode.type_name, client.tls_established, *at)
-        self.mono: list[int | None] = [time.monotonic_ns(), None, None, None]
+        # The fields are never changed, only replaced: who rewrites the Host header does not change these.
+        self.named = (request.scheme, request.host, request.port, request.authority, request.headers.fields)
+        self.mono = [time.monotonic_ns(), -1, -1, -1]
         self.provisional = False
 
 
-def pairs(headers: http.Headers | None) -> list[tuple[str, str]]:
-    return [] if headers is None else [(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers.fields]
+def host_header(http_version: bytes, authority: bytes, fields: Fields) -> bytes:
+    """What the client named: ``:authority`` where the version has one, else the Host header."""
+    if authority and http_version in (b"HTTP/2.0", b"HTTP/3"):
+        return authority
+    return next((value for name, value in fields if name.lower() == b"host"), b"")
 
 
-def body(message: http.Message | None, cap: int) -> tuple[dict[str, Any], bytes]:
-    """What the head tells about a body, and as much of it as is handed over."""
-    content = message.raw_content if message is not None else None
-    if content is None:
-        return {}, b""
-    return {"size": len(content), "kept": min(len(content), cap)}, content[:cap]
+def fields_of(message: http.MessageData) -> tuple[Fields, Fields]:
+    """Headers and trailers."""
+    return message.headers.fields, message.trailers.fields if message.trailers else ()
 
 
-def head_of(track: Track, final: bool, cap: int) -> tuple[dict[str, Any], bytes, bytes]:
-    """The head of an exchange's frame and its two bodies."""
-    flow, request, response = track.flow, track.flow.request, track.flow.response
-    request_body, sent = body(request, cap)
-    response_body, received = body(response, cap)
-    ended = response.timestamp_end if response else None
-    if flow.error and final:
-        ended = flow.error.timestamp
-    answered = response.timestamp_start if response else None
-    head: dict[str, Any] = {
-        "kind": "exchange" if final else "provisional",
-        "seq": track.seq,
-        "method": request.data.method.decode("latin-1"),
-        "named": track.named,
-        "target": request.data.path.decode("latin-1"),
-        "http_version": request.data.http_version.decode("latin-1"),
-        "times": (request.timestamp_start, request.timestamp_end, answered, ended),
-        "mono": track.mono,
-        "request_headers": pairs(request.headers),
-        "request_trailers": pairs(request.trailers),
-        "request_body": request_body,
-        "error": flow.error.msg if flow.error else None,
-        "client": flow.client_conn.peername,
-        "server": flow.server_conn.peername or flow.server_conn.address,
-        "client_connection": flow.client_conn.id,
-        "server_connection": flow.server_conn.id,
-        "response_body": response_body,
-    }
-    if response is not None:
-        head["status"] = response.status_code
-        head["reason"] = response.data.reason.decode("latin-1")
-        head["response_headers"] = pairs(response.headers)
-        head["response_trailers"] = pairs(response.trailers)
-        head["streamed"] = bool(response.stream)
-    return head, sent, received
+def head_of(track: Track, final: bool, cap: int) -> tuple[bytes, bytes, bytes]:
+    """The head of an exchange's frame and its two bodies.
+
+    Its texts are bytes as they were on the wire, else UTF-8: kind of the proxy mode, scheme, host, host header, method,
+    target, version, reason, error, the client's and the server's address, ids of the two connections; then names and
+    values of the fields.
+    """
+    flow, client, server, error = track.flow, track.flow.client_conn, track.flow.server_conn, track.flow.error
+    request, response = flow.request.data, flow.response.data if flow.response else None
+    sent, received = request.content, response.content if response else None
+    kept, passed = (sent or b"")[:cap], (received or b"")[:cap]
+    answered, ended = (response.timestamp_start, response.timestamp_end) if response else (None, None)
+    if error and final:
+        ended = error.timestamp
+    peer, upstream = client.peername or ("", 0), server.peername or server.address or ("", 0)
+    scheme, host, port, authority, fields = track.named
+    lines = (*fields_of(request), *(fields_of(response) if response else ((), ())))
+    texts = (
+        *(utf8(client.proxy_mode.type_name), scheme, utf8(host), host_header(request.http_version, authority, fields)),
+        *(request.method, request.path, request.http_version, response.reason if response else b""),
+        *(utf8(error.msg or "failed") if error else b"", utf8(str(peer[0])), utf8(str(upstream[0]))),
+        *(utf8(client.id), utf8(server.id), *chain.from_iterable(chain.from_iterable(lines))),
+    )
+    numbers = EXCHANGE.pack(
+        *(not final, bool(flow.response and flow.response.stream), client.tls_established, track.seq),
+        *(response.status_code if response else 0, port, peer[1], upstream[1]),
+        *[NOT_THERE if at is None else at for at in (request.timestamp_start, request.timestamp_end, answered, ended)],
+        *track.mono,
+        *(-1 if sent is None else len(sent), len(kept), -1 if received is None else len(received), len(passed)),
+        *map(len, lines),
+    )
+    lengths = struct.pack(f">{len(texts)}I", *map(len, texts))
+    return b"".join((numbers, lengths, *texts)), kept, passed
 
 
 # -------------------------------------------------------------------------------------------- options
@@ -450,9 +460,10 @@ class Recorder:
 
     def _note(self, kind: str, **more: Any) -> tuple[bytes, ...]:
         """A frame that is no exchange."""
-        head = {"kind": kind, "skipped": self._skipped, "under_way": len(self._tracks), **more}
+        head: dict[str, Any] = {"kind": kind, "skipped": self._skipped, "under_way": len(self._tracks), **more}
         self._skipped = []
-        return frame(next(self._numbers), {**head, "wall": time.time(), "mono": time.monotonic_ns()})
+        head |= {"wall": time.time(), "mono": time.monotonic_ns()}
+        return frame(next(self._numbers), json.dumps(head).encode())
 
     def done(self) -> None:
         for task in self._background:
@@ -561,7 +572,7 @@ class Recorder:
             self._refuse(flow)
         elif self._wanted(flow):
             self._recorded += 1
-            return self._hand_over(flow, self._exchange_frame(track, final=True))
+            return self._tell(track, final=True)
         else:
             self._skipped.append(track.seq)
             if track.provisional:
@@ -574,10 +585,20 @@ class Recorder:
         return self._matches is None or bool(self._matches(flow))
 
     def _exchange_frame(self, track: Track, final: bool) -> tuple[bytes, ...]:
-        head, sent, received = head_of(track, final, self._cap)
-        if self._skipped:
-            head["skipped"], self._skipped = self._skipped, []
-        return frame(next(self._numbers), head, sent, received)
+        before = self._note("skipped") if self._skipped else ()
+        try:
+            return *before, *frame(next(self._numbers), *head_of(track, final, self._cap))
+        except Exception as error:  # another addon made of the flow what no flow is
+            raise HelperError(f"an exchange cannot be written down ({type(error).__name__}: {error})") from error
+
+    def _tell(self, track: Track, final: bool) -> Awaitable[None] | None:
+        """Hand an exchange over as it is now."""
+        try:
+            parts = self._exchange_frame(track, final)
+        except HelperError as error:
+            self._not_handed_over(track.flow, error)
+            return None
+        return self._hand_over(track.flow, parts)
 
     def _hand_over(self, flow: http.HTTPFlow | None, parts: tuple[bytes, ...]) -> Awaitable[None] | None:
         """None once the frame is in the pipe, else wait for this; on failure the flow is refused."""
@@ -607,7 +628,7 @@ class Recorder:
             return
         if self._wanted(track.flow):
             track.provisional = True
-            if waiting := self._hand_over(track.flow, self._exchange_frame(track, final=False)):
+            if waiting := self._tell(track, final=False):
                 await waiting
 
     async def _sweep(self) -> None:
@@ -621,7 +642,7 @@ class Recorder:
                 self._fail(self._helper.death())
                 return
             old = time.monotonic_ns() - int(SWEEP_S * 1e9)
-            for track in [t for t in self._tracks.values() if not t.provisional and (t.mono[0] or 0) < old]:
+            for track in [t for t in self._tracks.values() if not t.provisional and t.mono[0] < old]:
                 await self._provisional(track)
             if time.monotonic() >= next_beat:
                 next_beat += BEAT_S

@@ -1,8 +1,8 @@
 """What comes through the pipe from the addon: frames, read until its other end is gone.
 
 The format is the addon's (``addon_record.py``): a prefix of length, CRC-32, running number and length of the
-head, then the head in JSON and the raw bodies.  The end of the pipe inside a frame is normal (mitmproxy was
-killed): what is there of it is no frame.
+head, then the head (of an exchange in numbers and texts, of anything else in JSON) and the raw bodies.  The end of
+the pipe inside a frame is normal (mitmproxy was killed): what is there of it is no frame.
 """
 
 from __future__ import annotations
@@ -13,17 +13,25 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
+from itertools import accumulate, islice, pairwise
+from math import isnan
 from typing import Final, NamedTuple
 
 import msgspec
 
 from polltape.exchange import Header
 
-FRAMES_VERSION: Final = 1
+FRAMES_VERSION: Final = 2
 PREFIX: Final = struct.Struct(">IIQI")
+EXCHANGE: Final = struct.Struct(">B??QIIII4d4q4q4H")
+"""The numbers of an exchange, as the addon documents them."""
 READ_BYTES: Final = 1 << 20
 GATHER_S: Final = 0.02
 """How long frames gather in the pipe, which holds 1 MiB, before they are read together."""
+
+
+_TEXTS: Final = 13
+"""How many texts stand before the names and values of the fields."""
 
 
 class BodyHead(msgspec.Struct, frozen=True):
@@ -34,7 +42,7 @@ class BodyHead(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The head of a frame.  ``kind``: start, exchange, provisional, retract, beat, rotate, stop.
+    """The head of a frame.  ``kind``: start, exchange, provisional, skipped, retract, beat, rotate, stop.
 
     ``named`` is what the client addressed: kind of the proxy mode, whether it speaks TLS to the proxy, mitmproxy's
     scheme, host and port, and the Host header.  ``client``, ``server``: socket addresses.
@@ -80,6 +88,54 @@ class Frame(NamedTuple):
 
 
 _decoder = msgspec.json.Decoder(Head)
+
+
+def exchange_head(data: bytes) -> Head:
+    """The head of an exchange; raises struct.error or ValueError where it is none."""
+    numbers = EXCHANGE.unpack_from(data)
+    provisional, streamed, tls, seq, status, port, client_port, server_port = numbers[:8]
+    counts = numbers[20:]
+    lengths = struct.unpack_from(f">{_TEXTS + 2 * sum(counts)}I", data, EXCHANGE.size)
+    ends = [*accumulate(lengths, initial=EXCHANGE.size + 4 * len(lengths))]
+    if ends[-1] != len(data):
+        raise ValueError("the texts do not fill the head")
+    texts = [data[start:end] for start, end in pairwise(ends)]
+    mode, scheme, host, host_header, method, target, version, reason, *told = texts[:_TEXTS]
+    error, client, server, client_connection, server_connection = [text.decode() for text in told]
+    lines = [text.decode("latin-1") for text in texts[_TEXTS:]]
+    headers = iter([Header(name, value) for name, value in zip(lines[::2], lines[1::2], strict=True)])
+    request_headers, request_trailers, response_headers, response_trailers = (
+        tuple(islice(headers, count)) for count in counts
+    )
+    started, sent, answered, ended = [None if isnan(at) else at for at in numbers[8:12]]
+    return Head(
+        "provisional" if provisional else "exchange",
+        mono=[None if clock < 0 else clock for clock in numbers[12:16]],
+        seq=seq,
+        method=method.decode("latin-1"),
+        named=(mode.decode(), tls, scheme.decode("latin-1"), host.decode(), port, host_header.decode("latin-1")),
+        target=target.decode("latin-1"),
+        http_version=version.decode("latin-1"),
+        times=(started, sent, answered, ended),
+        request_headers=request_headers,
+        request_trailers=request_trailers,
+        request_body=_body_head(*numbers[16:18]),
+        status=status or None,
+        reason=reason.decode("latin-1"),
+        response_headers=response_headers,
+        response_trailers=response_trailers,
+        response_body=_body_head(*numbers[18:20]),
+        streamed=streamed,
+        error=error or None,
+        client=[client, client_port] if client else None,
+        server=[server, server_port] if server else None,
+        client_connection=client_connection,
+        server_connection=server_connection,
+    )
+
+
+def _body_head(size: int, kept: int) -> BodyHead:
+    return BodyHead(size, kept) if size >= 0 else BodyHead()
 
 
 class FrameReader:
@@ -131,8 +187,9 @@ class FrameReader:
         if zlib.crc32(payload) != checksum:
             return None
         try:
-            head = _decoder.decode(payload[:head_length])
-        except msgspec.DecodeError:
+            data = payload[:head_length]
+            head = _decoder.decode(data) if data.startswith(b"{") else exchange_head(data)
+        except (ValueError, struct.error):  # msgspec's errors are ValueErrors
             return None
         middle = head_length + (head.request_body.kept or 0)
         return Frame(head, payload[head_length:middle], payload[middle:])

@@ -32,7 +32,14 @@ from polltape.errors import PolltapeError, UsageError
 from polltape.exchange import Coverage, Exchange
 from polltape.protocols.par_digest import judged
 from polltape.recorder.build import exchange_of, withheld
-from polltape.recorder.convert import convert_all, dead_sessions, lock_path, spool_path, take_lock, without_pandas
+from polltape.recorder.convert import (
+    convert_all,
+    dead_sessions,
+    lock_path,
+    spool_path,
+    take_lock,
+    without_pandas,
+)
 from polltape.recorder.frames import FRAMES_VERSION, Frame, FrameReader, Head
 from polltape.recorder.health import Health, HealthFile, State
 from polltape.recorder.ids import new_session_id
@@ -162,7 +169,7 @@ class Recording:
             self._exchange(frame)
         elif head.kind == "retract":
             self._retract(head.seq)
-        else:
+        elif head.kind != "skipped":
             self._control(head)
 
     def _retract(self, seq: int) -> None:
@@ -353,6 +360,11 @@ def protect() -> None:
         signal.signal(name, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
+    if os.getsid(0) == os.getpid():
+        # Where Linux schedules by session (sched(7), autogroup), niceness counts only inside a session, and the
+        # group's own between them.  Ours alone: a helper started by hand is in its terminal's.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
 def make_redactor(options: Options) -> Redacts:
