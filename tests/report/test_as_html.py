@@ -44,7 +44,7 @@ class _Page(HTMLParser):
         return [attrs["id"] or "" for _, attrs in self.tags if "id" in attrs]
 
 
-@pytest.mark.parametrize("fixture", ["small", "empty", "hostile", "thousands"])
+@pytest.mark.parametrize("fixture", ["small", "busy", "empty", "hostile", "thousands"])
 def test_page_stands_alone(fixture: str, request: pytest.FixtureRequest) -> None:
     page = _Page(render(request.getfixturevalue(fixture)))
     assert page.open == []
@@ -83,6 +83,15 @@ def test_every_chart_has_a_name_and_a_table_twin(small: Analysis) -> None:
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
     twins = page.text.count("The same as a table") + page.text.count("The same as tables")
     assert twins == len(charts)
+
+
+def test_what_waiting_costs_is_there_where_there_is_something_to_say(small: Analysis, busy: Analysis) -> None:
+    page = _Page(render(busy))
+    for text in ("1.25 s too short", "1 of 10", "3 of 4", "> 14.25 s", "4–7", "58 % to 92 %", "too few to tell"):
+        assert text in page.text, text
+    sections = {"queue", "throttling", "polling", "not-yet"}
+    assert sections <= set(page.ids())
+    assert sections.isdisjoint(_Page(render(small)).ids())
 
 
 def test_empty_sections_say_why(empty: Analysis) -> None:

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from polltape.errors import UsageError
 from polltape.measures.codes import CODES
 from polltape.measures.words import clock, counted, percent, seconds
-from polltape.report import figures
+from polltape.report import figures, traffic_figures
 from polltape.report.as_concise import by_fault
 from polltape.report.as_json import session_row
 from polltape.report.as_text import (
@@ -34,10 +34,11 @@ from polltape.report.as_text import (
 )
 from polltape.report.code_pages import page
 from polltape.report.names import shell_paths, short_ids
-from polltape.report.plain import Row, named, printable, rows, span
+from polltape.report.plain import Row, named, printable, reached, rows, span
 from polltape.report.steps import Life, lives_of
 from polltape.report.svg import inline
 from polltape.report.timeline import summary
+from polltape.report.traffic_text import error, most_polled, number, step_cells, under_way, with_steps
 
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
@@ -98,6 +99,11 @@ def _template() -> Any:
         "plain": lambda text: printable("–" if text is None else text),
         "named": lambda row: printable(named(row)),
         "marked": _marked,
+        "reached": reached,
+        "error": error,
+        "number": lambda value: "–" if value is None else number(value),
+        "under_way": under_way,
+        "step_cells": step_cells,
         "words": lambda text: str(text).replace("_", " "),
     }
     environment.filters |= filters
@@ -126,6 +132,10 @@ def _content(analysis: Analysis, budget: Budget, charts: Row, max_size: int) -> 
             "durations": _Cut.of([_duration(row) for row in rows(analysis.durations)], budget.groups),
             "compliance": _Cut.of([_kept(row) for row in rows(analysis.compliance)], budget.groups),
             "findings": [_found(code, count, group) for code, (count, group) in codes.items()],
+            "queues": _Cut.of(rows(analysis.queues), budget.groups),
+            "throttling": _Cut.of(rows(analysis.throttling), budget.groups),
+            "polling": _Cut.of(most_polled(analysis), budget.groups),
+            "shares": _Cut.of(with_steps(analysis), budget.groups),
             "statuses": _Cut.of(rows(analysis.statuses), budget.statuses),
             "sessions": _Cut.of([session_row(session) for session in analysis.coverage], budget.groups),
             "quantiles": QUANTILES,
@@ -234,7 +244,15 @@ def _charts(analysis: Analysis) -> Row:
     """The charts with their table twins; None where there is nothing to draw."""
     groups = figures.groups_of(analysis)
     margins = figures.margin_groups(analysis)
+    loaded, most = traffic_figures.loaded(analysis), traffic_figures.MOST_ENDPOINTS
+    estimated = len(traffic_figures.estimated(analysis))
     return {
+        "estimates": Markup(inline(traffic_figures.estimates(analysis), "estimates", ESTIMATES)) if estimated else None,
+        "estimate_rows": traffic_figures.estimate_rows(analysis),
+        "pending": Markup(inline(traffic_figures.pending(analysis), "pending", PENDING)) if loaded else None,
+        "pending_limit": any(row["threshold"] is not None for row in loaded[:most]),
+        "exceptional": any(row["threshold"] is not None for row in rows(analysis.pending_shares)),
+        "pending_left": max(0, len(loaded) - most),
         "survival": Markup(inline(figures.survival(analysis), "survival", SURVIVAL)) if groups else None,
         "survival_rows": [(named(row), figures.survival_rows(group)) for row, group in groups[: figures.MOST_PANELS]],
         "survival_left": max(0, len(groups) - figures.MOST_PANELS),
@@ -246,3 +264,5 @@ def _charts(analysis: Analysis) -> Row:
 
 SURVIVAL: Final = "Share of operations still unended against seconds since t0; the table below has the numbers."
 MARGINS: Final = "How much earlier or later than asked each request came; the table below has the numbers."
+ESTIMATES: Final = "How long the queue took against its first estimate; the table below has the numbers."
+PENDING: Final = "Share of writes answered not yet by requests under way; the table above has the numbers."

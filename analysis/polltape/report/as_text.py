@@ -11,7 +11,7 @@ from polltape.report.as_json import OUTCOMES
 from polltape.report.names import shell_paths, short_ids
 from polltape.report.page import FAULTS, QUIET, VERDICTS, Page
 from polltape.report.places import ticket
-from polltape.report.plain import Row, named, rows, span
+from polltape.report.plain import Row, named, reached, rows, span
 from polltape.report.traffic_text import sections
 
 if TYPE_CHECKING:
@@ -123,11 +123,6 @@ def quantile_rows(row: Row) -> list[list[str]]:
         ["client waited", *(reached(row[f"{name}_s"]) for name in QUANTILES)],
         ["server, at least", *(reached(row[f"{name}_lower_s"]) for name in QUANTILES)],
     ]
-
-
-def reached(quantile: float | None) -> str:
-    """A quantile, or that the data does not reach it."""
-    return "> last" if quantile is None else seconds(quantile)
 
 
 def duration_facts(row: Row) -> list[str]:

@@ -57,6 +57,11 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in str(value))
 
 
+def reached(quantile: float | None) -> str:
+    """A quantile, or that the data does not reach it."""
+    return "> last" if quantile is None else seconds(quantile)
+
+
 def named(kind: Row) -> str:
     """What a row of durations or compliance is about: ``checkout.update on shop.example``."""
     what = kind["kind"] or kind["protocol"] or "outside any operation"

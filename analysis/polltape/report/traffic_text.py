@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from polltape.measures.words import LONGEST_ENDPOINT, counted, percent, seconds, shortened
 from polltape.report.page import QUIET, Page
-from polltape.report.plain import Row, named, rows
+from polltape.report.plain import Row, named, reached, rows
 
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
@@ -66,13 +66,9 @@ def journey_facts(row: Row) -> list[str]:
 def journey_quantiles(row: Row) -> list[list[str]]:
     """The times to release and to a result."""
     return [
-        ["until released", _reached(row["release_p50_s"]), _reached(row["release_p90_s"])],
-        ["until answered", _reached(row["result_p50_s"]), _reached(row["result_p90_s"])],
+        ["until released", reached(row["release_p50_s"]), reached(row["release_p90_s"])],
+        ["until answered", reached(row["result_p50_s"]), reached(row["result_p90_s"])],
     ]
-
-
-def _reached(quantile: float | None) -> str:
-    return "> last" if quantile is None else seconds(quantile)
 
 
 def estimate_facts(row: Row) -> list[str]:
@@ -185,10 +181,10 @@ def pending_facts(row: Row) -> list[str]:
 
 def exception(row: Row) -> str:
     """Whether a 202 is the exception that the protocol calls it."""
-    limit = percent(row["threshold"])
+    limit = f"{percent(row['threshold'])} or less"
     if row["exception"] is None:
         return f"too few to tell whether that is an exception ({limit})"
-    return f"an exception ({limit} or less)" if row["exception"] else f"no exception (that would be {limit} or less)"
+    return f"an exception ({limit})" if row["exception"] else f"no exception, which would be {limit}"
 
 
 def under_way(step: Row) -> str:
