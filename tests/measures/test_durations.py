@@ -56,3 +56,8 @@ def test_a_table_of_many_groups_has_no_estimates(monkeypatch: pytest.MonkeyPatch
     assert [row["p50_turnbull_high_s"] for row in few] == [2, 2]
     assert [row["p50_turnbull_high_s"] for row in many] == [None] * 3
     assert [row["p50_s"] for row in many] == pytest.approx([2.1] * 3)
+
+
+def test_at_once_is_a_whole_number_beside_kinds_that_have_none() -> None:
+    found = table(operation(0, 1), operation(0, 1, protocol="throttle", kind="throttle"))
+    assert [(row["at_once"], type(row["at_once"])) for row in found] == [(0, int), (None, type(None))]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from polltape.cli.inputs import capture_of, chart_options, check_figure, deliver
 from polltape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     help="Compare times up to there. [default: as far as both captures tell]",
 )
 @click.option("--by-host/--across-hosts", default=None, help="Tell hosts apart. [default: where A and B share one]")
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of permutations and resamples.")
-@click.option("--figure", metavar="FILE", help="Draw both captures' survival curves there, .png or .svg.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
+@chart_options(seed="permutations and resamples", figure="both captures' survival curves")
 def compare(
     before: str,
     after: str,
@@ -54,27 +52,17 @@ def compare(
     polltape compare before.har after.har --max-slower 10% --max-drop 0.05
     polltape compare captures/old captures/new --figure curves.svg --format json
     """
-    from polltape.cli.inputs import capture_of, check_figure, save_figure, write
-
     bounds = _bounds(max_slower, max_drop)
     check_figure(figure)
     from polltape.measures.analysis import analyse
     from polltape.measures.comparison import compare as compared
     from polltape.measures.statistics import SEED
-    from polltape.report.comparison_text import render, to_json
-    from polltape.report.terminal import colours, width
 
     first, second = analyse(capture_of([before])), analyse(capture_of([after]))
     comparison = compared(
         first, second, bounds=bounds, horizon_s=horizon, by_host=by_host, seed=SEED if seed is None else seed
     )
-    if figure is not None:
-        from polltape.report.comparison_figure import figure_of
-
-        save_figure(figure_of(comparison), figure)
-    shown = output is None
-    text = render(comparison, width=width(shown), color=shown and colours()) if form == "text" else to_json(comparison)
-    write(text, output)
+    deliver(comparison, "comparison", figure=figure, form=form, output=output)
     return int(comparison.regressions > 0)
 
 

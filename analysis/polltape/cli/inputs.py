@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from polltape.capture.reading import Capture, Step
     from polltape.capture.redaction import Redactor
+
+Command = Callable[..., Any]
 
 DEFAULT_CAPTURE = "captures"
 FIGURES = (".png", ".svg")
@@ -100,6 +104,30 @@ def save_figure(figure: Figure, path: str) -> None:
         save(figure, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}", hint="name a file that can be written") from error
+
+
+def chart_options(*, seed: str, figure: str) -> Callable[[Command], Command]:
+    """The options of a command that draws samples, a figure, and a text; ``seed``, ``figure``: what they are for."""
+    options = (
+        click.option("--seed", type=click.IntRange(min=0), metavar="N", help=f"Of {seed}."),
+        click.option("--figure", metavar="FILE", help=f"Draw {figure} there, .png or .svg."),
+        click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output."),
+    )
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def deliver(result: object, name: str, *, figure: str | None, form: str, output: str | None) -> None:
+    """A ``comparison`` or a ``simulation``: its figure, where one is wanted, then the text or the JSON."""
+    from polltape.report.terminal import colours, width
+
+    if figure is not None:
+        save_figure(import_module(f"polltape.report.{name}_figure").figure_of(result), figure)
+    told, shown = import_module(f"polltape.report.{name}_text"), output is None
+    if form == "json":
+        write(told.to_json(result), output)
+    else:
+        write(told.render(result, width=width(shown), color=shown and colours()), output)
 
 
 def write(text: str, output: str | None) -> None:

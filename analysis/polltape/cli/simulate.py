@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from polltape.cli.inputs import capture_of, chart_options, check_figure, deliver
 from polltape.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     help="Send no poll after that time. [default: poll until the end]",
 )
 @click.option("--samples", type=click.IntRange(1, 10_000_000), metavar="N", help="Operations played. [default: 10000]")
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of completions within brackets, and of jitter.")
-@click.option("--figure", metavar="FILE", help="Draw polls against added latency there, .png or .svg.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
+@chart_options(seed="completions within brackets, and of jitter", figure="polls against added latency")
 def simulate(
     path: str,
     policies: tuple[str, ...],
@@ -53,7 +51,6 @@ def simulate(
     polltape simulate captures --policy obey --policy fixed:0.5 --figure trade-off.png
     polltape simulate shop.har --policy mine.py:wait --give-up 60 --format json
     """
-    from polltape.cli.inputs import capture_of, check_figure, save_figure, write
     from polltape.measures.policies import USUAL, policy_named
 
     check_figure(figure)
@@ -64,8 +61,6 @@ def simulate(
     from polltape.measures.statistics import SEED
     from polltape.measures.whatif import SAMPLES
     from polltape.measures.whatif import simulate as simulated
-    from polltape.report.simulation_text import render, to_json
-    from polltape.report.terminal import colours, width
 
     simulation = simulated(
         analyse(capture_of([path])),
@@ -74,13 +69,7 @@ def simulate(
         give_up_s=give_up,
         seed=SEED if seed is None else seed,
     )
-    if figure is not None:
-        from polltape.report.simulation_figure import figure_of
-
-        save_figure(figure_of(simulation), figure)
-    shown = output is None
-    text = render(simulation, width=width(shown), color=shown and colours()) if form == "text" else to_json(simulation)
-    write(text, output)
+    deliver(simulation, "simulation", figure=figure, form=form, output=output)
 
 
 def _is_file(name: str) -> bool:

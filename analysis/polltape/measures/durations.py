@@ -33,7 +33,7 @@ def durations(operations: pd.DataFrame, at_once: pd.DataFrame) -> pd.DataFrame:
     groups = operations.groupby(GROUP, dropna=False, sort=True)
     estimated = groups.ngroups <= MOST_ESTIMATES
     rows = [_row(dict(zip(GROUP, names, strict=True)), group, counts, estimated) for names, group in groups]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"at_once": "Int64"}) if rows else pd.DataFrame()
 
 
 def survival(group: pd.DataFrame) -> tuple[SurvivalCurve, SurvivalCurve]:

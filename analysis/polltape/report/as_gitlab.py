@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from polltape.report.places import Place, committed_file, level, places
+from polltape.report.plain import json_text
 
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
@@ -22,7 +21,7 @@ def render(analysis: Analysis, *, settings: str | None = None) -> str:
     """One JSON list.  ``settings``: the settings file in force, which the issues are shown at."""
     at = committed_file(analysis, settings)
     issues = [_issue(place, at) for place in places(analysis)]
-    return msgspec.json.format(msgspec.json.encode(issues), indent=2).decode() + "\n"
+    return json_text(issues)
 
 
 def _issue(place: Place, at: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from polltape.measures.words import instant, iso
-from polltape.report.plain import Row, rows
+from polltape.report.plain import Row, json_text, rows
 
 if TYPE_CHECKING:
     from polltape.exchange import Coverage
@@ -100,7 +100,7 @@ def to_json(analysis: Analysis) -> str:
     Instants are ISO 8601 UTC with microseconds, durations seconds, shares 0 to 1; what is unknown is null,
     never 0 and never NaN.  The order of keys and rows is the same in every run.
     """
-    return msgspec.json.format(msgspec.json.encode(document(analysis)), indent=2).decode() + "\n"
+    return json_text(document(analysis))
 
 
 def document(analysis: Analysis) -> dict[str, Any]:

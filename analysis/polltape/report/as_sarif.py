@@ -6,11 +6,10 @@ from gzip import compress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from polltape.measures.words import counted
 from polltape.report.code_pages import page
 from polltape.report.places import Place, committed_file, level, places
+from polltape.report.plain import json_text
 
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
@@ -54,7 +53,7 @@ def _log(analysis: Analysis, shown: list[Place], left: int, uri: str) -> str:
         told = [{"level": "note", "message": {"text": note}} for note in notes]
         run["invocations"] = [{"executionSuccessful": True, "toolExecutionNotifications": told}]
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
-    return msgspec.json.format(msgspec.json.encode(log), indent=2).decode() + "\n"
+    return json_text(log)
 
 
 def _rule(code: str) -> dict[str, Any]:

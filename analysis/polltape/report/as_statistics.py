@@ -11,7 +11,7 @@ import msgspec
 from polltape.errors import UsageError
 from polltape.measures.codes import CODES
 from polltape.report.as_concise import total
-from polltape.report.plain import Row
+from polltape.report.plain import Row, json_text
 
 if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
@@ -34,7 +34,7 @@ def render(analysis: Analysis, form: str) -> str:
     """The table in one of :data:`FORMATS`.  Raises UsageError for another."""
     found = statistics(analysis)
     if form == "json":
-        return msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
+        return json_text(found)
     if form == "json-lines":
         return "".join(msgspec.json.encode(row).decode() + "\n" for row in found)
     if form == "csv":

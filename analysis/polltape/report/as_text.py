@@ -9,7 +9,7 @@ from polltape.measures.codes import CODES
 from polltape.measures.words import LONGEST_ENDPOINT, clock, counted, percent, seconds, shortened
 from polltape.report.as_json import OUTCOMES
 from polltape.report.names import shell_paths, short_ids
-from polltape.report.page import FAULTS, QUIET, VERDICTS, Page
+from polltape.report.page import FAULTS, MOST_GROUPS, QUIET, VERDICTS, Page
 from polltape.report.places import ticket
 from polltape.report.plain import Row, named, reached, rows, span
 from polltape.report.traffic_text import sections
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 QUANTILES: Final = ("p50", "p90", "p95", "p99")
 MOST_STATUSES: Final = 60
 """Rows of statuses; the rest is counted."""
-MOST_GROUPS: Final = 30
-"""Groups of durations and of compliance; the rest is counted."""
 
 
 def render(analysis: Analysis, *, width: int = 80, color: bool = False) -> str:
@@ -81,12 +79,7 @@ def _statuses(page: Page, analysis: Analysis) -> None:
             whose = f" ({row['fault']}'s fault)" if row["fault"] else ""
             head = (f"{row['count']:>7} × {status}", FAULTS.get(row["fault"] or "", ""))
             page.hanging(head, f"{row['meaning']}{whose}", indent=2, width=14)
-    _more(page, len(table) - MOST_STATUSES, "status", "statuses")
-
-
-def _more(page: Page, left: int, one: str, many: str | None = None) -> None:
-    if left > 0:
-        page.line((f"… and {counted(left, one, many)} more: --format json or csv has them all", QUIET))
+    page.more(len(table) - MOST_STATUSES, "status", "statuses")
 
 
 # -------------------------------------------------------------------------------------------- durations
@@ -103,7 +96,7 @@ def _durations(page: Page, analysis: Analysis) -> None:
         if row["operations"]:
             page.table(["", *(f">{name}" for name in QUANTILES)], quantile_rows(row), indent=4)
             page.facts(duration_facts(row))
-    _more(page, len(table) - MOST_GROUPS, "group")
+    page.more(len(table) - MOST_GROUPS, "group")
 
 
 def operation_facts(row: Row) -> list[str]:
@@ -167,7 +160,7 @@ def _compliance(page: Page, analysis: Analysis) -> None:
         page.facts(rate_facts(row))
         page.table(*verdict_table(row), indent=4)
         page.facts(client_facts(row))
-    _more(page, len(table) - MOST_GROUPS, "group")
+    page.more(len(table) - MOST_GROUPS, "group")
 
 
 def rate_facts(row: Row) -> list[str]:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from polltape.measures.words import counted, iso, percent, points, seconds
-from polltape.report.page import QUIET, Page
-from polltape.report.plain import Row, named, rows, span
+from polltape.measures.words import counted, percent, points, seconds
+from polltape.report.page import MOST_GROUPS, QUIET, Page
+from polltape.report.plain import Row, capture_facts, capture_row, json_text, named, rows
 
 if TYPE_CHECKING:
-    from polltape.measures.analysis import Analysis
     from polltape.measures.comparison import Comparison
 
 SCHEMA: Final = "polltape.comparison/1"
 """Raised when a key changes its meaning or goes, not for a new one."""
-MOST_GROUPS: Final = 30
 _CHANGES: Final = {"slower": "red", "worse": "red", "faster": "green", "better": "green"}
 
 
 def to_json(comparison: Comparison) -> str:
     """The comparison as one indented JSON object; keys as the handbook's page has them."""
-    return msgspec.json.format(msgspec.json.encode(document(comparison)), indent=2).decode() + "\n"
+    return json_text(document(comparison))
 
 
 def document(comparison: Comparison) -> dict[str, Any]:
@@ -31,22 +27,12 @@ def document(comparison: Comparison) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "regressions": comparison.regressions,
-        "a": _capture(comparison.first),
-        "b": _capture(comparison.second),
+        "a": capture_row(comparison.first),
+        "b": capture_row(comparison.second),
         "by_host": comparison.by_host,
         "bounds": {"slower_s": bounds.slower_s, "slower_share": bounds.slower_share, "drop": bounds.drop},
         "durations": rows(comparison.durations),
         "compliance": rows(comparison.compliance),
-    }
-
-
-def _capture(analysis: Analysis) -> Row:
-    return {
-        "sources": list(analysis.sources),
-        "exchanges": analysis.exchanges,
-        "operations": len(analysis.operations),
-        "from": iso(analysis.from_us),
-        "to": iso(analysis.to_us),
     }
 
 
@@ -55,8 +41,7 @@ def render(comparison: Comparison, *, width: int = 80, color: bool = False) -> s
     page = Page(width, color)
     for letter, analysis in (("A", comparison.first), ("B", comparison.second)):
         page.line((f"{letter}  {', '.join(analysis.sources)}", "bold"), indent=0)
-        facts = [counted(analysis.exchanges, "exchange"), counted(len(analysis.operations), "operation")]
-        page.facts([*facts, *filter(None, [span(analysis)])], indent=3)
+        page.facts(capture_facts(analysis), indent=3)
     if not comparison.by_host:
         page.line(("hosts are not told apart", QUIET), indent=0)
     _times(page, comparison)
@@ -77,7 +62,7 @@ def _times(page: Page, comparison: Comparison) -> None:
             page.table(["", ">A", ">B", ">B − A", "95 % interval"], [_time_cells(row), _server_cells(row)], indent=4)
             page.facts(_test_facts(row))
             _verdict(page, row, f"bound {seconds(row['bound_s'], signed=True)}")
-    _more(page, len(table))
+    page.more(len(table) - MOST_GROUPS, "group", forms="json")
 
 
 def _named(row: Row) -> str:
@@ -141,7 +126,7 @@ def _rates(page: Page, comparison: Comparison) -> None:
         page.table(["", ">A", ">B", ">B − A", "95 % interval"], [cells], indent=4)
         page.facts(_test_facts(row))
         _verdict(page, row, f"bound {points(-row['bound'])}")
-    _more(page, len(table))
+    page.more(len(table) - MOST_GROUPS, "group", forms="json")
 
 
 def _verdict(page: Page, row: Row, bound: str) -> None:
@@ -150,11 +135,6 @@ def _verdict(page: Page, row: Row, bound: str) -> None:
     if row["regression"]:
         words.append((f", a regression: the whole interval lies beyond the {bound}", "red"))
     page.line(*words, indent=4)
-
-
-def _more(page: Page, groups: int) -> None:
-    if groups > MOST_GROUPS:
-        page.line((f"… and {counted(groups - MOST_GROUPS, 'group')} more: --format json has them all", QUIET))
 
 
 def _answer(page: Page, comparison: Comparison) -> None:

@@ -11,12 +11,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from polltape.measures.words import counted
 from polltape.report.plain import printable
 
 HEADING: Final = "bold"
 QUIET: Final = "dim"
 FAULTS: Final = {"server": "magenta", "client": "yellow", "capture": "cyan"}
 VERDICTS: Final = {"early": "red", "late": "yellow", "kept": "green"}
+MOST_GROUPS: Final = 30
+"""Groups of operations or waits in one section; the rest is counted."""
 OUTCOMES: Final = {"completed": "green", "failed": "red", "rejected": "red", "abandoned": "yellow", "pending": "cyan"}
 
 
@@ -66,6 +69,11 @@ class Page:
         grid.add_column(overflow="fold")
         grid.add_row(_assembled([first]), Text(printable(rest), style=style))
         self._console.print(Padding(grid, (0, 0, 0, indent)))
+
+    def more(self, left: int, one: str, many: str | None = None, *, forms: str = "json or csv") -> None:
+        """How many rows of a section are left out, if any."""
+        if left > 0:
+            self.line((f"… and {counted(left, one, many)} more: --format {forms} has them all", QUIET))
 
     def facts(self, facts: Iterable[str], *, indent: int = 4) -> None:
         """Short facts with a dot between them, as many on a line as fit, each in one piece."""

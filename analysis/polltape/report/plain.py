@@ -8,7 +8,9 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from polltape.measures.words import clock, seconds
+import msgspec
+
+from polltape.measures.words import clock, counted, iso, seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,28 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if isfinite(value) else None
     return None  # pandas' NA and NaT
+
+
+def json_text(value: Any) -> str:
+    """The value as indented JSON with a line break at its end."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+
+def capture_row(analysis: Analysis) -> Row:
+    """What was read, for the JSON of what was made from it."""
+    return {
+        "sources": list(analysis.sources),
+        "exchanges": analysis.exchanges,
+        "operations": len(analysis.operations),
+        "from": iso(analysis.from_us),
+        "to": iso(analysis.to_us),
+    }
+
+
+def capture_facts(analysis: Analysis) -> list[str]:
+    """The same for people, without the sources."""
+    facts = [counted(analysis.exchanges, "exchange"), counted(len(analysis.operations), "operation"), span(analysis)]
+    return [fact for fact in facts if fact]
 
 
 def span(analysis: Analysis) -> str:

@@ -4,40 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from polltape.measures.whatif import RECORDED
-from polltape.measures.words import counted, iso, percent, seconds
-from polltape.report.page import QUIET, Page
-from polltape.report.plain import Row, named, rows, span
+from polltape.measures.words import counted, percent, seconds
+from polltape.report.page import MOST_GROUPS, QUIET, Page
+from polltape.report.plain import Row, capture_facts, capture_row, json_text, named, rows
 
 if TYPE_CHECKING:
     from polltape.measures.whatif import Simulation
 
 SCHEMA: Final = "polltape.simulation/1"
 """Raised when a key changes its meaning or goes, not for a new one."""
-MOST_GROUPS: Final = 30
 GROUP: Final = ("protocol", "kind", "host")
 COLUMNS: Final = ("*policy", ">polls", ">added p50, s", ">added p95, s", ">not early")
 
 
 def to_json(simulation: Simulation) -> str:
     """The simulation as one indented JSON object; keys as the handbook's page has them."""
-    return msgspec.json.format(msgspec.json.encode(document(simulation)), indent=2).decode() + "\n"
+    return json_text(document(simulation))
 
 
 def document(simulation: Simulation) -> dict[str, Any]:
     """What :func:`to_json` prints, as plain Python values."""
-    analysis = simulation.analysis
     return {
         "schema": SCHEMA,
-        "capture": {
-            "sources": list(analysis.sources),
-            "exchanges": analysis.exchanges,
-            "operations": len(analysis.operations),
-            "from": iso(analysis.from_us),
-            "to": iso(analysis.to_us),
-        },
+        "capture": capture_row(simulation.analysis),
         "samples": simulation.samples,
         "seed": simulation.seed,
         "give_up_s": simulation.give_up_s,
@@ -64,8 +54,7 @@ def render(simulation: Simulation, *, width: int = 80, color: bool = False) -> s
     """The simulation as text of that width; colours only where asked for."""
     page, analysis = Page(width, color), simulation.analysis
     page.line((", ".join(analysis.sources), "bold"), indent=0)
-    facts = [counted(analysis.exchanges, "exchange"), counted(len(analysis.operations), "operation")]
-    page.facts([*facts, *filter(None, [span(analysis)])], indent=0)
+    page.facts(capture_facts(analysis), indent=0)
     page.heading("What if", "polls of an operation; from the server's end to the client's")
     groups = grouped(simulation)
     if not groups:
@@ -76,8 +65,7 @@ def render(simulation: Simulation, *, width: int = 80, color: bool = False) -> s
         leaves = any(row["unended"] > 0 for row in policies)
         columns = [*COLUMNS, ">unended"] if leaves else COLUMNS
         page.table(columns, [line for row in policies for line in _lines(row, leaves)], indent=4)
-    if len(groups) > MOST_GROUPS:
-        page.line((f"… and {counted(len(groups) - MOST_GROUPS, 'group')} more: --format json has them all", QUIET))
+    page.more(len(groups) - MOST_GROUPS, "group", forms="json")
     if groups:
         page.line(("Under each estimate: the least and the most that the brackets allow.", QUIET))
     return page.text()

@@ -40,8 +40,7 @@ def _section(page: Page, name: str, table: list[Row], one: Callable[[Page, Row],
     page.heading(name, NOTES[name])
     for row in table[:MOST_GROUPS]:
         one(page, row)
-    if (left := len(table) - MOST_GROUPS) > 0:
-        page.line((f"… and {left} more: --format json or csv has them all", QUIET))
+    page.more(len(table) - MOST_GROUPS, "row")
 
 
 # ------------------------------------------------------------------------------------------------ queue
