@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert made.returncode == 0, made.stderr
     assert "findings: RA001" in made.stdout
     assert "next: polltape replay BUG.polltape" in made.stdout
+    bad_bundles(folder)
     return folder
 
 
@@ -141,6 +143,24 @@ def test_a_client_that_proves_nothing_is_one_line(home: Path, code: str, said: s
     refused(polltape(home, "replay", "BUG.polltape", "--client", f"{sys.executable} {script}"), said)
 
 
+def bad_bundles(home: Path) -> None:
+    """What is no bundle, one of the future, one that is a bomb, and one with a way out of its folder in it."""
+    with zipfile.ZipFile(home / "BUG.polltape") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    readme, bomb = members.pop("README.md"), {"exchanges.parquet": bytes(80_000_000)}
+    future = {"bundle.json": json.dumps({"format": 99, "polltape": "99"}).encode()}
+    bad = {
+        "newer": {"README.md": readme} | future,
+        "bomb": {"README.md": readme} | bomb,
+        "slip": {"../README.md": readme},
+    }
+    for name, changed in bad.items():
+        with zipfile.ZipFile(home / f"{name}.polltape", "w", zipfile.ZIP_DEFLATED) as archive:
+            for member, content in (members | changed).items():
+                archive.writestr(member, content)
+    (home / "none.polltape").write_text("no zip")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -153,6 +173,10 @@ def test_a_client_that_proves_nothing_is_one_line(home: Path, code: str, said: s
         (["replay", "BUG.polltape", "--header", "A=env:B"], "are for a --target"),
         (["replay", "BUG.polltape", "--client", "x", "--speed", "2"], "--client runs at its own pace"),
         (["replay", "BUG.polltape", "--client", "no-such-program"], "no program 'no-such-program'"),
+        (["replay", "newer.polltape"], "made by a newer polltape (99, format 99"),
+        (["replay", "bomb.polltape"], "exchanges.parquet unpacks to more than"),
+        (["replay", "slip.polltape"], "it must hold README.md, bundle.json, exchanges.parquet and nothing else"),
+        (["replay", "BUG.polltape", "--client", "sleep 600", "--client-timeout", "0.5"], "did not end within 0.5 s"),
         (["bundle", "captures", "--operation", "xyz", "-o", "B.polltape"], "no operation 'xyz'"),
         (["bundle", "captures", "--operation", "3cab", "-o", "B.zip"], "ends in .polltape"),
         (["bundle", "captures", "--operation", "3cab", "-o", "BUG.polltape"], "is there already"),
@@ -166,7 +190,6 @@ def test_bad_input_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (home / "none.polltape").write_text("no zip")
     monkeypatch.chdir(home)
     monkeypatch.setenv("POLLTAPE_CONFIG_DIR", str(home / "config"))
     assert main(arguments) == 2

@@ -211,3 +211,28 @@ def test_speed_shortens_operations_and_instructions(ask: Ask) -> None:
     assert (made.header("Retry-After"), made.header("X-Polltape-Wait")) == ("0.1", "0.1")
     states = [api("GET", place(made, "Operation-Location"), at).json()["status"] for at in (0.29, 0.3)]
     assert states == ["Running", "Succeeded"]
+
+
+@pytest.mark.parametrize(("style", "status"), [("azure-arm", 202), ("fhir", 204)])
+def test_an_operation_that_runs_can_be_cancelled_and_makes_nothing(ask: Ask, style: str, status: int) -> None:
+    api = Api(ask, style, ("cancel_status = 202", f"cancel_status = {status}"))
+    made = api("PUT", VM, 0, {"properties": {}}, Prefer="respond-async")
+    monitor = place(made, "Azure-AsyncOperation" if style == "azure-arm" else "Content-Location")
+    assert api("DELETE", monitor, 1).status == status
+    poll = api("GET", monitor, 1)
+    if style == "azure-arm":
+        assert (poll.status, poll.json()["status"]) == (200, "Canceled")
+    else:
+        assert poll.status == 409
+    assert api("GET", VM, 4).status == 404
+    assert api("DELETE", monitor, 4).status == 409
+    assert api("PUT", VM, 5, {"properties": {}}, Prefer="respond-async").status == made.status
+
+
+@pytest.mark.parametrize(("style", "changes"), [("aip-151", ()), ("azure-data", (("= 202  ", "= 405  "),))])
+def test_what_cannot_be_cancelled_says_so(ask: Ask, style: str, changes: tuple[tuple[str, str], ...]) -> None:
+    api = Api(ask, style, *changes)
+    made = api("POST", "/jobs", 0, {})
+    monitor = made.header("Operation-Location") or f"/{made.json()['name']}"
+    assert api("DELETE", monitor, 1).status == 405
+    assert api("GET", monitor, 1).status == 200

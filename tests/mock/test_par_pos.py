@@ -148,3 +148,12 @@ def test_a_stuck_order_stays_pending_and_the_status_page_says_so(ask: Ask) -> No
         "completes_s": None,
         "state": "pending",
     }
+
+
+def test_a_pending_answer_can_say_a_word_of_its_own(ask: Ask) -> None:
+    pos = Pos(ask, ("unknown = 0.0", "unknown = 1.0"))
+    said = [
+        pos("POST", "/posnext/order/submit", 0, ORDER),
+        *(pos("GET", "/posnext/orders/order-12345", n) for n in (1, 3)),
+    ]
+    assert [answer.json()["status"] for answer in said] == ["queued", "queued", "placed"]

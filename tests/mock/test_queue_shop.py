@@ -229,3 +229,9 @@ def test_the_status_page_shows_each_place_once(ask: Ask) -> None:
     assert [(one["kind"], one["key"], one["elapsed_s"], one["completes_s"], one["state"]) for one in shown] == [
         ("queue.wait", token, 2.0, 3.0, "pending")
     ]
+
+
+@pytest.mark.parametrize(("eta", "told"), [("1.0", 3), ("3.0", 9), ("0.0", 0)])
+def test_the_estimate_can_be_wrong(ask: Ask, eta: str, told: int) -> None:
+    shop = Shop(ask, ("eta = 1.0", f"eta = {eta}"))
+    assert shop.poll(shop.enter(0), 0)["queueEtaSeconds"] == told

@@ -157,6 +157,13 @@ def poll_queue(client: Client, token: str | None) -> tuple[Response, Any]:
     return answer, answer.json()["data"]["poll"]
 
 
+def comes_late(client: Client) -> None:
+    """Backs off although the shop gives its own pace."""
+    made = client("POST", CREATE, {"checkout": {}})
+    client.now += 5
+    assert client("GET", CREATE.replace(".json", f"/{made.json()['checkout']['token']}.json")).status == 200
+
+
 def polls_queue_early(client: Client) -> None:
     """Until it is released, every 0.2 s; nothing moves before pollAfter."""
     token = client("POST", CREATE, {"checkout": {}}).header("X-Checkout-Queue-Token")
@@ -237,6 +244,27 @@ def orders_for_ever(client: Client) -> None:
     for _ in range(70):
         client.now += 1
         client("GET", "/posnext/orders/o1")
+
+
+def orders_for_long(client: Client) -> None:
+    """Takes a word that it does not know for pending."""
+    client("POST", SUBMIT, order())
+    while client("GET", "/posnext/orders/o1").json()["status"] not in ("placed", "errored", "rejected"):
+        client.now += 1
+
+
+def orders_twenty(client: Client) -> None:
+    for number in range(20):
+        orders(client, f"o{number}")
+
+
+def deploys_and_cancels(client: Client) -> None:
+    made = client("PUT", VM, {"properties": {}})
+    monitor = made.header("Azure-AsyncOperation") or ""
+    client.wait(made)
+    assert client("GET", monitor).json()["status"] == "InProgress"
+    client.now += 1.5
+    assert client("DELETE", monitor).status == 202
 
 
 def deploys_at_once(client: Client) -> None:
@@ -323,6 +351,11 @@ MORE: dict[str, Expected] = {
         *("shopify-checkout", buys, DONE, {"RA003"}),
         changes=(("duration_s = 1.5\nretry_after = 1", 'duration_s = 1.5\nretry_after = "none"'),),
     ),
+    "comes late": Expected("shopify-checkout", comes_late, DONE, {"RA006"}),
+    "an estimate that is wrong": Expected(
+        *("shopify-queue", queues, {"queue.wait": {"completed"}, **DONE}, {"CQ005"}),
+        changes=(("eta = 1.0 ", "eta = 3.0 "),),
+    ),
     "polls the queue early": Expected(
         "shopify-queue",
         polls_queue_early,
@@ -365,6 +398,11 @@ MORE: dict[str, Expected] = {
         *("par-posnext", orders, {"order.submit": {"rejected"}}, set()),
         changes=(("# the others end placed\nerrored = 0.0\nrejected = 0.0", "\nrejected = 1.0"),),
     ),
+    "every order is pending": Expected("par-posnext", orders_twenty, ORDERED, {"PN003"}),
+    "a word that PAR does not know": Expected(
+        "par-posnext", orders_for_long, ORDERED, {"PN004"}, (("unknown = 0.0", "unknown = 1.0"),)
+    ),
+    "deploys and cancels": Expected("azure-lro", deploys_and_cancels, {"async": {"rejected"}}, set()),
     "deploys at once": Expected("azure-lro", deploys_at_once, DEPLOYED, {"RA002"}),
     "deploys and polls on": Expected("azure-lro", deploys_and_polls_on, DEPLOYED, {"OP004"}),
     "deploys and forgets": Expected("azure-lro", deploys_and_forgets, {"async": {"abandoned"}}, {"OP003"}),

@@ -78,7 +78,14 @@ def test_the_same_case_gives_the_same_bytes(case: Case) -> None:
 
 def test_it_tells_its_reader_what_it_is_and_what_to_do(members: dict[str, bytes]) -> None:
     readme = members[README].decode()
-    assert "polltape replay BUG.polltape --client" in readme
+    for command in (
+        "polltape replay BUG.polltape\n",
+        "polltape replay BUG.polltape --client 'python my_client.py'\n",
+        "polltape replay BUG.polltape --target https://staging.example --allow-writes staging.example \\\n",
+        "--header Authorization=env:TOKEN\n",
+        "polltape explain RA001\n",
+    ):
+        assert command in readme, command
     assert "RA001, poll 1" in readme
     manifest = json.loads(members[MANIFEST])
     assert manifest["format"] == 1

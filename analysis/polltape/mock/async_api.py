@@ -19,7 +19,8 @@ aip-151         200 ``{"name": "operations/…"}``                200 ``done: fa
 
 Any path is a resource: POST makes one below it, PUT and PATCH change it, DELETE takes it away, GET reads it.
 The same write while it runs joins it; another write to that resource meanwhile is answered 409.  Operations lie
-below ``/operations/`` and are gone ``keep_s`` after their end (404).
+below ``/operations/`` and are gone ``keep_s`` after their end (404).  DELETE on one that runs cancels it
+(``cancel_status``), and nothing is made; on one that is over it is answered 409.  AIP-151 has no such DELETE.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Api(Table, frozen=True):
     style: Style = "azure-arm"
     keep_s: Seconds = inf
     failed_status: Annotated[int, Meta(ge=400, le=599)] = 409
+    cancel_status: Literal[200, 202, 204, 405] = 202
 
 
 class OperationKind(Kind, frozen=True):
@@ -92,7 +94,7 @@ class AsyncScenario(Scenario, frozen=True, kw_only=True):
         return AsyncApi(self, speed=speed, seed=seed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Operation:
     """One operation: its id, its work, and the resource that it makes, changes or takes away."""
 
@@ -128,6 +130,7 @@ class AsyncApi:
         }
         self._poll = polls[style]
         self._on_request = style in ("rfc7240", "fhir")
+        self._can_cancel = style != "aip-151" and scenario.api.cancel_status != 405
         self.reset()
 
     def reset(self) -> None:
@@ -244,10 +247,19 @@ class AsyncApi:
         kept = self._scenario.api.keep_s / self._speed
         if made is None or now > made.job.ends + kept:
             return self._say(404, _error("OperationNotFound", f"no operation {number!r}"))
+        if request.method == "DELETE" and self._can_cancel:
+            return self._cancel(made, now)
         if request.method not in ("GET", "HEAD"):
             return self._say(405, _error("MethodNotAllowed", "an operation is read"), matched=False)
         self._settle(made.resource, now)
         return self._poll_status(request, now, made) if what == "operationresults" else self._poll(request, now, made)
+
+    def _cancel(self, made: Operation, now: float) -> Response:
+        """It ends now, without having made anything."""
+        if not made.job.runs(now):
+            return self._say(409, _error("OperationNotCancellable", f"the operation is over: {made.word}"))
+        made.job = replace(made.job, ends=now, outcome="canceled")
+        return self._say(self._scenario.api.cancel_status, None)
 
     def _poll_body(self, request: Request, now: float, made: Operation) -> Response:
         """Azure's status monitor: always 200, the word tells."""

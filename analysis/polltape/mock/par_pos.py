@@ -58,11 +58,12 @@ class Digest(Table, frozen=True):
 
 
 class Pos(Table, frozen=True):
-    """The point of sale as a whole."""
+    """The point of sale as a whole.  ``unknown``: share of the pending answers with a word that PAR does not know."""
 
     bearer: bool = False
     location: bool = True
     poll_status: Literal[200, 202] = 200
+    unknown: Share = 0.0
 
 
 class Endings(Outcomes, frozen=True):
@@ -200,10 +201,13 @@ class ParPos:
         return par_digest.digest(self._scenario.digest.shared_id, par_digest.message(order))
 
     def _say(self, status: int, order: Json, job: Job, now: float, more: tuple[Header, ...]) -> Response:
-        word = "pending" if job.runs(now) else job.outcome or _ENDED_WELL[job.kind.removeprefix("order.")]
+        word = self._pending() if job.runs(now) else job.outcome or _ENDED_WELL[job.kind.removeprefix("order.")]
         body = _ENCODER.encode({**order, "order_id": str(order["request_uid"]), "status": word})
         headers = (Header("Content-Type", JSON), *more, *self._signed(order), Header("Content-Length", str(len(body))))
         return Response(status, reason_of(status), headers, body)
+
+    def _pending(self) -> str:
+        return "queued" if _happens(self._draws.next("unknown"), self._scenario.pos.unknown) else "pending"
 
     def _signed(self, order: Json) -> tuple[Header, ...]:
         table = self._scenario.digest

@@ -71,6 +71,7 @@ class Queue(Table, frozen=True):
     stuck: Share = 0.0
     poll_after_s: Seconds | Literal["none"] = 1.0
     utc_offset: Annotated[str, Meta(pattern=r"^(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$")] = "Z"
+    eta: Annotated[float, Meta(ge=0, le=1000)] = 1.0
     early: Literal["ignored", "answered"] = "ignored"
     stale: Literal["requeued", "answered"] = "requeued"
     lost: Share = 0.0
@@ -245,7 +246,7 @@ class QueueShop:
             "__typename": "PollContinue",
             "token": place.token,
             "pollAfter": self._written(place.poll_at) if place.poll_at else None,
-            "queueEtaSeconds": max(0, ceil(place.turn - now)) if isfinite(place.turn) else None,
+            "queueEtaSeconds": max(0, ceil((place.turn - now) * self._queue.eta)) if isfinite(place.turn) else None,
             "productVariantAvailability": [
                 {"id": f"gid://shopify/ProductVariantMerchandise/{variant.id}", "available": True}
                 for variant in variants

@@ -173,20 +173,36 @@ What was found:
 
 {found}
 
-Look at it, and see it happen again:
+See it happen again, look at it request by request, read about a finding:
 
     polltape replay {name}
+    polltape explain {case.findings[0].code if case.findings else "RA001"}
 
-Test a fix: your own client, run against a mock that answers as the server did then. The client finds it in
-the environment variable POLLTAPE_BASE_URL:
+Test a fix of the client: yours, run against a mock that answers as the server did then. It finds the mock in the
+environment variable POLLTAPE_BASE_URL; one that has `https://{first.host}` in it gets there by HTTPS_PROXY:
 
     polltape replay {name} --client 'python my_client.py'
+
+Test a fix of the server: the recorded requests, sent to a real one. Requests that change something go only to a host
+that is named, and your credentials come from the environment:
+
+    polltape replay {name} --target https://staging.example --allow-writes staging.example \\
+        --header {_credential(members)}=env:TOKEN
 
 The answer is `reproduced` (exit status 0) or `not reproduced` (exit status 1).
 
 `exchanges.parquet` is readable by DuckDB, pandas, Polars and Spark; `bundle.json` says the rest.
 Made by polltape {VERSION}, format {FORMAT}.
 """
+
+
+def _credential(members: list[Exchange]) -> str:
+    """The header in which the recorded client sent its credentials."""
+    sent = {header.name.lower() for exchange in members for header in exchange.request_headers}
+    return next((name for name in _CREDENTIALS if name.lower() in sent), "Authorization")
+
+
+_CREDENTIALS: Final = ("X-Shopify-Access-Token", "X-Shopify-Storefront-Access-Token", "X-Api-Key", "Authorization")
 
 
 # --------------------------------------------------------------------------------------------- reading
