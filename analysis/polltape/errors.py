@@ -32,3 +32,8 @@ class ConfigError(PolltapeError):
 
 class ServiceError(PolltapeError):
     """A port in use, a target that refuses, a client command that cannot be run."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -73,6 +73,16 @@ def test_a_queue_is_followed_through_its_changing_tokens_to_the_request_sent_aga
     assert analysis.operations["duration_s"][0] == 3.5
 
 
+def test_a_token_as_it_stands_in_the_cookie_is_the_token(entry: Make, told: Make) -> None:
+    analysis = told(
+        queued(entry, 0, "a-1=="),
+        poll(entry, 1, "a-1%3D%3D", {"__typename": "PollComplete", "token": "b/2=="}),
+        carrying(entry(3.5, "PUT", QUEUED, 200, sent="{}"), "X-Checkout-Queue-Token", "b%2F2%3D%3D"),
+    )
+    assert outcomes(analysis) == [("shopify-queue", "queue.wait", "completed", 1)]
+    assert codes(analysis) == []
+
+
 def test_a_resubmit_is_the_write_that_it_is_as_well(entry: Make, told: Make) -> None:
     analysis = told(
         queued(entry, 0, "a"),

@@ -116,8 +116,8 @@ class Queue:
     def __call__(self, asked: Asked, now: float) -> Answer:
         if asked.target == "/queue/poll":
             token = asked.body["variables"]["token"]
-            name, number = token.rsplit("-", 1)
-            newer = f"{name}-{int(number) + 1}"
+            name, number = token.removesuffix("==").rsplit("-", 1)
+            newer = f"{name}-{int(number) + 1}=="
             if now >= self.since[name] + 25:
                 return 200, {}, {"data": {"poll": {"__typename": "PollComplete", "token": newer}}}
             told = {"token": newer, "pollAfter": iso(now + 10), "queueEtaSeconds": 20}
@@ -126,8 +126,8 @@ class Queue:
             return 200, {}, {"cart": "yours"}
         name = f"queuetoken{len(self.since):04d}abcdef"
         self.since[name] = now
-        headers = {"X-Checkout-Queue": "true", "X-Checkout-Queue-Token": f"{name}-1"}
-        return 429, {**headers, "Set-Cookie": f"_checkout_queue_token={name}-1; path=/"}, None
+        headers = {"X-Checkout-Queue": "true", "X-Checkout-Queue-Token": f"{name}-1=="}
+        return 429, {**headers, "Set-Cookie": f"_checkout_queue_token={name}-1%3D%3D; path=/"}, None
 
 
 def queue_client(wire: Wire, number: int) -> None:

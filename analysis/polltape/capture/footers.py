@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from polltape.capture.ordering import STARTS, Part
 from polltape.capture.parquet import coverage_of_file
-from polltape.errors import InputError
+from polltape.errors import InputError, first_line
 from polltape.exchange import OBSERVED, SCHEMA, SCHEMA_VERSION, Coverage
 
 VERSION_KEY: Final = b"polltape.schema"
@@ -48,7 +48,7 @@ def read_footer(path: Path) -> Footer:
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: its Parquet footer cannot be read ({_first_line(error)})") from error
+        raise InputError(f"{path}: its Parquet footer cannot be read ({first_line(error)})") from error
     older = _version(path, schema) < SCHEMA_VERSION
     _check_columns(path, schema, older=older)
     return Footer(coverage_of_file(schema.metadata), older)
@@ -112,7 +112,7 @@ def _damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: damaged behind a sound footer ({_first_line(error)})") from error
+        raise InputError(f"{path}: damaged behind a sound footer ({first_line(error)})") from error
 
 
 def _check_ends(path: Path) -> None:
@@ -161,7 +161,3 @@ def _check_columns(path: Path, schema: pa.Schema, *, older: bool) -> None:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - 3} more columns" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

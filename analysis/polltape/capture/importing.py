@@ -7,14 +7,9 @@ digest of all its ids, is known only at its end.
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -24,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from polltape.capture import scratch
 from polltape.capture.flows import read_flows
 from polltape.capture.footers import read_footer, read_unobserved
 from polltape.capture.har import read_har
@@ -185,7 +181,7 @@ class _Rows:
         run = in_order(pa.concat_tables(self._tables)).combine_chunks()
         self._tables = []
         if self._writer is None:
-            self._runs = _folder() / f"import-{next(_NUMBERS)}.arrow"
+            self._runs = scratch.folder() / f"import-{next(_NUMBERS)}.arrow"
             self._writer = pa.ipc.new_file(str(self._runs), SCHEMA, options=pa.ipc.IpcWriteOptions(compression="lz4"))
         rows = max(1, run.num_rows * BYTES_A_BATCH // max(run.nbytes, 1))
         for batch in run.to_batches(max_chunksize=rows):
@@ -199,16 +195,3 @@ def _with_session(table: pa.Table, session_id: str) -> pa.Table:
 
 
 _NUMBERS: Final = count(1)
-
-
-@cache
-def _folder() -> Path:
-    """A folder that only this user can enter, removed when this process ends."""
-    path, owner = Path(tempfile.mkdtemp(prefix="polltape-")), os.getpid()
-
-    def remove() -> None:
-        if os.getpid() == owner:  # not in a forked child
-            shutil.rmtree(path, ignore_errors=True)
-
-    atexit.register(remove)
-    return path

@@ -1,4 +1,4 @@
-"""Opening what a user names: capture folders, Parquet files, HAR files, mitmproxy flow files.
+"""Opening what a user names: capture folders, Parquet files, HAR files, mitmproxy flow files, near and far.
 
 Parquet files are only checked (their footers) and left to whoever queries them; what comes from other
 formats is imported (:mod:`polltape.capture.importing`): redacted, observed, and held as an Arrow table of the
@@ -16,11 +16,13 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polltape.capture import scratch
 from polltape.capture.folder import read_folder
 from polltape.capture.footers import read_footer, read_parts, read_spans
 from polltape.capture.importing import Step, import_file
 from polltape.capture.keys import Key
 from polltape.capture.ordering import STARTS, Part, each_once, in_order, merged_tables
+from polltape.capture.remote import fetch, is_url
 from polltape.errors import InputError
 from polltape.exchange import Coverage, Exchange, from_table
 
@@ -77,8 +79,8 @@ def open_capture(
     if not paths:
         raise InputError("nothing to read", hint="name a capture folder, a .parquet, a .har or a .mitm file")
     opened = _Opened(redact, observe, key, anew)
-    for path in paths:
-        opened.add(Path(path))
+    for number, path in enumerate(map(str, paths)):
+        opened.add(fetch(path, scratch.folder() / f"fetched-{number}", KINDS) if is_url(path) else Path(path))
     return opened.capture(tuple(str(path) for path in paths))
 
 

@@ -214,7 +214,7 @@ class QueueShop:
         token = argument(query, "token")
         if token is None:
             return problem("Variable $token of type String! was provided invalid value")
-        place = self._polled(token, now)
+        place = self._polled(unquote(token), now)
         if not place.released and now < place.poll_at and self._queue.early == "ignored":
             return self._continue(query, place, now)
         if not place.released:

@@ -147,4 +147,5 @@ def _text(value: object) -> str | None:
 
 
 def _keys(exchange: Exchange, *tokens: str | None) -> tuple[str, ...]:
-    return tuple(f"{NAME}|{exchange.authority}|{token}" for token in tokens if token)
+    """Clients take a cookie's token as it stands there, percent-encoded, or decode it: it is the same one."""
+    return tuple(f"{NAME}|{exchange.authority}|{unquote(token)}" for token in tokens if token)

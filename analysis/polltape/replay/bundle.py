@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 
 from polltape.capture.footers import KEPT
 from polltape.capture.parquet import schema_with
-from polltape.errors import InputError, UsageError
+from polltape.errors import InputError, UsageError, first_line
 from polltape.exchange import OBSERVED, SCHEMA, SCHEMA_VERSION, Coverage, Exchange, from_row, to_table
 from polltape.protocols import observe
 from polltape.replay.case import Case, Named, Target
@@ -282,7 +282,7 @@ def _members(path: Path, content: bytes, limits: Limits) -> dict[str, bytes]:
                 raise InputError(f"{path}: not a bundle: it must hold {_names()} and nothing else")
             return {info.filename: _inflated(path, archive, info, limits) for info in infos}
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
-        raise InputError(f"{path}: not a bundle, or damaged ({_first_line(error)})", hint="copy it again") from error
+        raise InputError(f"{path}: not a bundle, or damaged ({first_line(error)})", hint="copy it again") from error
 
 
 def _inflated(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits) -> bytes:
@@ -312,7 +312,7 @@ def _read_manifest(path: Path, content: bytes) -> _Manifest:
             raise InputError(f"{path}: not a bundle: its {MANIFEST} has format {made.format}")
         return msgspec.json.decode(content, type=_Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not a bundle: its {MANIFEST} is broken ({_first_line(error)})") from error
+        raise InputError(f"{path}: not a bundle: its {MANIFEST} is broken ({first_line(error)})") from error
 
 
 def _rows(path: Path, content: bytes, limits: Limits) -> Iterator[Exchange]:
@@ -329,7 +329,7 @@ def _rows(path: Path, content: bytes, limits: Limits) -> Iterator[Exchange]:
                     raise InputError(f"{where} unpacks to more than {limits.unpacked} bytes; not read")
                 yield from (_sound(from_row(row)) for row in batch.to_pylist())
     except (pa.ArrowException, OSError, OverflowError, TypeError, ValueError) as error:
-        raise InputError(f"{where} cannot be read ({_first_line(error)})", hint="copy the bundle again") from error
+        raise InputError(f"{where} cannot be read ({first_line(error)})", hint="copy the bundle again") from error
 
 
 def _sound(exchange: Exchange) -> Exchange:
@@ -362,7 +362,3 @@ def _check_footer(where: str, file: pq.ParquetFile, limits: Limits) -> None:
     wrong = [field.name for field in SCHEMA if field.name in KEPT and types.get(field.name) != field.type]
     if wrong:
         raise InputError(f"{where} is no capture: columns missing or of another type: {', '.join(wrong[:3])}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
