@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polltape.exchange import Instruction
-from polltape.mock.hints import date_in, exact, scaled_number, wait_of
+from polltape.mock.hints import date_in, exact, move_fields, scaled_number, wait_of
 
 
 @given(asked=st.integers(0, 10**6), speed=st.sampled_from([0.5, 1.0, 3.0, 7.0, 10.0, 1000.0]))
@@ -55,3 +55,20 @@ def test_poll_after_counts_from_the_answers_end(
     began = datetime(2026, 11, 1, 12, 0, 0, 750_000, tzinfo=UTC)
     instruction = Instruction(source=source, raw=raw, klass="x", asked_s=asked_s, clock="server")
     assert wait_of(instruction, began) == wait
+
+
+@pytest.mark.parametrize(
+    ("age_s", "told"),
+    [
+        (0.0, "2026-11-24T08:00:10Z"),
+        (4.0, "2026-11-24T08:00:06Z"),  # the instant stays where it was in the operation
+        (-0.5, "2026-11-24T08:00:11Z"),  # as precise as it was written, never sooner
+        (10.0, "2026-11-24T08:00:10Z"),  # it has passed: the whole wait again
+        (99.0, "2026-11-24T08:00:10Z"),
+    ],
+)
+def test_an_instant_keeps_its_place_in_the_operation(age_s: float, told: str) -> None:
+    body = {"data": {"poll": {"pollAfter": "2026-11-23T08:00:20Z"}}}
+    began = datetime(2026, 11, 23, 8, 0, 10, tzinfo=UTC)
+    move_fields(body, began, 1.0, datetime(2026, 11, 24, 8, tzinfo=UTC).timestamp(), age_s)
+    assert body["data"]["poll"]["pollAfter"] == told

@@ -87,11 +87,15 @@ class Chains:
 
 
 class Take(NamedTuple):
-    """What is answered, with the names to be replaced, and how many of the server's seconds it is held."""
+    """What is answered, with the names to be replaced, and how many of the server's seconds it is held.
+
+    ``age_s``: how many of them after its recorded place in the operation.
+    """
 
     exchange: Exchange
     names: Names
     hold_s: float = 0.0
+    age_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -303,8 +307,11 @@ class Played:
     def _take(self, living: Living, now: float) -> Take:
         tape = living.chain.tape
         number, living.polls = living.polls, living.polls + 1
-        exchange, hold_s = (tape.nth(number), 0.0) if self._counted else tape.at(self._elapsed(living, now))
-        return Take(exchange, living.names, hold_s)
+        if self._counted:
+            return Take(tape.nth(number), living.names)
+        elapsed = self._elapsed(living, now)
+        exchange, hold_s = tape.at(elapsed)
+        return Take(exchange, living.names, hold_s, elapsed - tape.place_of(exchange, elapsed))
 
     def _submitted(self, living: Living) -> Take:
         tape = living.chain.tape

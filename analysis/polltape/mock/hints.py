@@ -76,33 +76,45 @@ def scaled_line(line: str, recorded: Sequence[Header], speed: float, now: float)
     return date_in(read.asked_s / speed, now, like=line)
 
 
-def move_fields(value: Any, began: datetime | None, speed: float, now: float) -> None:
+def move_fields(value: Any, began: datetime | None, speed: float, now: float, age_s: float = 0.0) -> None:
     """Instructions inside a JSON value, changed in place: an answer given at ``began`` is given ``now``.
 
-    ``pollAfter`` (an instant) keeps its distance from the answer, divided by the speed; ``pollDelay``
+    ``pollAfter`` (an instant) keeps its place in the operation, as :func:`left_of` says; ``pollDelay``
     (milliseconds) and ``queueEtaSeconds`` are divided by it and rounded up.
     """
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for part in inner:
-        move_fields(part, began, speed, now)
+        move_fields(part, began, speed, now, age_s)
     if not isinstance(value, dict):
         return
     if isinstance(after := value.get("pollAfter"), str) and began is not None:
-        value["pollAfter"] = instant_in(after, began, speed, now)
+        value["pollAfter"] = instant_in(after, began, speed, now, age_s)
     for name in ("pollDelay", "queueEtaSeconds"):
         if isinstance(number := value.get(name), int | float) and not isinstance(number, bool) and speed != 1:
             value[name] = math.ceil(round(number / speed, 6))
 
 
-def instant_in(text: str, began: datetime, speed: float, now: float) -> str:
-    """An ISO 8601 instant as far from ``now`` as it was from ``began``, in its zone and to its precision."""
+def left_of(wait_s: float, age_s: float) -> float:
+    """What is left of a wait until an instant when the answer that names it is given ``age_s`` later.
+
+    So a client that asks again before the instant is told the same instant again.  Once it has passed the wait is
+    the whole one: the recording holds no later answer yet, and none left would make the client ask without a pause.
+    """
+    return wait_s - age_s if wait_s > age_s else wait_s
+
+
+def instant_in(text: str, began: datetime, speed: float, now: float, age_s: float = 0.0) -> str:
+    """An ISO 8601 instant as far from ``now`` as it was from ``began``, in its zone and to its precision.
+
+    ``age_s``: how much later in the operation than recorded the answer is given, as in :func:`left_of`.
+    """
     try:
         recorded = datetime.fromisoformat(text)
     except ValueError:
         return text
     if recorded.tzinfo is None:
         return text
-    seconds = now + (recorded - began).total_seconds() / speed
+    seconds = now + left_of((recorded - began).total_seconds(), age_s) / speed
     fraction = "." in text
     moved = datetime.fromtimestamp(round(seconds, 3) if fraction else math.ceil(round(seconds, 6)), recorded.tzinfo)
     told = moved.isoformat(timespec="milliseconds" if fraction else "seconds")

@@ -148,7 +148,7 @@ class Recorded:
         take = self._chains.answer(request, now)
         if take is not None:
             self._refuse(request, take.exchange, take.names, now)
-            return self._said(take.exchange, request, now, None, take.names, take.hold_s / self._speed)
+            return self._said(take.exchange, request, now, None, take.names, take.hold_s / self._speed, take.age_s)
         seen = probe(request.method, request.path, self._protocols)
         if seen is None:
             return self._other(request, now, None)
@@ -363,12 +363,13 @@ class Recorded:
         protocol: str | None,
         names: Names,
         hold_s: float = 0.0,
+        age_s: float = 0.0,
     ) -> Response:
         change = self._change(protocol, names)
         if self._latency:
             hold_s = max(hold_s, _took_s(exchange) / self._speed)
         return self._rewriter.response(
-            exchange, request, now, names=names, change=change, hold_s=hold_s, chance=self._request_ids
+            exchange, request, now, names=names, change=change, hold_s=hold_s, age_s=age_s, chance=self._request_ids
         )
 
     def _change(self, protocol: str | None, names: Names) -> Change | None:

@@ -80,6 +80,12 @@ class Tape:
             raise AssertionError(f"{self.operation_id} has neither a submit nor a pending answer")
         return self.submit, 0.0
 
+    def place_of(self, exchange: Exchange, unknown: float) -> float:
+        """When it was answered, in seconds after the submit; ``unknown`` where the recording does not tell."""
+        began = None if self.submit is None else self.submit.response_ended_at
+        answered = exchange.response_ended_at
+        return unknown if began is None or answered is None else (answered - began).total_seconds()
+
     def nth(self, number: int) -> Exchange:
         """What the poll of that number (from 0) is answered where polls are counted; after the last, the last."""
         return self.takes[min(number, len(self.takes) - 1)] if self.takes else self.at(0.0)[0]

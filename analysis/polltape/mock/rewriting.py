@@ -25,6 +25,7 @@ from polltape.mock.hints import (
     RETRY_AFTER,
     WAIT_HEADER,
     exact,
+    left_of,
     move_fields,
     scaled_line,
     scaled_number,
@@ -114,9 +115,13 @@ class Rewriter:
         names: Names = (),
         change: Change | None = None,
         hold_s: float = 0.0,
+        age_s: float = 0.0,
         chance: Random,
     ) -> Response:
-        """The recorded answer for this request; ``change`` echoes what the client sent."""
+        """The recorded answer for this request; ``change`` echoes what the client sent.
+
+        ``age_s``: how many of the server's seconds later in its operation than recorded it is given.
+        """
         recorded = (names[0][0],) if len(names) == 1 else tuple([recorded for recorded, _ in names])
         prepared = self._prepared(exchange, recorded, secure=request.scheme == "https")
         base = request.base
@@ -124,12 +129,14 @@ class Rewriter:
         if change is not None and prepared.json:
             body = _changed(body, change)
         if prepared.timed:
-            body = _changed(body, lambda value: move_fields(value, _answered_at(exchange), self.speed, now))
+            body = _changed(body, lambda value: move_fields(value, _answered_at(exchange), self.speed, now, age_s))
         headers = [*prepared.headers]
         if prepared.made:
             values = values_for(base, names, json=False)
             for place, made in prepared.made:
                 headers[place] = self._line(made, exchange, values, now, chance)
+        if prepared.timed and _until(exchange) and (asked := _asked_s(exchange)) is not None:
+            headers.append(Header(WAIT_HEADER, exact(left_of(asked, age_s) / self.speed)))
         if prepared.digest is not None and (line := self._signed(prepared.digest, exchange, body)) is not None:
             headers.append(line)
         if prepared.sized:
@@ -186,8 +193,8 @@ class Rewriter:
             lower = header.name.lower()
             if not (lower in _DROPPED or lower in hop or lower.startswith(_OWN)) and _TOKEN.fullmatch(header.name):
                 yield self._header(header, lower, recorded, secure=secure)
-        asked = wait_of(exchange.instruction, _answered_at(exchange))
-        if asked is not None:
+        asked = _asked_s(exchange)
+        if asked is not None and not _until(exchange):
             yield Header(WAIT_HEADER, exact(asked / self.speed))
         if exchange.response_body.not_stored:
             yield Header("X-Polltape-Body", f"not stored: {_CONTROL.sub(' ', exchange.response_body.not_stored)}")
@@ -212,6 +219,15 @@ class Rewriter:
 
 def _answered_at(exchange: Exchange) -> datetime | None:
     return exchange.response_ended_at or exchange.response_started_at
+
+
+def _asked_s(exchange: Exchange) -> float | None:
+    return wait_of(exchange.instruction, _answered_at(exchange))
+
+
+def _until(exchange: Exchange) -> bool:
+    """Whether it says to wait until an instant, which has its place in the operation."""
+    return exchange.instruction is not None and exchange.instruction.source == "pollAfter"
 
 
 def _text(body: Body) -> tuple[str, bool]:
