@@ -22,7 +22,7 @@ from polltape.capture.footers import read_footer, read_parts, read_spans
 from polltape.capture.importing import Step, import_file
 from polltape.capture.keys import Key
 from polltape.capture.ordering import STARTS, Part, each_once, in_order, merged_tables
-from polltape.capture.remote import fetch, is_url
+from polltape.capture.remote import fetch, is_url, without_credentials
 from polltape.errors import InputError
 from polltape.exchange import Coverage, Exchange, from_table
 
@@ -79,9 +79,9 @@ def open_capture(
     if not paths:
         raise InputError("nothing to read", hint="name a capture folder, a .parquet, a .har or a .mitm file")
     opened = _Opened(redact, observe, key, anew)
-    for number, path in enumerate(map(str, paths)):
-        opened.add(fetch(path, scratch.folder() / f"fetched-{number}", KINDS) if is_url(path) else Path(path))
-    return opened.capture(tuple(str(path) for path in paths))
+    for path in map(str, paths):
+        opened.add(fetch(path, scratch.new_folder(), KINDS) if is_url(path) else Path(path))
+    return opened.capture(tuple(without_credentials(path) if is_url(path) else path for path in map(str, paths)))
 
 
 def read_exchanges(capture: Capture) -> Iterator[Exchange]:

@@ -19,6 +19,7 @@ from polltape.capture.coverage import FOLDER
 from polltape.errors import InputError, first_line
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_CREDENTIALS: Final = re.compile(r"://[^/?#]*:[^/?#]*@")
 _SCHEMES: Final = "s3://bucket/path, gs://bucket/path or abfs://container@account.dfs.core.windows.net/path"
 _RETRY_S: Final = 20
 _AT_ONCE: Final = 8 * 1024 * 1024
@@ -29,12 +30,18 @@ def is_url(path: str) -> bool:
     return _URL.match(path) is not None
 
 
+def without_credentials(url: str) -> str:
+    """The URL as it may be told."""
+    return _CREDENTIALS.sub("://", url)
+
+
 def fetch(url: str, folder: Path, endings: Iterable[str]) -> Path:
     """Copy the capture folder or the file at ``url`` into ``folder``; the copy's path.
 
     Of a folder: files with one of these ``endings``, and what lies in its coverage.
     Raises :class:`~polltape.errors.InputError`: no such scheme, nothing there, no permission, not reachable.
     """
+    told = without_credentials(url)
     try:
         store, path = fs.FileSystem.from_uri(_patient(url))
         found = store.get_file_info(path)
@@ -42,13 +49,13 @@ def fetch(url: str, folder: Path, endings: Iterable[str]) -> Path:
             return _copied(store, path, folder / PurePosixPath(path).name)
         names = _files(store, path, tuple(endings)) if found.type == fs.FileType.Directory else []
         if not names:
-            raise InputError(f"{url}: nothing to read there", hint="name a capture folder or one of its files")
+            raise InputError(f"{told}: nothing to read there", hint="name a capture folder or one of its files")
         for name in names:
-            _copied(store, name, _inside(folder, PurePosixPath(name).relative_to(path), url))
+            _copied(store, name, _inside(folder, PurePosixPath(name).relative_to(path), told))
     except OSError as error:
-        raise InputError(f"{url}: cannot be read ({first_line(error)})") from error
+        raise InputError(f"{told}: cannot be read ({first_line(error)})") from error
     except (ArrowException, ValueError) as error:
-        raise InputError(f"{url}: no URL of an object store ({first_line(error)})", hint=f"as {_SCHEMES}") from error
+        raise InputError(f"{told}: no URL of an object store ({first_line(error)})", hint=f"as {_SCHEMES}") from error
     return folder
 
 

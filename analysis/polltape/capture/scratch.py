@@ -21,3 +21,8 @@ def folder() -> Path:
 
     atexit.register(remove)
     return path
+
+
+def new_folder() -> Path:
+    """A new one inside it."""
+    return Path(tempfile.mkdtemp(dir=folder()))

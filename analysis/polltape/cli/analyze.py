@@ -71,7 +71,8 @@ def analyze(
 ) -> int:
     """How long 202s last, who kept to Retry-After, and what went wrong.
 
-    PATH is a capture folder (default: captures), a .parquet, .har, .mitm or .flow file; several are one capture.
+    PATH is a capture folder (default: captures), a .parquet, .har, .mitm or .flow file, or one of these in an
+    object store (s3://, gs://, abfs://); several are one capture.
 
     \b
     polltape analyze captures
