@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polltape.measures.retry_after import BREAK_DOWNS, HOUR_US, broken_down, compliance
+from polltape.measures.retry_after import BREAK_DOWNS, HOUR_US, broken_down, compliance, every_break_down
 from polltape.measures.statistics import cluster_bootstrap, wilson
 from polltape.report.as_text import rate_facts
 from polltape.report.plain import rows
@@ -97,6 +97,17 @@ def test_a_break_down_loses_no_wait(waits: list[dict[str, Any]], name: str) -> N
     verdicts = list(VERDICTS)
     assert parts[verdicts].sum().to_dict() == whole[verdicts].sum().to_dict()
     assert list(parts.columns[: len(BREAK_DOWNS[name])]) == list(BREAK_DOWNS[name])
+
+
+@settings(max_examples=20, derandomize=True, deadline=None)
+@given(st.lists(wait, max_size=20))
+def test_every_break_down_stands_under_its_name(waits: list[dict[str, Any]]) -> None:
+    every = every_break_down(table(waits))
+    for name, columns in BREAK_DOWNS.items():
+        mine, alone = rows(every[every["by"] == name]), rows(broken_down(table(waits), [name]))
+        assert [{column: row[column] for column in alone[0]} for row in mine] == alone if alone else not mine
+        others = {column for other in BREAK_DOWNS.values() for column in other} - set(columns)
+        assert all(row[column] is None for row in mine for column in others)
 
 
 def test_hours_begin_on_the_hour_and_an_endpoint_has_its_method_and_host() -> None:

@@ -140,6 +140,7 @@ class Made:
                 "protocol": "shopify-checkout",
                 "kind": kind,
                 "host": HOST,
+                "method": "GET",
                 "endpoint": CHECKOUT,
                 "client": client,
                 "status": step.status,
@@ -369,7 +370,7 @@ def empty() -> Analysis:
 
 
 @pytest.fixture(scope="session")
-def hostile() -> Analysis:
+def hostile(busy: Analysis) -> Analysis:
     """Everything that was recorded tries to break out."""
     made = Made()
     bad = "<script>alert(1)</script>\x1b[2J\u202e\"'&{{7*7}}]]>"
@@ -390,6 +391,12 @@ def hostile() -> Analysis:
             "durations": analysis.durations.assign(host=bad),
             "compliance": analysis.compliance.assign(host=bad),
             "waits": analysis.waits.assign(raw=bad, host=bad),
+            "journeys": busy.journeys.assign(operation=bad, host=bad),
+            "queues": busy.queues.assign(host=bad),
+            "throttling": busy.throttling.assign(host=bad),
+            "polling": busy.polling.assign(kind=bad, host=bad),
+            "pending_shares": busy.pending_shares.assign(host=bad, endpoint=f"POST /{bad}").iloc[:1],
+            "under_way": busy.under_way.assign(host=bad, endpoint=f"POST /{bad}").iloc[:3],
         }
     )
 

@@ -24,7 +24,7 @@ from polltape.measures.pending_share import pending_shares
 from polltape.measures.places import placed
 from polltape.measures.polling_load import polling
 from polltape.measures.queue import journeys, queues
-from polltape.measures.retry_after import compliance
+from polltape.measures.retry_after import compliance, every_break_down
 from polltape.measures.statuses import statuses
 from polltape.measures.suppressions import Suppression
 from polltape.measures.throttling import throttling
@@ -99,6 +99,11 @@ class Analysis:
     pending_shares: pd.DataFrame = field(default_factory=pd.DataFrame)
     under_way: pd.DataFrame = field(default_factory=pd.DataFrame)
     suppressed: tuple[tuple[Suppression, int], ...] = ()
+
+    @property
+    def breakdowns(self) -> pd.DataFrame:
+        """Compliance by everything that it can be broken down by; made when it is asked for."""
+        return every_break_down(self.waits)
 
 
 def analyse(capture: Capture, *, selection: Selection | None = None, settings: Settings | None = None) -> Analysis:

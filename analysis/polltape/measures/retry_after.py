@@ -90,6 +90,23 @@ def broken_down(waits: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return compliance(told, columns)
 
 
+def every_break_down(waits: pd.DataFrame) -> pd.DataFrame:
+    """Compliance by each of :data:`BREAK_DOWNS` for itself, one under the other.
+
+    ``by`` says which one a row is of; the columns of the others are null there.
+    """
+    parts = [broken_down(waits, [name]).assign(by=name) for name in BREAK_DOWNS]
+    names = dict.fromkeys(column for columns in BREAK_DOWNS.values() for column in columns)
+    table = pd.concat(
+        [
+            part.reindex(columns=["by", *names, *part.columns.difference(["by", *names])]).astype(object)
+            for part in parts
+        ],
+        ignore_index=True,
+    )
+    return table.astype({"status": "Int64", "hour_us": "Int64"})
+
+
 def _groups(waits: pd.DataFrame, by: Sequence[str]) -> tuple[Ints, pd.DataFrame]:
     """The number of each wait's group, and the groups' names in order; unknown names come last."""
     number = np.asarray(waits.groupby(list(by), dropna=False, sort=True).ngroup(), dtype=np.int64)

@@ -16,7 +16,7 @@ FORMATS: Final = (
 
 TABLES: Final = (
     *("operations", "durations", "waits", "compliance", "findings", "statuses"),
-    *("journeys", "queues", "throttling", "polling", "pending_shares", "under_way"),
+    *("journeys", "queues", "throttling", "polling", "pending_shares", "under_way", "breakdowns"),
 )
 """What ``--table`` takes: CSV and JSON lines hold one table."""
 

@@ -50,6 +50,11 @@ COMPLIANCE: Final = _same(
     *("rate", "low", "high", "operations", "operations_clean", "clients", "late_s"),
     *("cluster_low", "cluster_high"),
 )
+BREAKDOWNS: Final = (
+    _same("by", "protocol", "kind", "host", "endpoint", "client", "status")
+    | {"hour": "hour_us"}
+    | {name: name for name in COMPLIANCE if name not in ("protocol", "kind", "host")}
+)
 FINDINGS: Final = _same("code", "fault", "message", "operation", "exchanges", "request_ids") | {
     "at": "at_us",
     "api_versions": "api_versions",
@@ -90,8 +95,11 @@ TABLES: Final[dict[str, Names]] = {
     "polling": POLLING,
     "pending_shares": PENDING_SHARES,
     "under_way": UNDER_WAY,
+    "breakdowns": BREAKDOWNS,
 }
 """Each list of the JSON, which is also the name of the table in the analysis."""
+ON_DEMAND: Final = frozenset({"breakdowns"})
+"""Tables that are made only when they are asked for, and so are no list of the JSON."""
 
 
 def to_json(analysis: Analysis) -> str:
@@ -107,7 +115,7 @@ def document(analysis: Analysis) -> dict[str, Any]:
     """What :func:`to_json` prints, as plain Python values."""
     return (
         {"schema": SCHEMA, "capture": _capture(analysis)}
-        | {table: rows_of(analysis, table) for table in TABLES}
+        | {table: rows_of(analysis, table) for table in TABLES if table not in ON_DEMAND}
         | {"suppressed": [_hidden(suppression, count) for suppression, count in analysis.suppressed]}
         | {"coverage": [session_row(session) for session in analysis.coverage]}
     )
