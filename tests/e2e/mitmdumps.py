@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import json
 import os
 import re
 import signal
@@ -127,7 +128,7 @@ class Mitmdump:
             if self.process.poll() is not None:
                 self._reader.join()
                 raise AssertionError(self.output)
-            return re.search(r"listening at \S+:(\d+)", self.output) if "records to" in self.output else None
+            return listening(self.output)
 
         match = wait_for("mitmdump's port", found)
         assert match is not None
@@ -143,13 +144,7 @@ class Mitmdump:
 
     def helper(self) -> int:
         """The pid of the helper of this mitmdump."""
-        for folder in Path("/proc").iterdir():
-            with suppress(OSError, ValueError):
-                line = (folder / "cmdline").read_bytes().split(b"\0")
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                if b"--frames" in line and parent == self.process.pid:
-                    return int(folder.name)
-        raise AssertionError("no helper")
+        return helper_of(self.process.pid)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -158,6 +153,75 @@ class Mitmdump:
         self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def listening(output: str) -> re.Match[str] | None:
+    """Where a mitmdump that records listens, once it says so."""
+    return re.search(r"listening at \S+:(\d+)", output) if "records to" in output else None
+
+
+def helper_of(mitmdump: int) -> int:
+    """The pid of the helper of a mitmdump."""
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            line = (folder / "cmdline").read_bytes().split(b"\0")
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if b"--frames" in line and parent == mitmdump:
+                return int(folder.name)
+    raise AssertionError("no helper")
+
+
+NURSERY = """
+import json, os, signal, sys
+from mitmproxy.tools.main import mitmdump
+for line in sys.stdin:
+    arguments, output = json.loads(line)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are gone at once
+    if (pid := os.fork()) == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), 1)
+        os.dup2(1, 2)
+        sys.exit(mitmdump(arguments))
+    print(pid, flush=True)
+"""
+"""Most of what starting a mitmdump takes is reading its modules: done once, for many that are killed."""
+
+
+class Nursery:
+    """Starts mitmdumps that record; each is its own process, with a helper of its own."""
+
+    def __init__(self, home: Path, upstream: int) -> None:
+        self._home = home
+        self._options = ["-s", str(ADDON), "-p", "0", "--listen-host", "127.0.0.1"]
+        sets = {"confdir": home / "mitmproxy", "termlog_verbosity": "info", "flow_detail": 0}
+        self._options += [part for name, value in sets.items() for part in ("--set", f"{name}={value}")]
+        self._options += ["--mode", f"reverse:http://127.0.0.1:{upstream}"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "POLLTAPE_CONFIG_DIR": str(home / "config")},
+            text=True,
+        )
+
+    def start(self, captures: Path) -> tuple[int, int]:
+        """One that records to the folder: its pid and port."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        output = self._home / f"{captures.name}.log"
+        output.touch()
+        order = [[*self._options, "--set", f"polltape_dir={captures}"], str(output)]
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        pid = int(self._process.stdout.readline())
+        match = wait_for("mitmdump's port", lambda: listening(output.read_text()))
+        assert match is not None
+        return pid, int(match[1])
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
 Start = Callable[..., Mitmdump]
@@ -210,6 +274,21 @@ def spooled(captures: Path) -> list[Path]:
 
 def helper_has_finished(captures: Path) -> None:
     wait_for("the helper's end", lambda: not spooled(captures))
+
+
+def kill(*pids: int) -> None:
+    """SIGKILL to each, until they are gone."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_for("their end", lambda: not any(map(lives, pids)))
+
+
+def lives(pid: int) -> bool:
+    """Whether the process is there and more than a name that nobody has taken note of."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def request(port: int, method: str = "GET", path: str = "/jobs/1", body: bytes | None = None, **headers: str) -> int:
