@@ -239,11 +239,11 @@ def test_a_wrong_option_is_one_line_and_exit_1(start: Start, option: str, compla
 
 ALONE = """
 import sys
-sys.executable = "/nowhere/python"
+sys.executable, sys.modules["polltape"] = "/nowhere/python", None
 from mitmproxy.tools.main import mitmdump
 sys.exit(mitmdump())
 """
-"""mitmdump as if it were installed without polltape beside it."""
+"""mitmdump as if it were installed without polltape beside it, which cannot be imported either."""
 
 
 def test_a_mitmproxy_installed_alone_finds_the_helper_on_path(start: Start, shop: int, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
+import struct
+import termios
 import threading
 from collections.abc import Callable, Iterator
 
@@ -112,3 +115,20 @@ def test_the_module_is_not_loaded_with_the_package() -> None:
     """addon_record imports mitmproxy: nothing of ours may import it."""
     source = importlib.import_module("polltape.recorder.helper")
     assert not hasattr(source, "addon_record")
+
+
+def test_a_helper_that_is_slow_takes_little_at_a_time() -> None:
+    """Else the pipe stays full while it works through all that it took, as if it hung."""
+    reading, writing = os.pipe()
+    size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, addon.PIPE_BYTES)
+    os.set_blocking(writing, False)
+    one = frame(1, {**HEAD, "seq": 1}, b"abc", b"defg")
+    count = size // len(one) // 2
+    os.write(writing, one * count)
+    found = FrameReader(reading).frames()
+    assert next(found) is not None
+    [left] = struct.unpack("i", fcntl.ioctl(reading, termios.FIONREAD, bytes(4)))
+    assert left >= count * len(one) - (1 << 16)
+    os.close(writing)
+    assert sum(frame is not None for frame in found) == count - 1
+    os.close(reading)

@@ -360,11 +360,6 @@ def protect() -> None:
         signal.signal(name, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
-    if os.getsid(0) == os.getpid():
-        # Where Linux schedules by session (sched(7), autogroup), niceness counts only inside a session, and the
-        # group's own between them.  Ours alone: a helper started by hand is in its terminal's.
-        with contextlib.suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
 def make_redactor(options: Options) -> Redacts:
