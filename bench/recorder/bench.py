@@ -197,9 +197,12 @@ async def throughput(home: Path, rounds: int, count: int) -> None:
 
 def tell(chosen: list[Variant], helper_us: float) -> None:
     bare = chosen[0].rates
-    print(f"\n{'':10} {'a second':>9} {'of bare':>8} {'low..high':>12} {'CPU':>8} {'p50':>8} {'p99':>8} {'bytes':>7}")
+    print(
+        f"\n{'':10} {'a second':>9} {'of bare':>8} {'low..high':>12} {'CPU':>8} {'of bare':>8} {'p50':>8} {'p99':>8} {'bytes':>7}"
+    )
     for variant in chosen:
         ratios = [rate / other for rate, other in zip(variant.rates, bare, strict=True)]
+        spent = [cpu / other for cpu, other in zip(variant.cpu, chosen[0].cpu, strict=True)]
         waits = statistics.quantiles(variant.waits, n=100)
         kept = {
             "polltape": variant.home / "captures",
@@ -210,6 +213,7 @@ def tell(chosen: list[Variant], helper_us: float) -> None:
         print(
             f"{variant.name:10} {statistics.median(variant.rates):9,.0f} {statistics.median(ratios):8.3f} "
             f"{min(ratios):6.2f}..{max(ratios):4.2f} {statistics.median(variant.cpu):5.0f} µs "
+            f"{statistics.median(spent):8.3f} "
             f"{waits[49] * 1e3:5.2f} ms {waits[98] * 1e3:5.2f} ms {stored:7,.0f}"
         )
     print(f"CPU: of mitmdump, an exchange; the helper's own, redaction included: {helper_us:.0f} µs, on the other core")

@@ -316,8 +316,8 @@ def peak_mib(source: Path, out: Path) -> int:
 
 
 def write_large(path: Path, count: int) -> float:
-    """A HAR of that many entries, each with a body of 32 KiB that is kept; its size in MiB."""
-    letters = "".join(random.Random(1).choices("abcdefghijklmnop", k=32 * 1024))
+    """A HAR of that many entries, each with a body of 128 KiB that is kept; its size in MiB."""
+    letters = "".join(random.Random(1).choices("abcdefghijklmnop", k=128 * 1024))
     with path.open("w") as file:
         file.write('{"log": {"entries": [')
         for number in range(count):
@@ -331,10 +331,10 @@ def write_large(path: Path, count: int) -> float:
 @pytest.mark.parametrize("kind", ["parquet", "har"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str) -> None:
     """Both are larger than what is held in memory; the second is five times as large."""
-    sizes = [write_large(tmp_path / f"{count}.har", count) for count in (500, 2500)]
-    peaks = [peak_mib(tmp_path / f"{count}.har", tmp_path / f"out-{count}.{kind}") for count in (500, 2500)]
+    sizes = [write_large(tmp_path / f"{count}.har", count) for count in (120, 600)]
+    peaks = [peak_mib(tmp_path / f"{count}.har", tmp_path / f"out-{count}.{kind}") for count in (120, 600)]
     assert peaks[1] - peaks[0] < 20 < (sizes[1] - sizes[0]) / 3
     assert list(tmp_path.glob("polltape-*")) == []  # the spool has gone with the process
     if kind == "parquet":
-        bodies = pq.read_table(tmp_path / "out-2500.parquet", columns=["response_body"])["response_body"]
-        assert pc.min(pc.binary_length(pc.struct_field(bodies, "content"))).as_py() > 32 * 1024
+        bodies = pq.read_table(tmp_path / "out-600.parquet", columns=["response_body"])["response_body"]
+        assert pc.min(pc.binary_length(pc.struct_field(bodies, "content"))).as_py() > 128 * 1024
