@@ -197,9 +197,8 @@ async def throughput(home: Path, rounds: int, count: int) -> None:
 
 def tell(chosen: list[Variant], helper_us: float) -> None:
     bare = chosen[0].rates
-    print(
-        f"\n{'':10} {'a second':>9} {'of bare':>8} {'low..high':>12} {'CPU':>8} {'of bare':>8} {'p50':>8} {'p99':>8} {'bytes':>7}"
-    )
+    print(f"\n{'':10} {'a second':>9} {'of bare':>8} {'low..high':>12} ", end="")
+    print(f"{'CPU':>8} {'of bare':>8} {'p50':>8} {'p99':>8} {'bytes':>7}")
     for variant in chosen:
         ratios = [rate / other for rate, other in zip(variant.rates, bare, strict=True)]
         spent = [cpu / other for cpu, other in zip(variant.cpu, chosen[0].cpu, strict=True)]
