@@ -6,7 +6,7 @@ Everything here goes over whole columns of Arrow and numpy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +15,12 @@ import pyarrow.compute as pc
 from polltape.operations.covered import Covered
 from polltape.operations.fold import ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS, fold
 from polltape.operations.patterns import AFTERWARDS, NONE, Laid, Patterns
-from polltape.operations.shapes import Grouped, Ints, shapes
+from polltape.operations.shapes import Flags, Grouped, Ints, over, shapes
 from polltape.operations.sightings import seen
 from polltape.protocols import shopify_queue, throttle
 
 Columns = dict[str, Any]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 _PRECEDENCE: Final = {shopify_queue.NAME: 0, throttle.NAME: 2}
 """An exchange's wait belongs to the queue it stands in, else to the operation itself, else to its throttling."""
@@ -191,34 +190,28 @@ class _Part:
 
     def _any(self, name: str) -> Flags:
         flags = np.asarray(self._grouped.column(name).fill_null(False).to_numpy(zero_copy_only=False), dtype=np.bool_)
-        return _over(np.logical_or, flags[self._laid.members["row"]], self._begins)
+        return over(np.logical_or, flags[self._laid.members["row"]], self._begins)
 
     def _last_pending(self, start_us: Ints, limit_us: Ints) -> Ints:
         """Start of the last member that showed pending and began before the limit."""
         at = self._laid.members
         starts = start_us[at["row"]]
         showing = (at["state"] == self._number("pending")) & (starts < limit_us[at["operation"]])
-        return _over(np.maximum, np.where(showing, starts, _UNKNOWN), self._begins)
+        return over(np.maximum, np.where(showing, starts, _UNKNOWN), self._begins)
 
     def _last_asked(self) -> tuple[Floats, Flags]:
         """The last usable wait that a member was asked to keep, else 0; and whether there was one."""
         at = self._laid.members
         asked_s = _floats(self._grouped.column("asked_s"))[at["row"]]
         ends = np.where(np.isnan(asked_s), NONE, self._grouped.ints("ends")[at["row"]])
-        last = _over(np.maximum, ends, self._begins)
+        last = over(np.maximum, ends, self._begins)
         of_last = (ends == last[at["operation"]]) & (ends != NONE)
-        return _over(np.maximum, np.where(of_last, asked_s, 0.0), self._begins), last != NONE
+        return over(np.maximum, np.where(of_last, asked_s, 0.0), self._begins), last != NONE
 
     def _outcomes(self, last_us: Ints, asked_s: Floats, covered: Covered) -> Any:
         patience_us = np.maximum(ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS * asked_s * 1e6)
         left = pc.if_else(pa.array(covered.until_each(last_us) >= last_us + patience_us), "abandoned", "pending")
         return pc.coalesce(self._worded(self._laid.operations["outcome"]), left)
-
-
-def _over[Values: np.ndarray[Any, Any]](ufunc: np.ufunc, values: Values, begins: Ints) -> Values:
-    """The function over each run of values; empty where there is none."""
-    found: Any = ufunc.reduceat(values, begins) if len(begins) else values[:0]
-    return cast("Values", found)
 
 
 def _rows(rows: Ints) -> Any:

@@ -9,13 +9,14 @@ first of them is folded (:mod:`polltape.operations.patterns`) and tells it for a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 _SAID: Final = ("protocol", "kind", "role", "reads_as", "state", "truncates", "opens", "address", "itself")
 _READING: Final = ("reads_as", "state")
@@ -63,6 +64,12 @@ def ragged(starts: Ints, counts: Ints) -> Ints:
     total = int(ends[-1]) if len(ends) else 0
     numbers: Ints = np.arange(total) + np.repeat(starts - (ends - counts), counts)
     return numbers
+
+
+def over[Values: np.ndarray[Any, Any]](ufunc: np.ufunc, values: Values, begins: Ints) -> Values:
+    """The function over each run of values; empty where there is none."""
+    found: Any = ufunc.reduceat(values, begins) if len(begins) else values[:0]
+    return cast("Values", found)
 
 
 def shapes(grouped: Grouped) -> tuple[Ints, Ints]:
@@ -142,7 +149,7 @@ def _requests(grouped: Grouped) -> tuple[Ints, Ints]:
 
 def _names(grouped: Grouped) -> list[tuple[Ints, Ints]]:
     """Keys, issued keys and target as numbers within the group; a list is (offsets, values)."""
-    lists = [_list(grouped.column("keys")), _list(grouped.column("issued"))]
+    lists = [listed(grouped.column("keys")), listed(grouped.column("issued"))]
     target = grouped.column("target")
     there = target.is_valid().to_numpy(zero_copy_only=False)
     lists.append((np.concatenate([[0], np.cumsum(there)]), target.drop_null()))
@@ -157,7 +164,7 @@ def _names(grouped: Grouped) -> list[tuple[Ints, Ints]]:
 
 
 def _readings(grouped: Grouped) -> tuple[Ints, Ints]:
-    offsets, values = _list(grouped.column("readings"))
+    offsets, values = listed(grouped.column("readings"))
     numbers = np.zeros(len(values), np.int64)
     for name in _READING:
         more = coded(pc.struct_field(values, name))
@@ -165,7 +172,7 @@ def _readings(grouped: Grouped) -> tuple[Ints, Ints]:
     return offsets, coded(pa.array(numbers))
 
 
-def _list(column: Any) -> tuple[Ints, Any]:
+def listed(column: Any) -> tuple[Ints, Any]:
     """Offsets and values of a column of lists; null is an empty one."""
     counts = np.asarray(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
     return np.concatenate([[0], np.cumsum(counts)]), column.flatten()

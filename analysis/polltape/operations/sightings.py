@@ -13,15 +13,16 @@ from itertools import pairwise
 from typing import Any, Final
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 from ibis import _
 
 from polltape.operations.fold import Seen
-from polltape.operations.links import components
-from polltape.operations.shapes import Grouped, Ints
-from polltape.operations.tables import asked, drop, kept, observations, taken
+from polltape.operations.links import linked
+from polltape.operations.shapes import Flags, Grouped, Ints, coded
+from polltape.operations.tables import add, asked, drop, kept, observations, taken
 from polltape.protocols import http_async, throttle
 from polltape.protocols.shopify_queue import resubmitted_state
 
@@ -38,7 +39,6 @@ _SEEN: Final = Seen._fields
 _ROW: Final = tuple(name for name in _SEEN if name not in _OBSERVED)
 _SEEN_OF: Final = partial(tuple.__new__, Seen)
 _UNIQUE: Final = frozenset({"exchange_id"})
-_OWN: Final = "exchange|"
 
 
 def sightings(connection: Any, rows: ir.Table) -> Iterator[Grouped]:
@@ -48,8 +48,8 @@ def sightings(connection: Any, rows: ir.Table) -> Iterator[Grouped]:
     if len(queued):
         states = _states(connection, rows, resubmitted_state)
         wanted = taken(connection, "queued", queued)
-        observed = kept(connection, "with_bare", _with_bare, rows, observed, wanted, states)
-    yield from _parts(connection, _linked(connection, observed))
+        add(connection, observed, _bare, rows, observed, wanted, states)
+    yield from _parts(connection, observed, *linked(asked(connection, _names, observed)))
 
 
 def throttling(connection: Any, rows: ir.Table) -> Ints:
@@ -74,7 +74,9 @@ def throttled(connection: Any, rows: ir.Table, inside: Ints) -> Iterator[Grouped
     if not len(asked(connection, _one, opening)):
         return
     states = _states(connection, rows, throttle.retried_state)
-    yield from _parts(connection, kept(connection, "same", _same, rows, throttles, opening, states))
+    same = kept(connection, "same", _same, rows, throttles, opening, states)
+    key = coded(asked(connection, _hashed_keys, same)["key"].combine_chunks())
+    yield from _parts(connection, same, key, np.ones(len(key), bool))
 
 
 def _opening(throttles: ir.Table, members: ir.Table) -> ir.Table:
@@ -97,10 +99,13 @@ def _same(rows: ir.Table, throttles: ir.Table, opening: ir.Table, states: ir.Tab
     return same.mutate(
         keys=ibis.array([same.key]),
         opens=same.opening.notnull(),
-        component=same.key,
         target=ibis.null("string"),
         **_defaults(ibis.literal(throttle.NAME), ibis.literal(throttle.KIND), "read", state, without={"keys", "opens"}),
-    ).select(*_SEEN, "component")
+    ).select(*_SEEN)
+
+
+def _hashed_keys(same: ir.Table) -> ir.Table:
+    return same.select(number=same.rowid(), key=hashed(same.keys[0])).order_by("number")
 
 
 def _with_request(rows: ir.Table) -> ir.Table:
@@ -128,14 +133,14 @@ def _queued(observed: ir.Table) -> ir.Table:
     return queued.select("target", "protocol", "kind").distinct()
 
 
-def _with_bare(rows: ir.Table, observed: ir.Table, queued: ir.Table, states: ir.Table) -> ir.Table:
-    """With the requests that equal a queued one and carry no token."""
+def _bare(rows: ir.Table, observed: ir.Table, queued: ir.Table, states: ir.Table) -> ir.Table:
+    """The requests that equal a queued one and carry no token."""
     carried = observed.semi_join(queued, "protocol").select("exchange_id")
     others = _with_request(rows).anti_join(carried, "exchange_id")
     equal = others.mutate(target=_target(others)).join(queued, "target")
     equal = equal.left_join(states, equal.status == states.of_status)
     filled = _defaults(equal.protocol, equal.kind, "resubmit-bare", equal.shown)
-    return ibis.union(observed, equal.mutate(**filled).select(*_SEEN))
+    return equal.mutate(**filled).select(*_SEEN)
 
 
 def _defaults(protocol: Any, kind: Any, role: str, state: Any, without: Iterable[str] = ()) -> dict[str, Any]:
@@ -180,110 +185,60 @@ def _throttle_key(rows: ir.Table) -> ir.StringValue:
     )
 
 
-# ------------------------------------------------------------------------------------------------ links
-
-
-def _linked(connection: Any, observed: ir.Table) -> ir.Table:
-    """With ``component``: equal for rows whose keys are linked, however far apart.
-
-    A key that nobody ever issued links nothing: any GET addresses its own URL and all the endings of its path.
-    """
-    relevant = kept(connection, "relevant", _relevant, observed)
-    linked = components(_edges(asked(connection, _several, relevant)))
-    named = kept(connection, "named", _first_named, observed, relevant)
-    drop(connection, observed, relevant)
-    if not linked:
-        return named
-    names = pa.table({"linked": pa.array(linked), "top": pa.array(linked.values(), pa.string())})
-    topped = kept(connection, "linked", _with_top, named, taken(connection, "tops", names))
-    drop(connection, named)
-    return topped
-
-
-def _every(observed: ir.Table) -> ir.Table:
-    """With ``number`` and ``every``, all the names that may link it."""
-    none = ibis.literal([], type="array<string>")
-    named = observed.mutate(
-        number=observed.rowid(),
-        every=_.keys.fill_null(none).concat(_.issued.fill_null(none)).unique(),
-    )
-    with_target = _.every.concat(ibis.array([_.target]))
-    return named.mutate(every=_.target.isnull().ifelse(_.every, with_target))
-
-
-def _relevant(observed: ir.Table) -> ir.Table:
-    """The names of each row (``of``) that has several, as far as they were issued."""
-    named = _every(observed)
-    several = named.filter(_.every.length() > 1)
-    pairs = several.select("number", name=several.every.unnest())
-    pairs = pairs.semi_join(_issued(named), "name")
-    return pairs.group_by("number").agg(names=_.name.collect(order_by=_.name)).rename(of="number")
-
-
-def _several(relevant: ir.Table) -> ir.Table:
-    return relevant.filter(_.names.length() > 1).select("names").distinct()
-
-
-def _first_named(observed: ir.Table, relevant: ir.Table) -> ir.Table:
-    """With the first of its names as ``component``."""
-    named = _every(observed)
-    joined = named.left_join(relevant, named.number == relevant.of)
-    first = ibis.coalesce(joined.names[0], joined.every[0])
-    joined = joined.mutate(component=first.fill_null(ibis.literal(_OWN).concat(joined.exchange_id)))
-    # What addresses nothing that was issued, and opens nothing, is no part of anything.
-    joined = joined.filter(
-        (joined.protocol != http_async.NAME) | joined.names.notnull() | (joined.every.length() < 2) | joined.opens
-    )
-    return joined.select(*_SEEN, "component")
-
-
-def _with_top(named: ir.Table, tops: ir.Table) -> ir.Table:
-    joined = named.left_join(tops, named.component == tops.linked)
-    return joined.mutate(component=ibis.coalesce(joined.top, joined.component)).select(*_SEEN, "component")
-
-
-def _issued(named: ir.Table) -> ir.Table:
-    """The names that may link: what an answer gave out, what an opening request addressed, what may be sent again."""
-    opening = named.filter((_.opens | _.truncates.notnull()) & (_.keys.length() > 0))
-    names = (
-        named.select(name=named.issued.unnest()),
-        opening.select(name=opening.keys[0]),
-        named.filter(_.target.notnull()).select(name="target"),
-    )
-    return ibis.union(*names, distinct=True)
-
-
-def _edges(several: pa.Table) -> Iterator[tuple[str, str]]:
-    names: Any = several["names"].to_pylist()
-    for first, *others in names:
-        yield from ((first, other) for other in others)
-
-
 # ---------------------------------------------------------------------------------------------- reading
 
 
-def _parts(connection: Any, table: ir.Table) -> Iterator[Grouped]:
-    """Linked rows together, each group by response end, in at least one part; the order of groups means nothing."""
-    ((rows,),) = (counted.values() for counted in asked(connection, _count, table).to_pylist())
-    parts = max(1, -(-int(rows) // PART_ROWS))
-    for part in range(parts):
-        yield _grouped(asked(connection, _part, table, part=part, parts=parts))
-    drop(connection, table)
+@ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
+def hashed(text: str) -> dt.uint64:
+    """Equal for equal texts."""
 
 
-def _count(table: ir.Table) -> ir.Table:
-    return table.agg(rows=_.count())
+def _names(observed: ir.Table) -> ir.Table:
+    """What :func:`~polltape.operations.links.linked` reads, in the order of the table's rows."""
+    return observed.select(
+        number=observed.rowid(),
+        **{name: observed[name].map(lambda key: hashed(key)) for name in ("keys", "issued")},
+        target=observed.target.isnull().ifelse(ibis.null("uint64"), hashed(observed.target)),
+        opens=observed.opens,
+        opening=observed.opens | observed.truncates.notnull(),
+        general=observed.protocol == http_async.NAME,
+    ).order_by("number")
 
 
-def _part(table: ir.Table, *, part: int, parts: int) -> ir.Table:
-    return table if parts == 1 else table.filter(_.component.hash().abs() % parts == part)
+def _parts(connection: Any, table: ir.Table, component: Ints, part: Flags) -> Iterator[Grouped]:
+    """The rows that are part of anything, by component, each group by response end; at least one piece.
+
+    ``component``, ``part``: for each row of the table.  The order of the groups means nothing.
+    """
+    pieces = max(1, -(-len(component) // PART_ROWS))
+    if pieces == 1:
+        yield _grouped(asked(connection, _numbered, table), component, part)
+        drop(connection, table)
+        return
+    places = {"place": np.flatnonzero(part), "piece": (component % pieces)[part]}
+    of = taken(connection, "pieces", pa.table({name: pa.array(values) for name, values in places.items()}))
+    for piece in range(pieces):
+        yield _grouped(asked(connection, _piece, table, of, piece=piece), component, part)
+    drop(connection, table, of)
 
 
-def _grouped(table: pa.Table) -> Grouped:
-    group = table["component"].combine_chunks().dictionary_encode().indices.to_numpy()
-    order = np.lexsort((table["ends"].to_numpy(), group))
+def _numbered(table: ir.Table) -> ir.Table:
+    return table.select(*_SEEN, number=table.rowid())
+
+
+def _piece(table: ir.Table, of: ir.Table, *, piece: int) -> ir.Table:
+    return _numbered(table).join(of.filter(_.piece == piece), ibis._.number == of.place).select(*_SEEN, "number")
+
+
+def _grouped(table: pa.Table, component: Ints, part: Flags) -> Grouped:
+    """``table``: with the ``number`` of each row, by which the others are looked up."""
+    number = np.asarray(table["number"].to_numpy(), dtype=np.int64)
+    there = np.flatnonzero(part[number])
+    group = component[number[there]]
+    order = np.lexsort((number[there], table["ends"].to_numpy()[there], group))
     begins = np.flatnonzero(np.diff(group[order], prepend=-1))
-    return Grouped(table.select(_SEEN).take(order).combine_chunks(), np.append(begins, len(order)).astype(np.int64))
+    found = table.select(_SEEN).take(there[order]).combine_chunks()
+    return Grouped(found, np.append(begins, len(order)).astype(np.int64))
 
 
 def seen(grouped: Grouped) -> Iterator[list[Seen]]:

@@ -53,6 +53,12 @@ def kept(connection: Any, name: str, query: Query, *tables: ir.Table, **given: A
     return _named(connection, name, schema)
 
 
+def add(connection: Any, table: ir.Table, query: Query, *tables: ir.Table, **given: Any) -> None:
+    """More rows into a kept table."""
+    sql, _ = _prepared(query, tables, given)
+    connection.con.execute(f'INSERT INTO "{name_of(table)}" {sql}')
+
+
 def seen_as(connection: Any, name: str, query: Query, *tables: ir.Table, **given: Any) -> ir.Table:
     """A query under a name, computed where it is used."""
     sql, schema = _prepared(query, tables, given)
