@@ -17,7 +17,6 @@ from polltape.measures.codes import CODES
 from polltape.measures.durations import durations
 from polltape.measures.findings import FINDING_COLUMNS
 from polltape.measures.pending_share import with_intervals
-from polltape.measures.places import placed
 from polltape.measures.queue import queues
 from polltape.measures.retry_after import compliance
 
@@ -44,6 +43,16 @@ def apart(later_s: float, earlier_s: float) -> float:
 
 def at(seconds: float) -> int:
     return START_US + round(seconds * 1e6)
+
+
+def placed(findings: pd.DataFrame, timeline: pd.DataFrame) -> pd.DataFrame:
+    """The findings with host and endpoint of the last exchange that each names."""
+    known = timeline.drop_duplicates("exchange_id").set_index("exchange_id")
+    about = findings["exchanges"].str[-1]
+    return findings.assign(
+        host=about.map(known["host"]).astype("string"),
+        endpoint=about.map(known["method"] + " " + known["endpoint"]).astype("string"),
+    )
 
 
 class Made:

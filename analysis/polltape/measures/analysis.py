@@ -21,7 +21,6 @@ from polltape.measures.answers import answers
 from polltape.measures.durations import durations
 from polltape.measures.findings import Evidence, findings
 from polltape.measures.pending_share import pending_shares
-from polltape.measures.places import placed
 from polltape.measures.polling_load import polling
 from polltape.measures.queue import journeys, queues
 from polltape.measures.retry_after import compliance, every_break_down
@@ -168,7 +167,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         durations=durations(found.operations, found.at_once),
         waits=kept_waits,
         compliance=compliance(kept_waits),
-        findings=placed(found_out, told),
+        findings=found_out,
         timeline=told,
         journeys=travelled,
         queues=queues(travelled),

@@ -1,15 +1,14 @@
 """Findings: each fact worth a person's attention, with its code, whose fault it is, and the proof.
 
-A rule is a function from the tables to :class:`Draft` rows; the table ``RULES`` lists them.  What a draft
-leaves open (fault, request ids, the instant) is filled in once for all.
+A rule is a function from the tables to drafts (:mod:`polltape.measures.drafts`); the table ``RULES`` lists them.
+What a draft leaves open (fault, request ids, the instant) is filled in once for all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import ibis.expr.types as ir
 import numpy as np
@@ -20,6 +19,7 @@ from ibis import _
 
 from polltape.measures.answers import ACCEPTED, on_checkout
 from polltape.measures.codes import CODES
+from polltape.measures.drafts import Draft, drafted, in_seconds, joined, together, told
 from polltape.measures.pending_share import EXCEPTIONS
 from polltape.measures.queue import QUEUE, ignored_waits, misjudged
 from polltape.measures.statistics import Ints
@@ -31,7 +31,11 @@ from polltape.operations.waits import UNDER_WAY_US
 from polltape.protocols import par_posnext, protocol_named
 from polltape.protocols.instruction import CLASSES
 
-FINDING_COLUMNS: Final = ["code", "fault", "message", "operation", "exchanges", "request_ids", "api_versions", "at_us"]
+FINDING_COLUMNS: Final = [
+    *("code", "fault", "message", "operation", "exchanges", "request_ids", "api_versions", "at_us"),
+    *("host", "endpoint"),
+]
+"""``host`` and ``endpoint`` (``METHOD template``) are those of the last exchange that a finding names."""
 BY_REQUEST: Final = frozenset({"RA001", "RA002", "RA006", "RA007", "CQ001", "CQ002", "CQ004", "OP004", "OP005"})
 """Codes about a request of the client: ``at`` is its start; for the others the response end of the last exchange."""
 
@@ -66,61 +70,61 @@ class Evidence:
         return self.stuck_after_s.get(protocol, known.stuck_after_s if known else 300.0)
 
 
-class Draft(NamedTuple):
-    """A finding before its exchanges are looked up; the last exchange named is the one that it is about."""
-
-    code: str
-    message: str
-    operation: str | None
-    exchanges: list[str]
-
-
 def findings(evidence: Evidence) -> pd.DataFrame:
     """Every finding by instant, then code and exchange; columns :data:`FINDING_COLUMNS`."""
-    drafts = [draft for rule in RULES for draft in rule(evidence)]
-    if not drafts:
+    drafts = together(draft for rule in RULES for draft in rule(evidence))
+    if not len(drafts):
         return pd.DataFrame(columns=FINDING_COLUMNS)
-    ends = np.cumsum([len(draft.exchanges) for draft in drafts])
-    proof = _exchanges(evidence, [name for draft in drafts for name in draft.exchanges])
+    exchanges: Any = drafts["exchanges"].chunk(0)
+    ends = exchanges.offsets.to_numpy()[1:].astype(np.int64)
+    proof = _exchanges(evidence, exchanges.values)
+    about = pa.array(ends - 1)
     # Within one finding the latest end counts; a maximum needs no loop.
-    latest = np.maximum.reduceat(proof["end_us"].to_numpy(), ends - np.array([len(d.exchanges) for d in drafts]))
-    by_request = np.array([draft.code in BY_REQUEST for draft in drafts])
+    latest = np.maximum.reduceat(proof["end_us"].to_numpy(), exchanges.offsets.to_numpy()[:-1])
+    by_request = pc.is_in(drafts["code"], pa.array(sorted(BY_REQUEST))).to_numpy()
     at_us = np.where(by_request, proof["start_us"].to_numpy()[ends - 1], latest)
-    first = pa.array([draft.exchanges[0] for draft in drafts])
-    keys = pa.table({"at_us": pa.array(at_us), "code": [draft.code for draft in drafts], "first": first})
-    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names]).to_numpy()
-    requests, versions = _named(proof["request_id"], ends), _named(proof["api_version"], ends)
-    ordered = [drafts[place] for place in order]
-    return pd.DataFrame(
-        {
-            "code": [draft.code for draft in ordered],
-            "fault": [CODES[draft.code].fault for draft in ordered],
-            "message": [draft.message for draft in ordered],
-            "operation": [draft.operation for draft in ordered],
-            "exchanges": [draft.exchanges for draft in ordered],
-            "request_ids": [requests[place] for place in order],
-            "api_versions": [sorted(set(versions[place])) for place in order],
-            "at_us": at_us[order],
-        }
+    whole = drafts.append_column("at_us", pa.array(at_us))
+    faults = {code: known.fault for code, known in CODES.items()}
+    whole = whole.append_column("fault", told(drafts["code"].to_pandas(), faults.__getitem__))
+    whole = whole.append_column("request_ids", _named(proof["request_id"], ends))
+    whole = whole.append_column("api_versions", _named(proof["api_version"], ends, once=True))
+    for name in ("host", "endpoint"):
+        whole = whole.append_column(name, proof[name].take(about))
+    first: Any = exchanges.values.take(exchanges.offsets[:-1])
+    order = pc.sort_indices(
+        whole.append_column("first", first), [(name, "ascending") for name in ("at_us", "code", "first")]
     )
+    return framed(whole.take(order).select(FINDING_COLUMNS))
 
 
-def _exchanges(evidence: Evidence, named: list[str]) -> pa.Table:
-    """start_us, end_us, request_id and api_version of these exchanges, in their order; one may be named again."""
-    names = pa.table({"place": pa.array(np.arange(len(named))), "named": pa.array(named, pa.string())})
-    names = taken(evidence.connection, "proof", names)
-    return asked(evidence.connection, _proof, names, evidence.rows).sort_by("place")
+def _exchanges(evidence: Evidence, named: Any) -> pa.Table:
+    """What is told of these exchanges, in their order; one may be named again."""
+    names = taken(evidence.connection, "proof", pa.table({"place": pa.array(np.arange(len(named))), "named": named}))
+    return asked(evidence.connection, _proof, names, evidence.rows).sort_by("place").combine_chunks()
 
 
 def _proof(names: ir.Table, rows: ir.Table) -> ir.Table:
     found = names.left_join(rows, names.named == rows.exchange_id)
-    return found.select("place", "start_us", "end_us", "request_id", "api_version")
+    endpoint = rows.method.concat(" ", rows.endpoint)
+    return found.select("place", "start_us", "end_us", "request_id", "api_version", "host", endpoint=endpoint)
 
 
-def _named(values: pa.ChunkedArray[Any], ends: Ints) -> list[list[str]]:
-    """The values of each finding, those that are there."""
-    every = values.to_pylist()
-    return [[value for value in every[start:end] if value is not None] for start, end in pairwise([0, *ends.tolist()])]
+def _named(values: pa.ChunkedArray[Any], ends: Ints, *, once: bool = False) -> Any:
+    """The values of each finding, those that are there; ``once``: each once, in order."""
+    column: Any = values.combine_chunks()
+    coded = column.dictionary_encode()
+    finding = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    finding, number = finding[there], coded.indices.drop_null().to_numpy().astype(np.int64)
+    dictionary = coded.dictionary
+    if once and len(dictionary):
+        order = pc.sort_indices(dictionary).to_numpy().astype(np.int64)
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        pairs = np.unique(finding * len(order) + place[number])
+        finding, number = pairs // len(order), order[pairs % len(order)]
+    offsets: Any = pa.array(np.append(0, np.cumsum(np.bincount(finding, minlength=len(ends)))), pa.int32())
+    return pa.ListArray.from_arrays(offsets, dictionary.take(pa.array(number)))
 
 
 def _name(value: object) -> str | None:
@@ -130,29 +134,39 @@ def _name(value: object) -> str | None:
 # ------------------------------------------------------------------------------------- Retry-After
 
 
-def _broken_waits(evidence: Evidence) -> Iterator[Draft]:
+def _broken_waits(evidence: Evidence) -> Iterator[pa.Table]:
     """RA001, RA002 (instead of RA001), RA006."""
     columns = ["exchange_id", "next_exchange", "operation", "raw", "asked_s", "waited_s", "verdict"]
-    for wait in records(evidence.waits.loc[evidence.waits["verdict"].isin(["early", "late"]), columns]):
-        asked, waited = float(wait.asked_s), float(wait.waited_s)
-        proof = [wait.exchange_id, wait.next_exchange]
-        text = f"asked to wait {seconds(asked)} ({shortened(wait.raw)!r}), came back after {seconds(waited)}"
-        if wait.verdict == "late":
-            yield Draft("RA006", f"{text}: {seconds(waited - asked)} given away", _name(wait.operation), proof)
-        elif waited * 10 < asked:
-            yield Draft("RA002", f"{text}: the instruction was ignored", _name(wait.operation), proof)
-        else:
-            yield Draft("RA001", f"{text}: {seconds(asked - waited)} too early", _name(wait.operation), proof)
+    waits = evidence.waits.loc[evidence.waits["verdict"].isin(["early", "late"]), columns]
+    late = waits["verdict"] == "late"
+    ignored = ~late & (waits["waited_s"].astype(float) * 10 < waits["asked_s"].astype(float))
+    for code, which in (("RA006", late), ("RA002", ignored), ("RA001", ~late & ~ignored)):
+        some = waits[which]
+        if len(some):
+            message = _broken(code, some["raw"], some["asked_s"].astype(float), some["waited_s"].astype(float))
+            yield drafted(code, message, some["operation"], some["exchange_id"], some["next_exchange"])
 
 
-def _no_instruction(evidence: Evidence) -> Iterator[Draft]:
+def _broken(code: str, raw: pd.Series[str], asked_s: pd.Series[float], waited_s: pd.Series[float]) -> Any:
+    quoted = told(raw, lambda text: repr(shortened(text)))
+    text = ("asked to wait ", in_seconds(asked_s), " (", quoted, "), came back after ", in_seconds(waited_s))
+    if code == "RA006":
+        return joined(*text, ": ", in_seconds(waited_s - asked_s), " given away")
+    if code == "RA002":
+        return joined(*text, ": the instruction was ignored")
+    return joined(*text, ": ", in_seconds(asked_s - waited_s), " too early")
+
+
+def _no_instruction(evidence: Evidence) -> Iterator[pa.Table]:
     """RA003: pending in an operation, or throttled, where the protocol documents an instruction, and there is none."""
-    for row in records(evidence.ask(_silent, evidence.rows, evidence.lives.parts, evidence.lives.numbers)):
-        text = f"{row.status} shows that the operation is pending, but gives no instruction to wait"
-        yield Draft("RA003", text, _name(row.operation), [row.exchange_id])
-    for row in records(evidence.ask(_silently_throttled, evidence.openers)):
+    silent = evidence.ask(_silent, evidence.rows, evidence.lives.parts, evidence.lives.numbers)
+    if len(silent):
+        text = " shows that the operation is pending, but gives no instruction to wait"
+        yield drafted("RA003", joined(told(silent["status"], str), text), silent["operation"], silent["exchange_id"])
+    silent = evidence.ask(_silently_throttled, evidence.openers)
+    if len(silent):
         text = "says that it is throttled, but gives no instruction to wait"
-        yield Draft("RA003", text, _name(row.operation), [row.exchange_id])
+        yield drafted("RA003", text, silent["operation"], silent["exchange_id"])
 
 
 def _silent(rows: ir.Table, parts: ir.Table, numbers: ir.Table) -> ir.Table:
@@ -167,15 +181,17 @@ def _silently_throttled(openers: ir.Table) -> ir.Table:
     return openers.filter(_.throttles & _.klass.isnull()).select("exchange_id", "operation")
 
 
-def _odd_instructions(evidence: Evidence) -> Iterator[Draft]:
+def _odd_instructions(evidence: Evidence) -> Iterator[pa.Table]:
     """RA004, RA005."""
     codes = {name: klass.finding for name, klass in CLASSES.items() if klass.finding}
-    for row in records(evidence.ask(_odd, evidence.openers, classes=tuple(sorted(codes)))):
-        code = "RA005" if row.lines > 1 else codes[row.klass]
-        several = f" in {row.lines} lines" if row.lines > 1 else ""
-        use = "no usable value" if pd.isna(row.asked_s) else f"read as {seconds(float(row.asked_s))}"
-        text = f"{row.source}: {shortened(row.raw)!r} is {row.klass}{several}, {use}"
-        yield Draft(code, text, _name(row.operation), [row.exchange_id])
+    odd = evidence.ask(_odd, evidence.openers, classes=tuple(sorted(codes)))
+    alike: Any = odd.groupby(["source", "raw", "klass", "lines", "asked_s"], dropna=False, sort=False)
+    for (source, raw, klass, lines, asked_s), group in alike:
+        several = f" in {lines} lines" if lines > 1 else ""
+        use = "no usable value" if pd.isna(asked_s) else f"read as {seconds(float(asked_s))}"
+        text = f"{source}: {shortened(raw)!r} is {klass}{several}, {use}"
+        code = "RA005" if lines > 1 else codes[klass]
+        yield drafted(str(code), text, group["operation"], group["exchange_id"])
 
 
 def _odd(openers: ir.Table, *, classes: tuple[str, ...]) -> ir.Table:
@@ -234,9 +250,8 @@ def _stuck(evidence: Evidence) -> Iterator[Draft]:
 
 def _abandoned(evidence: Evidence) -> Iterator[Draft]:
     """OP002, OP003, CQ003, and OP007 for an operation."""
-    for row in records(evidence.lives.operations):
-        if row.outcome != "abandoned":
-            continue
+    table = evidence.lives.operations
+    for row in records(table[table["outcome"] == "abandoned"]):
         code, text = _left(row)
         if code is not None:
             yield Draft(code, text, row.id, list(row.exchanges))
@@ -267,16 +282,22 @@ def _idle(evidence: Evidence) -> Iterator[Draft]:
         yield Draft("OP007", text, None, sorted(set(group["exchange_id"])))
 
 
-def _joined(evidence: Evidence) -> Iterator[Draft]:
+def _joined(evidence: Evidence) -> Iterator[pa.Table]:
     """OP005."""
-    for row in records(evidence.ask(_joins, evidence.members)):
+    found = evidence.ask(_joins, evidence.rows, evidence.lives.parts, evidence.lives.numbers)
+    if len(found):
         text = "the same write was sent again while the first was pending"
-        yield Draft("OP005", text, row.operation, [row.submit, row.exchange_id])
+        yield drafted("OP005", text, found["operation"], found["submit"], found["exchange_id"])
 
 
-def _joins(members: ir.Table) -> ir.Table:
-    submits = members.filter(_.role == "submit").select("operation", submit="exchange_id")
-    return members.filter(_.role == "join").join(submits, "operation").select("operation", "submit", "exchange_id")
+def _joins(rows: ir.Table, parts: ir.Table, numbers: ir.Table) -> ir.Table:
+    ids = rows.select("exchange_id", of="starts")
+    joins = parts.filter(_.role == "join").select("number", joined="starts")
+    submits = parts.filter(_.role == "submit").select("number", submitted="starts")
+    both = joins.join(submits, "number").join(numbers.select("number", "operation"), "number")
+    both = both.join(ids, both.joined == ids.of).drop("of")
+    first = ids.rename(submit="exchange_id")
+    return both.join(first, both.submitted == first.of).select("operation", "submit", "exchange_id")
 
 
 def _backwards(evidence: Evidence) -> Iterator[Draft]:
@@ -313,10 +334,13 @@ def _queue(evidence: Evidence) -> Iterator[Draft]:
         if row.operation.startswith(f"{QUEUE}:"):
             text = "polled with a token that was not the latest"
             yield Draft("CQ002", text, row.operation, [row.exchange_id])
-    operations = evidence.lives.operations.set_index("id")["exchanges"]
-    for row in _afterwards(evidence, "bare"):
+    bare = list(_afterwards(evidence, "bare"))
+    table = evidence.lives.operations
+    table = table[table["id"].isin([row.operation for row in bare])]
+    submits = {name: exchanges[0] for name, exchanges in zip(table["id"], table["exchanges"], strict=True)}
+    for row in bare:
         text = "the queued request was sent again without its token: its place in the queue is lost"
-        yield Draft("CQ004", text, row.operation, [operations[row.operation][0], row.exchange_id])
+        yield Draft("CQ004", text, row.operation, [submits[row.operation], row.exchange_id])
 
 
 def _estimates(evidence: Evidence) -> Iterator[Draft]:
@@ -386,7 +410,7 @@ def _suspects(rows: ir.Table) -> ir.Table:
     return suspects.group_by(*_BY_STATUS).agg(exchanges=_.exchange_id.collect(order_by=_.ends))
 
 
-Rule = Callable[[Evidence], Iterable[Draft]]
+Rule = Callable[[Evidence], Iterable[Draft | pa.Table]]
 RULES: Final[tuple[Rule, ...]] = (
     _broken_waits,
     _no_instruction,

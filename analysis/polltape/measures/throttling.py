@@ -64,7 +64,7 @@ def _wasted(rows: ir.Table, members: ir.Table, early: list[str]) -> pd.DataFrame
 def _early(waits: pd.DataFrame, findings: pd.DataFrame) -> list[str]:
     """The requests that came back to a throttled host before they were to."""
     governed = waits.loc[(waits["scope"] == "host") & (waits["verdict"] == "early"), "next_exchange"]
-    others = findings.loc[findings["code"] == HOST_CODE, "exchanges"].str[-1]
+    others = (names[-1] for names in findings.loc[findings["code"] == HOST_CODE, "exchanges"])
     return sorted({*governed, *others})
 
 
