@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polltape.measures.drafts import Draft, drafted, in_seconds, joined, together
@@ -17,6 +17,7 @@ TIMES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(TIMES, max_size=50))
 def test_durations_read_as_they_do_one_by_one(values: list[float]) -> None:
     assert in_seconds(values).to_pylist() == [seconds(value) for value in values]

@@ -187,7 +187,7 @@ class Made:
             durations=durations(operations, at_once),
             waits=waits,
             compliance=compliance(waits),
-            findings=placed(pd.DataFrame(self.findings, columns=FINDING_COLUMNS), timeline),
+            findings=placed(pd.DataFrame(self.findings, columns=FINDING_COLUMNS[:-2]), timeline),
             timeline=timeline,
         )
 
