@@ -91,7 +91,11 @@ def analyze(
     settings = _settings(tolerance, date_tolerance, stuck_after)
     from polltape.measures.analysis import Selection, analyse
 
-    analysis = _shown(analyse(capture_of(paths, par_key), selection=selection, settings=settings), file, codes.shown)
+    analysis = _shown(
+        analyse(capture_of(paths, par_key), selection=selection, settings=settings, steps=form == "html"),
+        file,
+        codes.shown,
+    )
     if selection == Selection():
         _say_unused(analysis)
     if statistics:

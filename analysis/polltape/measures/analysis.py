@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis
@@ -30,7 +30,7 @@ from polltape.measures.throttling import throttling
 from polltape.measures.words import iso
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
-from polltape.operations.tables import asked, drop, framed, kept, ordered, taken, uncollected
+from polltape.operations.tables import asked, drop, kept, run, taken, uncollected
 from polltape.operations.timeline import clock_steps, narrow, timeline
 from polltape.operations.waits import Tolerance, openers, waits
 
@@ -105,14 +105,26 @@ class Analysis:
         return every_break_down(self.waits)
 
 
-def analyse(capture: Capture, *, selection: Selection | None = None, settings: Settings | None = None) -> Analysis:
-    """Measure a capture.  Raises InputError where a file turns out to be unreadable behind its footer."""
+def analyse(
+    capture: Capture, *, selection: Selection | None = None, settings: Settings | None = None, steps: bool = True
+) -> Analysis:
+    """Measure a capture.
+
+    ``steps``: with the timeline; without it that is empty, and a large capture is measured sooner.  Raises InputError
+    where a file turns out to be unreadable behind its footer, and where memory or disk do not suffice.
+    """
     import duckdb  # the errors only: Ibis has loaded it by now
 
     with TemporaryDirectory(prefix="polltape-", ignore_cleanup_errors=True) as spilled, uncollected():
         connection = ibis.duckdb.connect(memory_limit=QUERY_MEMORY, temp_directory=spilled)
         try:
-            return _analyse(connection, capture, selection or Selection(), settings or Settings())
+            return _analyse(connection, capture, selection or Selection(), settings or Settings(), steps=steps)
+        except (duckdb.OutOfMemoryException, MemoryError) as error:
+            raise InputError(
+                f"{', '.join(capture.sources)}: too much to measure at once with the memory and the disk that there is",
+                hint=f"measure a part of it (--since, --until, --host), or make room: DuckDB may hold {QUERY_MEMORY}"
+                f" in memory and puts the rest into {gettempdir()} (set TMPDIR to have it elsewhere)",
+            ) from error
         except duckdb.Error as error:
             first_line = str(error).splitlines()[0]
             raise InputError(
@@ -123,10 +135,10 @@ def analyse(capture: Capture, *, selection: Selection | None = None, settings: S
             connection.disconnect()
 
 
-def _analyse(connection: Any, capture: Capture, selection: Selection, settings: Settings) -> Analysis:
+def _analyse(connection: Any, capture: Capture, selection: Selection, settings: Settings, *, steps: bool) -> Analysis:
     recorded = narrow(connection, capture)
     stepped = clock_steps(connection, recorded)
-    steps = [
+    moved_clock = [
         f"the recorder's clock was set by {moved:+.3f} s at {iso(at)} (session {session}); its monotonic clock is used"
         for session, at, moved in stepped
     ]
@@ -151,7 +163,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     )
     (span,) = asked(connection, _span, rows).to_pylist()
     found_out = findings(evidence)
-    told = _told(connection, rows, found, found_out)
+    told = _told(connection, rows, found, found_out, whole=steps)
     answered = answers(rows)
     shares, under_way = pending_shares(rows, answered)
     return Analysis(
@@ -160,7 +172,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         from_us=span["first"],
         to_us=span["last"],
         sources=capture.sources,
-        warnings=(*capture.warnings, *steps),
+        warnings=(*capture.warnings, *moved_clock),
         coverage=tuple(covered),
         statuses=statuses(answered),
         operations=found.operations,
@@ -229,17 +241,18 @@ def _cut(coverage: Coverage, selection: Selection) -> Coverage:
     return replace(coverage, started_at=start, ended_at=max(start, end))
 
 
-def _told(connection: Any, rows: ir.Table, found: Lives, found_out: pd.DataFrame) -> pd.DataFrame:
-    """One row for each exchange of an operation, and for each other one that a finding names (role null)."""
-    names = sorted({name for exchanges in found_out["exchanges"] for name in exchanges})
+def _told(connection: Any, rows: ir.Table, found: Lives, found_out: pd.DataFrame, *, whole: bool) -> pd.DataFrame:
+    """One row for each exchange of an operation, and for each other one that a finding names (role null).
+
+    ``whole``: otherwise no row at all.
+    """
+    names = sorted({name for exchanges in found_out["exchanges"] for name in exchanges}) if whole else []
     named = taken(connection, "told", pa.table({"told": pa.array(names, pa.string())}))
-    told = framed(
-        ordered(asked(connection, _steps, rows, found.parts, found.numbers, named), ["start_us", "exchange_id"])
-    )
+    told = run(_steps, rows, found.parts, found.numbers, named, whole=whole, by=["start_us", "exchange_id"])
     return told.astype({"status": "Int64", "response_start_us": "Int64"})
 
 
-def _steps(rows: ir.Table, parts: ir.Table, numbers: ir.Table, named: ir.Table) -> ir.Table:
+def _steps(rows: ir.Table, parts: ir.Table, numbers: ir.Table, named: ir.Table, *, whole: bool) -> ir.Table:
     columns = ("exchange_id", "host", "method", "endpoint", "url", "status", "error")
     instants = ("start_us", "response_start_us", "end_us")
     instruction = ("source", "raw", "klass", "asked_s")
@@ -247,7 +260,8 @@ def _steps(rows: ir.Table, parts: ir.Table, numbers: ir.Table, named: ir.Table) 
     played = played.select("operation", "role", "state", member="starts")
     told = rows.select("starts", *columns, *instants, *instruction, "request_id")
     told = told.left_join(played, _.starts == played.member).left_join(named, _.exchange_id == named.told)
-    return told.filter(_.member.notnull() | _.told.notnull()).drop("member", "told", "starts")
+    told = told.filter(_.member.notnull() | _.told.notnull()).drop("member", "told", "starts")
+    return told if whole else told.limit(0)
 
 
 def _us(instant: datetime) -> int:

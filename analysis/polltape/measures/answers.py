@@ -24,11 +24,16 @@ def answers(rows: ir.Table) -> pd.DataFrame:
     ``count``: exchanges; of these ``pending``: answered 202, or, to a write, by a body that shows *pending*;
     ``throttled``: answered 429 or 503, 413 with an instruction, or by a body that says so, the queue's aside.
     """
-    named = rows.select("host", "status", **written(rows), throttled=throttles(rows), checkout=on_checkout(rows))
-    by = ["host", "endpoint", "status", "protocol", "checkout"]
-    counts = named.group_by(by).agg(count=_.count(), pending=_.pending.sum(), throttled=_.throttled.sum())
     whole = {"status": "Int64", "pending": "int64", "throttled": "int64", "count": "int64"}
-    return run(counts, by=by).astype(whole)
+    return run(_counts, rows, by=_BY).astype(whole)
+
+
+_BY: Final = ("host", "endpoint", "status", "protocol", "checkout")
+
+
+def _counts(rows: ir.Table) -> ir.Table:
+    named = rows.select("host", "status", **written(rows), throttled=throttles(rows), checkout=on_checkout(rows))
+    return named.group_by(*_BY).agg(count=_.count(), pending=_.pending.sum(), throttled=_.throttled.sum())
 
 
 def written(rows: ir.Table) -> dict[str, ir.Value]:

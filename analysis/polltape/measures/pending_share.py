@@ -16,7 +16,7 @@ from ibis import _
 
 from polltape.measures.answers import written
 from polltape.measures.statistics import wilson_bounds
-from polltape.operations.tables import run
+from polltape.operations.tables import lent_frame, run
 from polltape.protocols import par_posnext, protocol_named
 
 EXCEPTIONS: Final = {par_posnext.NAME: 0.05}
@@ -63,7 +63,16 @@ def _by_under_way(rows: ir.Table, found: pd.DataFrame) -> pd.DataFrame:
     """The shares by powers of two of the requests under way at the endpoint."""
     if found.empty:
         return found.assign(under_way_from=[], under_way_to=[])
-    known = ibis.memtable(found[["host", "endpoint"]].drop_duplicates().astype("string"))
+    known = lent_frame(rows, "endpoints", found[["host", "endpoint"]].drop_duplicates())
+    by = [*ENDPOINT, "power"]
+    table = run(_under_way, rows, known, by=by).astype({"pending": "int64"})
+    table = table.merge(found[ENDPOINT], on=ENDPOINT)
+    table = table.assign(under_way_from=2 ** table["power"], under_way_to=2 ** (table["power"] + 1) - 1)
+    return with_intervals(table.drop(columns="power"))
+
+
+def _under_way(rows: ir.Table, known: ir.Table) -> ir.Table:
+    """Writes and pending ones by the power of two of the requests under way when they started."""
     here = rows.select("host", "start_us", "end_us", **written(rows)).semi_join(known, ["host", "endpoint"])
     # Twice the microseconds, so that what ends at an instant ends before what begins there; but what takes no
     # time is under way at its instant.
@@ -77,8 +86,4 @@ def _by_under_way(rows: ir.Table, found: pd.DataFrame) -> pd.DataFrame:
     events = ibis.union(begun, over).mutate(under_way=_.change.sum().over(by_then))
     writes = events.filter((_.change > 0) & _.protocol.notnull())
     doubled = writes.mutate(power=_.under_way.log2().floor().cast("int64"))
-    by = [*ENDPOINT, "power"]
-    table = run(doubled.group_by(by).agg(writes=_.count(), pending=_.pending.sum()), by=by).astype({"pending": "int64"})
-    table = table.merge(found[ENDPOINT], on=ENDPOINT)
-    table = table.assign(under_way_from=2 ** table["power"], under_way_to=2 ** (table["power"] + 1) - 1)
-    return with_intervals(table.drop(columns="power"))
+    return doubled.group_by(*ENDPOINT, "power").agg(writes=_.count(), pending=_.pending.sum())

@@ -12,7 +12,7 @@ from ibis import _
 from polltape.measures.durations import GROUP
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
-from polltape.operations.tables import run
+from polltape.operations.tables import lent_frame, run
 from polltape.protocols import throttle
 
 SECOND_US: Final = 1_000_000
@@ -61,12 +61,16 @@ def polling(
 
 def _seen(rows: ir.Table, operations: pd.DataFrame, members: ir.Table, waits: pd.DataFrame) -> pd.DataFrame:
     """For each group of operations how many polls were early, and the most within one second."""
-    of = ibis.memtable(operations[["id", "group"]].astype({"id": "string", "group": "int64"}))
+    of = lent_frame(rows, "of_group", operations[["id", "group"]].astype({"group": "int64"}))
     early = waits.loc[waits["verdict"] == "early", "next_exchange"].drop_duplicates()
-    hasty = ibis.memtable(pd.DataFrame({"hasty": early}, dtype="string"))
+    hasty = lent_frame(rows, "hasty", pd.DataFrame({"hasty": early}))
+    return run(_early_and_peak, rows, members, of, hasty)
+
+
+def _early_and_peak(rows: ir.Table, members: ir.Table, of: ir.Table, hasty: ir.Table) -> ir.Table:
     polls = members.filter(_.role == "poll").join(of, _.operation == of.id).select("exchange_id", "group")
     polls = polls.join(rows.select("exchange_id", "start_us"), "exchange_id")
     polls = polls.left_join(hasty, polls.exchange_id == hasty.hasty)
     within = ibis.range_window(preceding=SECOND_US - 1, following=0, group_by="group", order_by="start_us")
     counted = polls.select("group", "start_us", "hasty").mutate(beside=_.count().over(within))
-    return run(counted.group_by("group").agg(early=_.hasty.notnull().sum(), peak_per_s=_.beside.max()))
+    return counted.group_by("group").agg(early=_.hasty.notnull().sum(), peak_per_s=_.beside.max())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from ibis import _
 from polltape.measures.durations import lived_times
 from polltape.measures.statistics import kaplan_meier
 from polltape.operations.lives import Lives
-from polltape.operations.tables import run
+from polltape.operations.tables import lent_frame, run
 from polltape.protocols import shopify_queue
 
 QUEUE: Final = shopify_queue.NAME
@@ -64,24 +63,26 @@ def journeys(rows: ir.Table, lives: Lives, members: ir.Table, waits: pd.DataFram
     ).reset_index(drop=True)
 
 
-def _seen(rows: ir.Table, members: ir.Table, waits: pd.DataFrame) -> ir.Table:
+def _seen(rows: ir.Table, members: ir.Table, waits: pd.DataFrame) -> pd.DataFrame:
     """For each journey its release, its first estimate, and how many of its polls came before ``pollAfter``."""
-    early = ignored_waits(waits)[["operation", "next_exchange"]].drop_duplicates().astype("string")
-    hasty = ibis.memtable(early.rename(columns={"operation": "of", "next_exchange": "hasty"}))
+    early = ignored_waits(waits)[["operation", "next_exchange"]].drop_duplicates()
+    early = early.rename(columns={"operation": "of", "next_exchange": "hasty"})
+    return run(_told, rows, members, lent_frame(rows, "hasty", early))
+
+
+def _told(rows: ir.Table, members: ir.Table, hasty: ir.Table) -> ir.Table:
     part = members.filter(_.protocol == QUEUE).join(rows, "exchange_id")
     part = part.left_join(hasty, [part.operation == hasty.of, part.exchange_id == hasty.hasty])
     estimates = part.observations.filter(lambda o: (o["protocol"] == QUEUE) & o["eta_s"].notnull())
     part = part.mutate(eta_s=estimates[0]["eta_s"])
     out, told = part.state == "released", part.eta_s.notnull()
-    return run(
-        part.group_by("operation").agg(
-            released_us=part.end_us.argmin(part.ends, where=out),
-            release_exchange=part.exchange_id.argmin(part.ends, where=out),
-            eta_s=part.eta_s.argmin(part.ends, where=told),
-            eta_us=part.end_us.argmin(part.ends, where=told),
-            eta_exchange=part.exchange_id.argmin(part.ends, where=told),
-            ignored=(part.hasty.notnull() & (part.role == "poll")).sum(),
-        )
+    return part.group_by("operation").agg(
+        released_us=part.end_us.argmin(part.ends, where=out),
+        release_exchange=part.exchange_id.argmin(part.ends, where=out),
+        eta_s=part.eta_s.argmin(part.ends, where=told),
+        eta_us=part.end_us.argmin(part.ends, where=told),
+        eta_exchange=part.exchange_id.argmin(part.ends, where=told),
+        ignored=(part.hasty.notnull() & (part.role == "poll")).sum(),
     )
 
 

@@ -12,7 +12,7 @@ from ibis import _
 from polltape.measures.answers import throttles
 from polltape.measures.durations import lived_times
 from polltape.operations.lives import Lives
-from polltape.operations.tables import run
+from polltape.operations.tables import lent_frame, run
 from polltape.protocols import throttle
 
 HOST_CODE: Final = "RA007"
@@ -52,13 +52,17 @@ def throttling(
 
 def _wasted(rows: ir.Table, members: ir.Table, early: list[str]) -> pd.DataFrame:
     """For each host how many retries were throttled again, and how many requests came too early."""
-    hasty = ibis.memtable(pd.DataFrame({"exchange_id": early}, dtype="string")).mutate(early=1, retry=0)
+    return run(_again, rows, members, lent_frame(rows, "hasty", pd.DataFrame({"exchange_id": early}, dtype="str")))
+
+
+def _again(rows: ir.Table, members: ir.Table, hasty: ir.Table) -> ir.Table:
+    hasty = hasty.mutate(early=1, retry=0)
     retries = members.filter((_.protocol == throttle.NAME) & (_.role == "poll"))
     retries = retries.select("exchange_id", early=ibis.literal(0), retry=ibis.literal(1))
     told = ibis.union(hasty, retries).group_by("exchange_id").agg(early=_.early.max(), retry=_.retry.max())
     found = rows.select("exchange_id", "host", throttled=throttles(rows)).join(told, "exchange_id")
     again = found.throttled & (found.retry > 0)
-    return run(found.group_by("host").agg(again=again.sum(), early=found.early.sum()))
+    return found.group_by("host").agg(again=again.sum(), early=found.early.sum())
 
 
 def _early(waits: pd.DataFrame, findings: pd.DataFrame) -> list[str]:

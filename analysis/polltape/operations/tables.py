@@ -81,6 +81,17 @@ def lent(connection: Any, name: str, table: pa.Table) -> ir.Table:
     return found
 
 
+def lent_frame(beside: ir.Table, name: str, table: pd.DataFrame) -> ir.Table:
+    """A table of pandas as a temporary table where ``beside`` is kept; columns of texts are texts even when empty."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
+    texts = [field.with_type(pa.string()) if _textual(field.type) else field for field in arrow.schema]
+    return taken(connection_of(beside), name, arrow.cast(pa.schema(texts)))
+
+
+def _textual(kind: pa.DataType) -> bool:
+    return pa.types.is_large_string(kind) or pa.types.is_null(kind)
+
+
 def drop(connection: Any, *tables: ir.Table) -> None:
     """Forget what :func:`kept` and :func:`taken` have kept."""
     for table in tables:
@@ -119,12 +130,18 @@ def observations(rows: ir.Table) -> ir.Table:
     return rows.mutate(observations=rows.observations.unnest())
 
 
-def run(expression: ir.Table, *, by: Sequence[str] = ()) -> pd.DataFrame:
-    """The expression's result as a pandas table, in the order of these columns; lists are Python's own.
+def run(query: Query, *tables: ir.Table, by: Sequence[str] = (), **given: Any) -> pd.DataFrame:
+    """What a query over kept tables results in, as a pandas table in the order of these columns.
 
     Sorted behind the query: what sorts in DuckDB carries every column along.
     """
-    return framed(ordered(expression.to_pyarrow(), by))
+    return framed(ordered(asked(connection_of(tables[0]), query, *tables, **given), by))
+
+
+def connection_of(table: ir.Table) -> Any:
+    """Where a table is kept."""
+    operation: Any = table.op()
+    return operation.source
 
 
 def ordered(table: pa.Table, by: Sequence[str]) -> pa.Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from polltape.measures.codes import CODES
 from polltape.measures.words import LONGEST_ENDPOINT, clock, counted, percent, seconds, shortened
 from polltape.report.as_json import OUTCOMES
-from polltape.report.names import shell_paths, short_ids
+from polltape.report.names import shell_paths, short_id
 from polltape.report.page import FAULTS, MOST_GROUPS, QUIET, VERDICTS, Page
 from polltape.report.places import ticket
 from polltape.report.plain import Row, named, reached, rows, span
@@ -232,9 +232,14 @@ def _next(page: Page, analysis: Analysis) -> None:
         return
     first = min(table["code"].unique(), key=list(CODES).index)
     page.command(f"polltape explain {first}")
-    known = short_ids(analysis)
-    # The operation to look at: the one of the first finding, codes in the order of the handbook.
-    ranked = table.assign(rank=table["code"].map(list(CODES).index)).sort_values("rank", kind="stable")
-    operation = next((known[name] for name in ranked["operation"].dropna() if name in known), None)
-    page.command(f"polltape show {path}" + (f" {operation}" if operation else ""))
+    operation = _first_operation(analysis)
+    page.command(f"polltape show {path}" + (f" {short_id(analysis, operation)}" if operation else ""))
     page.command(f"polltape analyze {path} --format html --output report.html")
+
+
+def _first_operation(analysis: Analysis) -> str | None:
+    """The operation to look at: the one of the first finding, codes in the order of the handbook."""
+    table = analysis.findings[analysis.findings["operation"].isin(analysis.operations["id"])]
+    there = set(table["code"].unique())
+    first = next((code for code in CODES if code in there), None)
+    return None if first is None else str(table.loc[table["code"] == first, "operation"].iloc[0])

@@ -35,6 +35,16 @@ def short_ids(analysis: Analysis) -> dict[str, str]:
     return {name: needed[_bare(name)] if times[_bare(name)] == 1 else name for name in ids}
 
 
+def short_id(analysis: Analysis, operation: str) -> str:
+    """That of one operation as :func:`short_ids` has it, without the others'."""
+    bare = analysis.operations["id"].str.replace(r"(?s)^[^:]*:(.+)$", r"\1", regex=True)
+    name = _bare(operation)
+    if (bare == name).sum() > 1:
+        return operation
+    beside = [other for other in (bare[bare < name].max(), bare[bare > name].min()) if isinstance(other, str)]
+    return name[: max(max((_shared(name, other) for other in beside), default=0) + 1, SHORTEST)]
+
+
 def _shared(one: str, other: str) -> int:
     """How many characters two texts have in common at their beginning."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
