@@ -136,3 +136,28 @@ def test_a_parquet_file_damaged_behind_its_footer_is_one_line(busy: list[Any], c
     with pytest.raises(InputError) as caught:
         analyse(replace(whole, table=None, files=(path,)))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_too_little_memory_is_one_line_that_says_what_to_do(
+    busy: list[Any], captured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polltape.measures.analysis.QUERY_MEMORY", "1MB")
+    with pytest.raises(InputError, match="too much to measure at once") as caught:
+        analyse(captured(busy))
+    assert len(str(caught.value).splitlines()) == 1
+    assert "--since" in str(caught.value.hint)
+
+
+def test_without_steps_all_else_is_the_same(busy: list[Any], captured: Make) -> None:
+    capture = captured(busy)
+    without, whole = analyse(capture, steps=False), analyse(capture)
+    assert render(without, "json") == render(whole, "json")
+    assert list(without.timeline.columns) == list(whole.timeline.columns)
+    assert len(without.timeline) == 0 < len(whole.timeline)
+
+
+def test_many_pieces_are_one_whole(busy: list[Any], captured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = captured(busy)
+    whole = render(analyse(capture), "json")
+    monkeypatch.setattr("polltape.operations.sightings.PART_ROWS", 2)
+    assert render(analyse(capture), "json") == whole
