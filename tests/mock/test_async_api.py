@@ -213,6 +213,13 @@ def test_speed_shortens_operations_and_instructions(ask: Ask) -> None:
     assert states == ["Running", "Succeeded"]
 
 
+def test_two_clients_that_make_the_same_make_two_things(ask: Ask) -> None:
+    api = Api(ask, "azure-data")
+    first, second, again = (api("POST", "/jobs", 0, {}, Authorization=f"Bearer {name}") for name in "aba")
+    assert place(first, "Operation-Location") == place(again, "Operation-Location")
+    assert place(first, "Operation-Location") != place(second, "Operation-Location")
+
+
 @pytest.mark.parametrize(("style", "status"), [("azure-arm", 202), ("fhir", 204)])
 def test_an_operation_that_runs_can_be_cancelled_and_makes_nothing(ask: Ask, style: str, status: int) -> None:
     api = Api(ask, style, ("cancel_status = 202", f"cancel_status = {status}"))

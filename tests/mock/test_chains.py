@@ -86,6 +86,14 @@ def test_the_same_write_again_joins(tape: Any, ask: Ask) -> None:
     assert begun(mock, ask, NOW + 9, {"n": 1}) != begun(mock, ask, NOW + 9.5, {"n": 2})
 
 
+def test_two_clients_that_send_the_same_have_two_operations(tape: Any, ask: Ask) -> None:
+    job(tape, 70001, 10.0, 3.0)
+    mock = Mock.from_capture(tape.capture)
+    one, other = (ask("POST", "/jobs", {"n": 1}, headers={"Authorization": f"Bearer {name}"}) for name in "ab")
+    first, second, again = (mock.answer(request, NOW + 1).header("Location") for request in (one, other, one))
+    assert first == again != second
+
+
 def test_a_server_that_fell_back_to_pending_falls_back_again(tape: Any, ask: Ask) -> None:
     job(tape, 70001, 10.0, 3.0)
     tape.add("GET", "/monitors/70001", 202, 15.0, headers={"Retry-After": "1"})

@@ -35,6 +35,7 @@ from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from polltape.exchange import DEFAULT_PORTS, Body, Exchange, Observation
+from polltape.mock.jobs import sender
 from polltape.mock.messages import Request
 from polltape.mock.recording import Shape, Tape, shape_of
 from polltape.mock.rewriting import fresh
@@ -319,8 +320,10 @@ class Played:
 
 
 def _identity(request: Request) -> bytes:
-    """What makes two writes the same: method, target and body."""
-    return sha256(b"\0".join((request.method.encode(), request.target.encode(), request.body))).digest()
+    """What makes two writes the same: method, target and body, and for what makes something new who sent it."""
+    return sha256(
+        b"\0".join((request.method.encode(), request.target.encode(), sender(request), request.body))
+    ).digest()
 
 
 def _sent(exchange: Exchange, protocol: str) -> tuple[str, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 from polltape.mock.messages import Request
+
+_CREDENTIALS: Final = ("Authorization", "X-Shopify-Access-Token", "X-Shopify-Storefront-Access-Token", "X-Api-Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +43,15 @@ class Job:
 
 
 def identity(request: Request) -> bytes:
-    """What makes two writes the same: method, path and body."""
-    return sha256(b"\0".join((request.method.encode(), request.path.encode(), request.body))).digest()
+    """What makes two writes the same: method, path and body, and for what makes something new who sent it."""
+    return sha256(b"\0".join((request.method.encode(), request.path.encode(), sender(request), request.body))).digest()
+
+
+def sender(request: Request) -> bytes:
+    """The credentials of a POST: two clients that make the same thing make two things.
+
+    Another write names what it is about, and is the same whoever sends it.
+    """
+    if request.method != "POST":
+        return b""
+    return "\n".join(request.header(name) or "" for name in _CREDENTIALS).encode("utf-8", "surrogatepass")
