@@ -106,6 +106,7 @@ class Connection(asyncio.Protocol):
         self._site.connections.discard(self)
         self._closing = True
         self._queue.clear()
+        del self._parser  # it knows us, and we know it: no work for the collector
         if self._timer is not None:
             self._timer.cancel()
 

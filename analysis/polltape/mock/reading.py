@@ -19,11 +19,13 @@ from polltape.mock.recording import (
     Tape,
     Thread,
     issued_tail,
+    names_in,
     probe,
     shape_of,
     subject_of,
     tail_of,
 )
+from polltape.protocols import endpoint as template_of
 from polltape.protocols import http_async, par_posnext, shopify_queue, throttle
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class _Reading:
             threads=tuple(self._threads.values()),
             chains=Chains(slots, dict(self._truncated)),
             others=self._others,
-            shapes=dict(Counter(shape_of(e.method, e.path, e.query) for e in self._exchanges)),
+            shapes=self._shapes(),
             authorities=frozenset(exchange.authority for exchange in self._exchanges),
             pinned=pin,
             notes=self._notes(),
@@ -145,9 +147,11 @@ class _Reading:
         slots: dict[Slot, list[Script]] = {}
         for exchange_id, chain in self._chains.items():
             slots[slot_of(chain.tape.protocol, self._by_id[exchange_id])] = []
+        queues = any(slot[0] == shopify_queue.NAME for slot in slots)
         for exchange in self._exchanges:
             chain_of = self._chains.get(exchange.exchange_id)
-            self._wait_in_line(slots, exchange, chain_of)
+            if queues:
+                self._wait_in_line(slots, exchange, chain_of)
             for seen in exchange.observations:
                 if seen.protocol in UNCHAINED or seen.protocol == shopify_queue.NAME or seen.role != "write":
                     continue
@@ -260,14 +264,20 @@ class _Reading:
             found.append((start, until, self._by_id[seen.exchange_id]))
         return tuple(found)
 
+    def _shapes(self) -> dict[Shape, int]:
+        """How often each shape was asked for, by the endpoints that were read when it was recorded."""
+        told = Counter((e.method, e.endpoint or template_of(e.path), e.query) for e in self._exchanges)
+        found: Counter[Shape] = Counter()
+        for (method, endpoint, query), count in told.items():
+            found[method, endpoint, names_in(query)] += count
+        return dict(found)
+
     def _notes(self) -> tuple[str, ...]:
-        signed = Counter(
-            header.name.lower()
-            for exchange in self._exchanges
-            for header in exchange.response_headers
-            if header.name.lower() in SIGNATURES
-            and not (self._signed and header.name.lower() == par_posnext.DIGEST_HEADER)
-        )
+        told = SIGNATURES - {par_posnext.DIGEST_HEADER} if self._signed else SIGNATURES
+        signed: Counter[str] = Counter()
+        for name, count in Counter(h.name for e in self._exchanges for h in e.response_headers).items():
+            if name.lower() in told:
+                signed[name.lower()] += count
         if not signed:
             return ()
         names = ", ".join(f"{name} ({count} times)" for name, count in sorted(signed.items()))

@@ -252,9 +252,10 @@ class Recorded:
         self, request: Request, now: float, seen: Observation, tail: str, subject: str | None
     ) -> Response | None:
         """A recorded operation without its submit, where other traffic has nothing to say; None for none."""
-        shape = shape_of(request.method, request.path, request.query)
-        found = [t.truncated[k] for t in self._recording.threads for k in t.truncated if k == seen.kind]
-        if shape in self._recording.others or subject is None or not found:
+        found = self._recording.truncated.get(str(seen.kind))
+        if subject is None or not found:
+            return None
+        if shape_of(request.method, request.path, request.query) in self._recording.others:
             return None
         number = self._bound[f"truncated {seen.kind}"]
         self._bound[f"truncated {seen.kind}"] += 1

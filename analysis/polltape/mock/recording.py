@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import parse_qsl
 
@@ -117,7 +117,8 @@ class Recording:
     """What the mock plays.
 
     ``threads``: checkouts.  ``chains``: operations known by keys.  ``others``: by shape, then by path, the rest of
-    the traffic in time order; ``complete_at``: where between two of its answers the later one sets in.
+    the traffic in time order.  ``shapes``: how often each was asked for.  ``complete_at``: where between two of its
+    answers the later one sets in.
     """
 
     threads: tuple[Thread, ...]
@@ -128,6 +129,15 @@ class Recording:
     pinned: Tape | None
     notes: tuple[str, ...]
     complete_at: str = "upper"
+
+    @cached_property
+    def truncated(self) -> dict[str, list[Tape]]:
+        """Operations without their submit, by kind."""
+        found: dict[str, list[Tape]] = {}
+        for thread in self.threads:
+            for kind, tape in thread.truncated.items():
+                found.setdefault(kind, []).append(tape)
+        return found
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -155,8 +165,14 @@ class Recording:
 @lru_cache(maxsize=65_536)
 def shape_of(method: str, path: str, query: str | None) -> Shape:
     """The shape of a request."""
-    names = {name for name, _ in parse_qsl(query or "", keep_blank_values=True, max_num_fields=10_000)}
-    return method, template_of(path), tuple(sorted(names))
+    return method, template_of(path), names_in(query)
+
+
+def names_in(query: str | None) -> tuple[str, ...]:
+    """The names in a query, in their order."""
+    if not query:
+        return ()
+    return tuple(sorted({name for name, _ in parse_qsl(query, keep_blank_values=True, max_num_fields=10_000)}))
 
 
 def tail_of(key: str) -> str:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import Any, Final
 
 from polltape.errors import ServiceError
@@ -29,6 +30,8 @@ _BACKLOG: Final = 2048
 _SWEEP_S: Final = 5.0
 _SHUTDOWN_S: Final = 1.0
 _TICK_S: Final = 0.01
+_COLLECTING: Final = (5_000, 5, 1_000_000)
+"""While a mock serves, garbage is looked for among what is young; among all else only when nobody asks."""
 
 Log = Callable[[str], None]
 
@@ -107,6 +110,12 @@ class Server:
             sweeper.cancel()
             made.close()
             await self._end()
+
+    @property
+    def quiet_s(self) -> float:
+        """How long nothing has come on any open connection; inf where there is none."""
+        last = max((connection.active for connection in self._site.connections), default=-inf)
+        return inf if self._loop is None else self._loop.time() - last
 
     def stop(self) -> None:
         """End it; to be called in its own thread."""
@@ -193,10 +202,19 @@ def serve(
     with bind(host, port) as listener:
         url = base_url(listener, host, tls=certificates is not None)
         server = Server(mock, listener, _authority(url), certificates=certificates, log=log, ready=lambda: ready(url))
-        # What is loaded stays: the collector need not look through a hundred thousand operations again and again.
-        gc.collect()
-        gc.freeze()
-        _run(_until_signal(server))
+        _settle()
+        usual = gc.get_threshold()
+        gc.set_threshold(*_COLLECTING)
+        try:
+            _run(_until_signal(server))
+        finally:
+            gc.set_threshold(*usual)
+
+
+def _settle() -> None:
+    """What is there now stays: the collector need not look through a hundred thousand operations again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _authority(url: str) -> str:
@@ -208,7 +226,19 @@ async def _until_signal(server: Server) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows has no signal handlers in its loop
             loop.add_signal_handler(number, server.stop)
-    await server.run()
+    tidying = loop.create_task(_tidy(server))
+    try:
+        await server.run()
+    finally:
+        tidying.cancel()
+
+
+async def _tidy(server: Server) -> None:
+    """Look for garbage while nobody asks: where many clients have begun much, that takes longer than any answer."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        if server.quiet_s >= _SWEEP_S:
+            _settle()
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
