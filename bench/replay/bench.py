@@ -5,8 +5,9 @@
 Pacing: N checkouts at once, each updated and then polled once a second, are replayed over real sockets to the
 mock, which runs in the same process, as ``polltape replay`` does it.  The start-time error of a request is how
 far from its recorded place it was sent, both counted from the first request: nothing is averaged out, and what
-an earlier request lost, a later one may not carry on.  Virtual: the same recording, and one ten-minute session,
-through the simulated clock; every answer is checked to be the recorded one.
+an earlier request lost, a later one may not carry on.  (Updates are answered at once in the recording, as the
+mock does: with that answer the clock starts by which their polls are sent.)  Virtual: the same recording, and
+one ten-minute session, through the simulated clock; every answer is checked to be the recorded one.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def exchange(at_s: float, token: str, status: int, *, write: bool) -> Exchange:
     sent = json.dumps({"checkout": {"note": token}}).encode() if write else b""
     done = "2026-11-23T08:00:00Z" if status == 200 else None
     got = json.dumps({"checkout": {"token": token, "completed_at": done, "note": "x" * 2000}}).encode()
-    start, end = (BEGINNING + timedelta(seconds=s) for s in (at_s, at_s + LATENCY_S))
+    start, end = (BEGINNING + timedelta(seconds=s) for s in (at_s, at_s + (0 if write else LATENCY_S)))
     wait = () if status == 200 else (Header("Retry-After", "1"),)
     return observe(
         Exchange(
