@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from hashlib import sha256
 from http import HTTPStatus
 from random import Random
 from typing import Any, Final, Literal
@@ -50,6 +51,11 @@ class Request:
     def base(self) -> str:
         """The mock's own address as this client sees it, without a slash at its end."""
         return f"{self.scheme}://{self.authority}"
+
+    @property
+    def identity(self) -> bytes:
+        """What makes two writes the same: method, target and body."""
+        return sha256(b"\0".join((self.method.encode(), self.target.encode(), self.body))).digest()
 
     def header(self, name: str) -> str | None:
         """The first header of that name, without case; None where there is none."""

@@ -25,7 +25,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from hashlib import sha256
 from math import isfinite
 from random import Random
 from typing import Any, Final, Literal
@@ -176,7 +175,7 @@ class Recorded:
         subject = subject_of(seen.protocol, request.path)
         if subject is not None and seen.keys:
             running = self._running.get((seen.protocol, tail_of(seen.keys[0])))
-            if running is not None and running.write == _identity(request) and self._open(running, now):
+            if running is not None and running.write == request.identity and self._open(running, now):
                 return self._submitted(request, now, running)
         return self._script(request, now, seen, kind, subject)
 
@@ -198,7 +197,7 @@ class Recorded:
         tail, names = self._tail(script, seen, own, thing, names)
         self._take_fields(seen, request, thing)
         if isinstance(script, Tape):
-            write = _identity(request)
+            write = request.identity
             running = Running(script, tail, now, write, names, thing.writes)
             self._running[seen.protocol, tail] = running
         elif recorded.status is not None and recorded.status < 300:
@@ -210,10 +209,10 @@ class Recorded:
         """A write that was refused for a while is refused for as long as the answer says, 1 s without a word."""
         if exchange.status in (429, 503) and request.method not in ("GET", "HEAD") and not exchange.queued:
             asked = 1.0 if exchange.instruction is None else exchange.instruction.asked_s or 1.0
-            self._refused[_identity(request)] = (now + asked / self._speed, exchange, names)
+            self._refused[request.identity] = (now + asked / self._speed, exchange, names)
 
     def _still_refused(self, request: Request, now: float) -> Response | None:
-        until, exchange, names = self._refused.get(_identity(request), (now, None, ()))
+        until, exchange, names = self._refused.get(request.identity, (now, None, ()))
         if exchange is None or now >= until:
             return None
         return self._said(exchange, request, now, None, names)
@@ -434,8 +433,3 @@ def _aligned(recorded: str, live: str, mark: str = "|") -> Names:
 
 def _bare(part: str) -> str:
     return part.removesuffix(".json")
-
-
-def _identity(request: Request) -> bytes:
-    """What makes two writes the same: method, path and body."""
-    return sha256(b"\0".join((request.method.encode(), request.path.encode(), request.body))).digest()

@@ -174,9 +174,7 @@ _NOTHING_LEARNT: Final = VOLATILE | {"set-cookie"}
 
 def _headers(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
     """Header lines of one name, in order; of URLs only path and query, whoever's server they name."""
-    fresh: dict[str, list[str]] = {}
-    for name, value in now.response_headers:
-        fresh.setdefault(name.lower(), []).append(value)
+    fresh = by_name(now.response_headers)
     for name, value in recorded.response_headers:
         lower = name.lower()
         others = fresh.get(lower)
@@ -186,6 +184,14 @@ def _headers(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
                 yield local(value), local(other)
 
 
+def by_name(headers: Iterable[Header]) -> dict[str, list[str]]:
+    """The values of headers by their names in small letters."""
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
 def _cookies(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
     """The values of cookies of one name."""
     old, new = (cookies_set(e) for e in (recorded, now))
@@ -193,7 +199,7 @@ def _cookies(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
 
 
 def cookies_set(exchange: Exchange) -> dict[str, str]:
-    """The cookies that an answer sets, by name."""
+    """The cookies that an answer sets, by name; whom a browser sends them to is left out."""
     lines = all_headers(exchange.response_headers, "Set-Cookie")
     pairs = (line.partition(";")[0].partition("=") for line in lines)
     return {name.strip(): value.strip() for name, _, value in pairs}
@@ -222,7 +228,7 @@ def _absolute(exchange: Exchange, address: str) -> str:
 def _bodies(recorded: Exchange, now: Exchange) -> Iterator[tuple[str, str]]:
     if recorded.response_body.content == now.response_body.content:
         return  # mostly so, and cheaper than to parse both
-    old, new = (_json(e.response_body.content) for e in (recorded, now))
+    old, new = (json_of(e.response_body.content) for e in (recorded, now))
     pending = [] if old == new else [(old, new)]
     while pending:
         one, other = pending.pop()
@@ -238,7 +244,8 @@ def _is_value(value: object) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
-def _json(content: bytes | None) -> Any:
+def json_of(content: bytes | None) -> Any:
+    """A body's JSON, None for what is none or too long."""
     if not content or len(content) > MAX_JSON_BYTES:
         return None
     try:

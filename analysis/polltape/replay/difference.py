@@ -8,15 +8,13 @@ What is known to be volatile is counted, not shown (:mod:`~polltape.replay.volat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from polltape.capture.redaction_rules import DEFAULT_RULES, normalise
-from polltape.exchange import Exchange, Header
-from polltape.protocols.base import MAX_JSON_BYTES
+from polltape.exchange import Exchange
+from polltape.replay.carrying import by_name, cookies_set, json_of
 from polltape.replay.volatile import Ignored, alike, local
 
 if TYPE_CHECKING:
@@ -169,26 +167,13 @@ def _asked(old: Exchange, new: Exchange, tolerance_s: float) -> Iterator[Changed
 
 
 def _headers(old: Exchange, new: Exchange) -> Iterator[Changed]:
-    one, other = _by_name(old.response_headers), _by_name(new.response_headers)
+    one, other = by_name(old.response_headers), by_name(new.response_headers)
     for name in sorted(one.keys() | other.keys()):
         if name == "set-cookie":
-            yield from _mappings("header:set-cookie.", _cookies(one.get(name, [])), _cookies(other.get(name, [])))
+            yield from _mappings("header:set-cookie.", cookies_set(old), cookies_set(new))
             continue
         values = [", ".join(map(local, lines[name])) if name in lines else ABSENT for lines in (one, other)]
         yield from _unless_same(f"header:{name}", *values)
-
-
-def _by_name(headers: Sequence[Header]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name, value in headers:
-        found.setdefault(name.lower(), []).append(value)
-    return found
-
-
-def _cookies(lines: list[str]) -> dict[str, str]:
-    """The cookies that are set, by name; whom a browser sends them to is not compared."""
-    pairs = (line.partition(";")[0].partition("=") for line in lines)
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 # ---------------------------------------------------------------------------------------------- bodies
@@ -226,11 +211,8 @@ def _leaves(content: bytes | None) -> dict[str, Any] | None:
     """The values of a JSON body by their paths; None for any other body."""
     if not content:
         return {}
-    if len(content) > MAX_JSON_BYTES:
-        return None
-    try:
-        value = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    value = json_of(content)
+    if value is None:
         return None
     found: dict[str, Any] = {}
     pending = [("", value)]
