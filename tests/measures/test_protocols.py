@@ -73,6 +73,17 @@ def test_a_queue_is_followed_through_its_changing_tokens_to_the_request_sent_aga
     assert analysis.operations["duration_s"][0] == 3.5
 
 
+@pytest.mark.parametrize("eta", [10**400, 1e308, -5, True, "60", None])
+def test_an_estimate_that_is_none_is_unknown(entry: Make, told: Make, eta: object) -> None:
+    analysis = told(
+        queued(entry, 0, "a"),
+        poll(entry, 1, "a", {**goes_on("b", 1), "queueEtaSeconds": eta}),
+        poll(entry, 3, "b", {"__typename": "PollComplete", "token": "c"}),
+    )
+    assert outcomes(analysis) == [("shopify-queue", "queue.wait", "pending", 2)]
+    assert codes(analysis) == []
+
+
 def test_a_token_as_it_stands_in_the_cookie_is_the_token(entry: Make, told: Make) -> None:
     analysis = told(
         queued(entry, 0, "a-1=="),

@@ -26,6 +26,7 @@ from urllib.parse import unquote
 from polltape.exchange import Exchange, Observation, all_headers
 from polltape.protocols.base import Protocol, json_object, polled_state
 from polltape.protocols.graphql import graphql_request
+from polltape.protocols.instruction import MAX_SECONDS
 
 NAME: Final = "shopify-queue"
 QUEUED_HEADER: Final = "X-Checkout-Queue"
@@ -93,7 +94,7 @@ class ShopifyQueue(Protocol):
             truncates="always" if state == "pending" else None,
             address=True,
             hint_expected=state == "pending",
-            eta_s=float(eta) if isinstance(eta, int | float) and not isinstance(eta, bool) else None,
+            eta_s=_seconds(eta),
         )
 
 
@@ -140,6 +141,13 @@ def _issued(exchange: Exchange) -> str | None:
 def _cookie(lines: Iterable[str]) -> str | None:
     found = next((match for line in lines if (match := _COOKIE.search(line))), None)
     return unquote(found[1].strip().strip('"')) or None if found else None
+
+
+def _seconds(value: object) -> float | None:
+    """What can be a number of seconds; JSON has integers that no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
+        return None
+    return float(value)
 
 
 def _text(value: object) -> str | None:
