@@ -104,10 +104,15 @@ def serving(folder: Path) -> Iterator[int]:
     thread.start()
     starting = serve("127.0.0.1", port, configuration=quic, create_protocol=_Server)
     server = asyncio.run_coroutine_threadsafe(starting, loop).result(PATIENCE_S)
+
+    async def end() -> None:
+        server.close()
+        await asyncio.sleep(0.05)  # its socket is closed by the loop, a moment later
+
     try:
         yield port
     finally:
-        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(end(), loop).result(PATIENCE_S)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
