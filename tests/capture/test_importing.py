@@ -23,7 +23,7 @@ from mitmproxy.flow import Error
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
-from polltape.capture import importing
+from polltape.capture import importing, scratch
 from polltape.capture.har import read_har
 from polltape.capture.keys import Key
 from polltape.capture.reading import Capture, open_capture, read_exchanges
@@ -281,10 +281,10 @@ def test_what_is_spooled_is_redacted_and_nobody_elses_to_read(tmp_path: Path) ->
 def test_a_file_that_is_cut_off_leaves_no_run_behind(tmp_path: Path) -> None:
     text = json.dumps({"log": {"entries": [entry(n) for n in range(100)]}})
     (tmp_path / "a.har").write_text(text[:-10])
-    before = set(importing._folder().iterdir())
+    before = set(scratch.folder().iterdir())
     with pytest.raises(InputError, match="not a HAR file: no JSON at line 1"):
         opened(tmp_path / "a.har")
-    assert set(importing._folder().iterdir()) == before
+    assert set(scratch.folder().iterdir()) == before
 
 
 def test_an_entry_beyond_the_bound_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

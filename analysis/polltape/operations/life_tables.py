@@ -72,7 +72,7 @@ class _Part:
         members = laid.members["operation"]
         self._begins = np.flatnonzero(np.diff(members, prepend=-1))
         self._ids = pc.binary_join_element_wise(
-            self._of(laid.operations["first"], "protocol"), self._of(laid.operations["first"], "exchange_id"), ":"
+            self._of(laid.operations["opened"], "protocol"), self._of(laid.operations["first"], "exchange_id"), ":"
         )
 
     def plain(self, at: Mapping[str, Ints], *names: str) -> Columns:
