@@ -81,7 +81,10 @@ def par(ex: Ex) -> list[Obs]:
         kind = f"order.{match['id']}"
         state = par_state(kind, ex)
         keys = par_keys(ex, None)
-        return [Obs("par-posnext", kind, "write", keys, state, opens=state == "pending", address=has_address(ex))]
+        return [
+            Obs("par-posnext", kind, "write", keys, state, opens=state == "pending", address=has_address(ex),
+                issued=keys, reads_as="order")
+        ]  # fmt: skip
     if ex.method != "GET":
         return []
     state = par_state("order.submit", ex)
