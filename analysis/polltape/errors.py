@@ -9,6 +9,10 @@ PolltapeError
 
 from __future__ import annotations
 
+from typing import Final
+
+_LONGEST: Final = 200
+
 
 class PolltapeError(Exception):
     """What was wrong, where; and in ``hint`` what to do next."""
@@ -35,5 +39,5 @@ class ServiceError(PolltapeError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What an error says, in one line of bounded length: it may quote what it stumbled over."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-import pytest
 
 CLIENTS = Path(__file__).parent / "clients"
 LISTS = ("package.json", "package-lock.json")
@@ -51,10 +48,3 @@ def _install(folder: Path) -> None:
         except OSError:
             if not folder.exists():  # else another worker was faster
                 raise
-
-
-def skip_or_fail(reason: str) -> None:
-    """Skips the test; with POLLTAPE_REQUIRE_ALL=1 it fails."""
-    if os.environ.get("POLLTAPE_REQUIRE_ALL") == "1":
-        pytest.fail(f"{reason}, and POLLTAPE_REQUIRE_ALL=1")
-    pytest.skip(reason)

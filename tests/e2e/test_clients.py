@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from components import needs
 from mitmdumps import PROGRAMS, helper_has_finished, starting
-from node_clients import CLIENTS, MissingError, node_modules, skip_or_fail
+from node_clients import CLIENTS, MissingError, node_modules
 from shops import recorded_shops
 
 from polltape.mock.core import Mock
@@ -195,8 +196,7 @@ def analysed(captures: Path, home: Path) -> Any:
 @pytest.mark.parametrize("name", CLIENTS_OF_ALL)
 def test_each_client_gets_the_verdict_that_it_deserves(name: str, lived: Lived) -> None:
     client = CLIENTS_OF_ALL[name]
-    if lived.missing and name in CLIENTS_OF_NODE:
-        skip_or_fail(lived.missing)
+    needs(not lived.missing or name not in CLIENTS_OF_NODE, lived.missing or "")
     assert client.said in lived.said[name], lived.said[name]
     operations = {row["id"]: row for row in lived.told["operations"] if row["host"] == host(name)}
     assert {row["kind"]: row["outcome"] for row in operations.values()} == client.ends

@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from components import needs
 from mitmdumps import (
     PATIENCE_S,
     PROGRAMS,
@@ -167,15 +168,6 @@ def test_a_capture_can_be_read_while_it_is_written(start: Start, shop: int) -> N
 
 
 # ------------------------------------------------------------------------------------- the disk and the folder
-
-
-def needs(condition: bool, reason: str) -> None:
-    """Skip with the reason; where nothing may be skipped, fail."""
-    if condition:
-        return
-    if os.environ.get("POLLTAPE_REQUIRE_ALL") == "1":
-        pytest.fail(f"{reason}, and POLLTAPE_REQUIRE_ALL=1")
-    pytest.skip(reason)
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from components import needs
 
 from polltape.capture.parquet import write_exchanges
 from polltape.capture.reading import open_capture, read_exchanges
@@ -107,10 +108,7 @@ def test_a_client_has_the_bug_or_has_it_not(home: Path, manner: str, status: int
 
 @pytest.mark.parametrize("manner", ["fetch", "https"])
 def test_a_node_client_with_the_shops_address_in_it_gets_to_the_mock(home: Path, manner: str) -> None:
-    if shutil.which("node") is None:
-        if os.environ.get("POLLTAPE_REQUIRE_ALL") == "1":
-            pytest.fail("node is missing")
-        pytest.skip("node is missing")
+    needs(shutil.which("node"), "node is missing")
     command = f"node {REPLAY_TESTS / 'clients' / 'polling.mjs'} {manner}"
     done = polltape(home, "replay", "BUG.polltape", "--client", command, "--format", "json")
     assert done.returncode == 1, done.stderr

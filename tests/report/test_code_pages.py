@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 import urllib3
+from components import needs
 
 from polltape.errors import UsageError
 from polltape.measures.codes import CODES
@@ -87,10 +87,7 @@ def test_the_pages_python_runs(code: str) -> None:
 
 @pytest.mark.parametrize("code", [code for code in CODES if snippets(code, "Node")])
 def test_the_pages_javascript_compiles(code: str) -> None:
-    if shutil.which("node") is None:
-        if os.environ.get("POLLTAPE_REQUIRE_ALL") == "1":
-            pytest.fail("node is missing")
-        pytest.skip("node is missing")
+    needs(shutil.which("node"), "node is missing")
     for snippet in snippets(code, "Node"):
         done = subprocess.run(["node", "--check", "-"], input=snippet, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

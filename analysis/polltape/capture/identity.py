@@ -36,7 +36,10 @@ _API_KEYS: Final = (
     "X-Shopify-Customer-Access-Token",
 )
 _API_KEY_PARAMETERS: Final = ("apikey", "accesstoken")
+_ACCESS_TOKEN: Final = "X-Shopify-Access-Token"
 _STOREFRONT: Final = "X-Shopify-Storefront-Access-Token"
+CREDENTIALS: Final = (_ACCESS_TOKEN, "Authorization", *_API_KEYS, _STOREFRONT)
+"""Headers that tell who sends a request, the first that is there."""
 _JWT: Final = re.compile(r"[\w-]+\.([\w-]+=*)\.[\w-]*=*")
 
 
@@ -54,7 +57,7 @@ def identity_of(
     headers: Collection[Header], query: str | None, client_address: str, queue_cookies: Collection[str]
 ) -> tuple[str, ...]:
     """:func:`client_identity` from a request's parts."""
-    token = _first(headers, "X-Shopify-Access-Token")
+    token = _first(headers, _ACCESS_TOKEN)
     if token:
         return ("shopify-access-token", token)
     identity = _authorization(_first(headers, "Authorization")) or _api_key(headers, query)

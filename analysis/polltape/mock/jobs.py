@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
-from typing import Any, Final
+from typing import Any
 
+from polltape.capture.identity import identity_of
 from polltape.mock.messages import Request
-
-_CREDENTIALS: Final = ("Authorization", "X-Shopify-Access-Token", "X-Shopify-Storefront-Access-Token", "X-Api-Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +47,12 @@ def identity(request: Request) -> bytes:
 
 
 def sender(request: Request) -> bytes:
-    """The credentials of a POST: two clients that make the same thing make two things.
+    """Who sent a POST: two clients that make the same thing make two things.
 
-    Another write names what it is about, and is the same whoever sends it.
+    Cookies and address tell nothing here, since a client that tries again may have others by then.  Another write
+    names what it is about, and is the same whoever sends it.
     """
     if request.method != "POST":
         return b""
-    return "\n".join(request.header(name) or "" for name in _CREDENTIALS).encode("utf-8", "surrogatepass")
+    headers = [header for header in request.headers if header.name.lower() != "cookie"]
+    return "\n".join(identity_of(headers, request.query, "", ())).encode("utf-8", "surrogatepass")

@@ -32,14 +32,7 @@ from polltape.errors import PolltapeError, UsageError
 from polltape.exchange import Coverage, Exchange
 from polltape.protocols.par_digest import judged
 from polltape.recorder.build import exchange_of, withheld
-from polltape.recorder.convert import (
-    convert_all,
-    dead_sessions,
-    lock_path,
-    spool_path,
-    take_lock,
-    without_pandas,
-)
+from polltape.recorder.convert import convert_all, dead_sessions, lock_path, spool_path, take_lock, without_pandas
 from polltape.recorder.frames import FRAMES_VERSION, Frame, FrameReader, Head
 from polltape.recorder.health import Health, HealthFile, State
 from polltape.recorder.ids import new_session_id

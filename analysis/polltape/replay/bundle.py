@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from polltape.capture.footers import KEPT
+from polltape.capture.identity import CREDENTIALS
 from polltape.capture.parquet import schema_with
 from polltape.errors import InputError, UsageError, first_line
 from polltape.exchange import OBSERVED, SCHEMA, SCHEMA_VERSION, Coverage, Exchange, from_row, to_table
@@ -199,10 +200,7 @@ Made by polltape {VERSION}, format {FORMAT}.
 def _credential(members: list[Exchange]) -> str:
     """The header in which the recorded client sent its credentials."""
     sent = {header.name.lower() for exchange in members for header in exchange.request_headers}
-    return next((name for name in _CREDENTIALS if name.lower() in sent), "Authorization")
-
-
-_CREDENTIALS: Final = ("X-Shopify-Access-Token", "X-Shopify-Storefront-Access-Token", "X-Api-Key", "Authorization")
+    return next((name for name in CREDENTIALS if name.lower() in sent), "Authorization")
 
 
 # --------------------------------------------------------------------------------------------- reading
