@@ -455,3 +455,10 @@ def test_an_export_that_fails_midway_leaves_the_old_file(tmp_path: Path) -> None
     with pytest.raises(RuntimeError):
         write_capture(opened(tmp_path / "raw"), out, "har", redact=fail, observe=observe, key=KEY)
     assert (out.read_text(), sorted(p.name for p in tmp_path.iterdir())) == ("old", ["a.har", "raw"])
+
+
+def test_what_lies_in_a_store_is_converted_by_its_url(run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out.har"
+    done = run((Path(__file__).parents[2] / "captures" / "samples" / "demo").as_uri(), str(out))
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(out.read_text())["log"]["entries"]) == 136

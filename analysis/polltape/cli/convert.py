@@ -17,12 +17,12 @@ Examples:
   polltape convert session.mitm session.parquet
 """
 )
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace the file OUT; add to the folder OUT.")
 @protocol_option
 @par_key_option
-def convert(source: Path, out: Path, force: bool, par_key: str | None) -> None:
+def convert(source: str, out: Path, force: bool, par_key: str | None) -> None:
     """Convert IN to OUT; the kinds are told by the endings.
 
     A capture folder (no ending), .parquet, .har, .mitm or .flow. What is imported is always redacted.
@@ -32,8 +32,8 @@ def convert(source: Path, out: Path, force: bool, par_key: str | None) -> None:
     from polltape.cli.inputs import capture_of, redaction
     from polltape.protocols import observe
 
-    kind = target_kind(out, [str(source)], force=force)
-    capture = capture_of([str(source)], par_key)
+    kind = target_kind(out, [source], force=force)
+    capture = capture_of([source], par_key)
     redactor = Redactor.of_user()
     redact = redaction(redactor, par_key)
     count = write_capture(capture, out, kind, redact=redact, observe=observe, key=redactor.key)
