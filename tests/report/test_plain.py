@@ -6,6 +6,7 @@ import doctest
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +42,13 @@ def test_a_cell_is_plain(cell: object, value: object) -> None:
     found = plain.rows(pd.DataFrame({"cell": pd.Series([cell], dtype=object)}))[0]["cell"]
     assert found == value
     assert type(found) is type(value)
+
+
+def test_a_list_in_arrow_keeps_its_whole_numbers_beside_an_unknown_one() -> None:
+    lists = pd.Series([[202, None, 200]], dtype=pd.ArrowDtype(pa.list_(pa.int32())))
+    (found,) = plain.rows(pd.DataFrame({"statuses": lists}))
+    assert found["statuses"] == [202, None, 200]
+    assert [type(status) for status in found["statuses"]] == [int, type(None), int]
 
 
 def test_an_empty_table_has_no_rows() -> None:

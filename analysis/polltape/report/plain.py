@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 def rows(table: pd.DataFrame) -> list[Row]:
     """One dict a row, in the table's order; every value plain Python, every unknown None."""
-    columns = {str(name): [_plain(value) for value in table[name].astype(object)] for name in table.columns}
+    columns = {str(name): [_plain(value) for value in table[name]] for name in table.columns}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
