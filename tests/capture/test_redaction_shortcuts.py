@@ -38,7 +38,7 @@ PIECES = [
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=7).map("".join)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=1500, deadline=None)
 @given(TEXTS.filter(bool), st.sampled_from([0, 0, 0, 1, MAX_NESTING, MAX_NESTING + 1]))
 @example("http4242424242424242", 0)
 @example("https://h/4242424242424242", 0)
@@ -49,13 +49,13 @@ def test_a_text(value: str, level: int) -> None:
         assert SCRUBBER.texts[value] == SCRUBBER.searched_text(value, 0)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(TEXTS | st.text("0123456789 -\tx:", max_size=60))
 def test_card_numbers(text: str) -> None:
     assert pan.find_pans(text) == pan._searched(text)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(TEXTS)
 def test_the_condition_before_every_token(text: str) -> None:
     whole = scrub._TOKENS.pattern
@@ -95,7 +95,7 @@ def test_the_ending_of_a_path(token: str, end: str) -> None:
     assert SCRUBBER._segment(token + end) == SCRUBBER.pseudonym(parts[0]) + parts[1]
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from(["token", "x", "email", "card", "id"]) | TEXTS, TEXTS, max_size=5), TEXTS)
 def test_what_is_remembered_changes_nothing(document: dict[str, str], value: str) -> None:
     """The second time, and after other exchanges, an exchange is redacted as the first time by a new redactor."""

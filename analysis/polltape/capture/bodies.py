@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote
 
 from polltape.capture.encodings import name_parts
 from polltape.capture.redaction_rules import Action, Ruling
@@ -45,6 +46,9 @@ _NOTHING: Final[Mapping[str, Action]] = {}
 _JSON: Final = re.compile(r"(?:application|text)/(?:x-)?json|[\w.+-]+/[\w.+-]+\+json")
 _PARAMETER: Final = re.compile(r';\s*([\w*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
 _FORM_BYTES: Final = re.compile(rb"[!-~\x80-\xff ]*")
+_FORM_FIELDS: Final = re.compile(r"[&;] ?")
+_FORM_NAME: Final = re.compile(r"[^\s=<>{}\"'\\]*(?:=|$)")
+"""What may stand before a field's '=': text, markup or JSON that is sent as a form is none."""
 _DISPOSITION: Final = re.compile(r'(;\s*)(name|filename)(\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)', re.IGNORECASE)
 
 
@@ -78,7 +82,7 @@ class BodyScrubber:
         if _JSON.fullmatch(kind):
             return self._json(content, parameters.get("charset", "utf-8"), inside)
         if kind == "application/x-www-form-urlencoded":
-            return self._form(content)
+            return self._form(content, inside)
         if kind == "multipart/form-data":
             return self._multipart(content, parameters.get("boundary", ""))
         if kind == "application/graphql":
@@ -94,13 +98,24 @@ class BodyScrubber:
         except (LookupError, UnicodeError):
             raise Unreadable("unparsed") from None
 
-    def _form(self, content: bytes) -> bytes:
-        """Bytes beyond ASCII, which a form should have percent-encoded, are encoded first."""
+    def _form(self, content: bytes, inside: Mapping[str, Action]) -> bytes:
+        """Bytes beyond ASCII, which a form should have percent-encoded, are encoded first.
+
+        JSON that is sent as a form, as ``curl -d`` does it, is JSON.
+        """
+        if content.lstrip()[:1] in (b"{", b"["):
+            try:
+                return self._json(content, "utf-8", inside)
+            except Unreadable as unreadable:
+                if str(unreadable) != "unparsed":
+                    raise
         if len(content) > _MAX_FORM or content.count(b"&") >= MAX_PAIRS:
             raise Unreadable("too-large")
         if _FORM_BYTES.fullmatch(content.rstrip(b"\r\n")) is None or not content.strip():
             raise Unreadable("unparsed")
         text = "".join(chr(byte) if byte < 128 else f"%{byte:02X}" for byte in content.rstrip(b"\r\n"))
+        if not all(map(_FORM_NAME.match, _FORM_FIELDS.split(text))):
+            raise Unreadable("unparsed")
         return self._scrubber.query(text).encode()
 
     def _graphql(self, content: bytes) -> bytes:
@@ -137,7 +152,7 @@ class BodyScrubber:
         if padding.strip(b" \t") or not gap:
             raise Unreadable("unparsed")
         text = head.decode("utf-8", "replace")
-        name = next((m[4].strip('"') for m in _DISPOSITION.finditer(text) if m[2].lower() == "name"), "")
+        name = next((_parameter(m) for m in _DISPOSITION.finditer(text) if m[2].lower() == "name"), "")
         return text, name, body
 
     def _part(self, head: str, ruling: Ruling | None, body: bytes) -> bytes:
@@ -191,6 +206,12 @@ class KnownBodies:
                     self._made.clear()
                 self._made[known] = made
         return made
+
+
+def _parameter(match: re.Match[str]) -> str:
+    """The value of a parameter; of one with an asterisk (RFC 8187) what stands after charset and language."""
+    value = match[4].strip('"')
+    return unquote(value.rpartition("'")[2]) if match[3] else value
 
 
 def _field(line: str) -> tuple[str, str]:

@@ -45,5 +45,18 @@ def encode64(text: str, like: str) -> str:
     return made.rstrip("=") if unpadded else made
 
 
+def unquoted(text: str) -> str:
+    """Percent-encoding undone as often as it was done, five times at most.
+
+    >>> unquoted("%2565mail")
+    'email'
+    """
+    for _ in range(5):
+        if "%" not in text or (plain := unquote(text)) == text:
+            break
+        text = plain
+    return text
+
+
 def unquote_form(raw: str) -> str:
     return unquote(raw.replace("+", " "))

@@ -35,6 +35,10 @@ _COOKIES: Final = frozenset({"cookie", "cookie2"})
 _SET_COOKIES: Final = frozenset({"setcookie", "setcookie2"})
 _QUOTED: Final = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)
 _GAPS: Final = re.compile(r"""([\s"'()|&!]+)""")
+_NEXT_COOKIE: Final = re.compile(r"([,\n]\s*)(?=[^\s=;,]+=)")
+_COOKIE_ATTRIBUTES: Final = frozenset(
+    {"path", "domain", "expires", "maxage", "samesite", "priority", "version", "secure", "httponly", "partitioned"}
+)
 _TOKEN: Final = re.compile(r"(?=[A-Za-z_=-]*[0-9])[A-Za-z0-9_=-]{12,}")
 
 
@@ -48,7 +52,7 @@ class Redactor:
     def __init__(self, key: Key, rules: Rules = DEFAULT_RULES, *, keep_unparsed: bool = False) -> None:
         self.key = key
         self._scrubber = Scrubber(key.secret, rules)
-        self._known_headers = Headers(self._header)
+        self._known_headers = Headers(self._scrubber.text, self._header)
         self._bodies = KnownBodies(BodyScrubber(self._scrubber))
         self._keep_unparsed = keep_unparsed
         self._queue_cookies = rules.names("cookies", "pseudonym")
@@ -73,12 +77,14 @@ class Redactor:
         """
         for names in self._scrubber.names.values():
             names.tidy()
-        inside = _VAULT if exchange.path.lower().endswith(self._vaults) else _NOTHING
+        inside = _VAULT if exchange.path.lower().rstrip("/").endswith(self._vaults) else _NOTHING
         return replace(
             exchange,
             client=self.client(exchange),
             client_address=self._address(exchange.client_address),
             key_id=self.key.key_id,
+            method=self._scrubber.text(exchange.method),
+            host=self._scrubber.host(exchange.host),
             path=self._path(exchange.path),
             query=None if exchange.query is None else self._scrubber.query(exchange.query),
             request_headers=self._headers(exchange.request_headers),
@@ -169,8 +175,8 @@ class Redactor:
         if norm in _COOKIES:
             return ";".join(self._cookie(pair) for pair in value.split(";"))
         if norm in _SET_COOKIES:
-            pair, semicolon, attributes = value.partition(";")
-            return f"{self._cookie(pair)}{semicolon}{self._scrubber.text(attributes)}"
+            pieces = _NEXT_COOKIE.split(value)  # several in one line, as proxies and exports join them
+            return "".join(self._set_cookie(piece) if place % 2 == 0 else piece for place, piece in enumerate(pieces))
         return self._in_bytes(value, name)
 
     def _in_bytes(self, value: str, name: str | None) -> str:
@@ -186,6 +192,15 @@ class Redactor:
         if made == text:
             return value
         return made if made.isascii() else made.encode().decode("latin-1")
+
+    def _set_cookie(self, value: str) -> str:
+        """``name=value; Path=/; …`` (RFC 6265 §4.1): attributes of other names are treated as cookies."""
+        pair, *attributes = value.split(";")
+        made = [self._cookie(pair)]
+        for attribute in attributes:
+            known = normalise(attribute.partition("=")[0]) in _COOKIE_ATTRIBUTES
+            made.append(self._scrubber.text(attribute) if known or "=" not in attribute else self._cookie(attribute))
+        return ";".join(made)
 
     def _cookie(self, pair: str) -> str:
         """``name=value`` (RFC 6265 §4): the name stays; one without a value is all value."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -53,6 +54,8 @@ def normalise(name: str) -> str:
     >>> normalise("X-Shopify-Access-Token"), normalise("lastName")
     ('xshopifyaccesstoken', 'lastname')
     """
+    if not name.isascii() or not name.isprintable():  # as it is read: full-width letters, what takes no room
+        name = "".join(filter(str.isprintable, unicodedata.normalize("NFKC", name)))
     return name.strip().lower().replace("_", "").replace("-", "")
 
 

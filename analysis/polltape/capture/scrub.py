@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import unquote
 
-from polltape.capture.encodings import decode64, encode64, name_parts, requote, unquote_form
+from polltape.capture.encodings import decode64, encode64, name_parts, requote, unquote_form, unquoted
 from polltape.capture.pan import find_pans, has_pan, replace_pans
 from polltape.capture.pseudonyms import Pseudonyms
 from polltape.capture.redaction_rules import Action, Name, Place, Rules, Ruling, normalise, strictest
@@ -46,7 +46,7 @@ _TOKENS: Final = re.compile(
 )
 _URL: Final = re.compile(r"(?:([A-Za-z][\w+.-]*:)?(//)([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _FORM: Final = re.compile(r"[\w.\[\]%-]+=[^\s&]*(?:&[\w.\[\]%-]+(?:=[^\s&]*)?)*")
-_SEPARATOR: Final = re.compile(r"(&|;(?=[\w.\[\]%-]{1,80}=))")
+_SEPARATOR: Final = re.compile(r"(&|;[ +]?(?=[\w.\[\]%-]{1,80}=))")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _SUFFIXES: Final = frozenset({"json", "js", "xml", "html"})
 _SCHEMES: Final = re.compile(
@@ -320,13 +320,18 @@ class Scrubber:
         scheme, slashes, authority, path, query, fragment = match.groups()
         made = ""
         if slashes is not None:
-            made = f"{scheme or ''}//{authority.rpartition('@')[2]}"
+            made = f"{scheme or ''}//{self.host(authority.rpartition('@')[2])}"
         made += self.path(path, level)
         if query is not None:
             made += f"?{self.query(query, level)}"
         if fragment is not None:
-            made += f"#{self.query(fragment, level)}"
+            route = fragment.startswith(("/", "!/", "?")) or "?" in fragment.partition("=")[0]
+            made += f"#{self.url(fragment, level + 1) if route else self.query(fragment, level)}"
         return made
+
+    def host(self, host: str) -> str:
+        """A host's name, which may be a token or a card number (TOKEN.example.com)."""
+        return self.texts[host]
 
     def path(self, path: str, level: int = 0) -> str:
         """A path, percent-encoded: tokens after the rules' words are pseudonyms, other segments free text."""
@@ -337,7 +342,10 @@ class Scrubber:
                 continue
             # Parameters (RFC 3986 §3.3) are no part of the word: /checkouts;v=1/TOKEN, /orders/validate;v=1
             bare = segment.partition(";")[0] if ";" in segment else segment
-            word = (unquote(bare) if "%" in bare else bare).lower()
+            word = (unquoted(bare) if "%" in bare else bare).lower()
+            if word in (".", ".."):  # RFC 3986 §5.2.4; what is before '..' is gone
+                del seen[len(seen) - word.count(".") + 1 :]
+                continue
             if seen and seen[-1] in self._before and self._is_token(seen, word, segments[place + 1 : place + 3]):
                 segments[place] = self._segment(bare) + self._token_parameters(segment[len(bare) :], level)
             elif len(segment) >= _SHORT:
@@ -387,14 +395,23 @@ class Scrubber:
         """A query or a form (``a=b&c=d``): order, spelling and what no rule names stay as they are."""
         if level > MAX_NESTING:
             return DROPPED
+        if query.startswith(("{", "[", "%7", "%5")) and (json := self._json_query(query, level)) is not None:
+            return json
         pieces = _SEPARATOR.split(query)  # fields, and between them what separates them
         if len(pieces) > 2 * MAX_PAIRS:
             return DROPPED
         pairs = [piece.partition("=") for piece in pieces[::2]]
-        rulings = self.rulings([name_parts(unquote_form(name)) for name, _, _ in pairs])
+        rulings = self.rulings([name_parts(unquoted(unquote_form(name))) for name, _, _ in pairs])
         for place, (parts, ruling) in enumerate(rulings):
             pieces[2 * place] = self._pair(pairs[place], parts[-1], ruling, level)
         return "".join(pieces)
+
+    def _json_query(self, query: str, level: int) -> str | None:
+        """A query that is a JSON document, as some clients send it; None where it is none."""
+        try:
+            return requote(self.json.inside(unquote_form(query), None, level + 1), query, form=True)
+        except Unreadable:
+            return None
 
     def rulings(self, names: list[list[str]]) -> list[tuple[list[str], Ruling | None]]:
         """Each name of a form, as its parts, and what the rules say of it among those of the same object."""
@@ -410,7 +427,7 @@ class Scrubber:
     def _pair(self, pair: tuple[str, str, str], last: str, ruling: Ruling | None, level: int) -> str:
         name, equals, value = pair
         if len(name) >= _SHORT:
-            name = self._encoded(name, level + 1)
+            name = self._field_name(name, level)
         if not value:
             return f"{name}{equals}"
         if ruling is None:
@@ -419,6 +436,12 @@ class Scrubber:
             return f"{name}{equals}{self.pseudonym(value)}"
         decoded = unquote_form(value)
         return f"{name}{equals}{requote(self.named(ruling, decoded), value, form=True)}"
+
+    def _field_name(self, name: str, level: int) -> str:
+        """A field's name, which may be data: ``?4242+4242+4242+4242``, ``?zoe%40mail.example``."""
+        decoded = unquote_form(name)
+        made = self.text(decoded, level + 1)
+        return self._encoded(name, level + 1) if made == decoded else requote(made, name, form=True)
 
     def _form_value(self, value: str, last: str, level: int) -> str:
         decoded = unquote_form(value)

@@ -67,13 +67,14 @@ class Names(dict[str, Name]):
 class Headers(dict[Header, Header]):
     """Header → redacted header; most of them are the same in every exchange."""
 
-    def __init__(self, make: Callable[[str, str], str]) -> None:
+    def __init__(self, name: Callable[[str], str], make: Callable[[str, str], str]) -> None:
         super().__init__()
+        self._name = name
         self._make = make
 
     def __missing__(self, header: Header) -> Header:
         name, value = header
-        made = Header(name, self._make(name, value))
+        made = Header(self._name(name), self._make(name, value))
         if len(name) + len(value) <= _LONG:
             if len(self) > _MANY:
                 self.clear()

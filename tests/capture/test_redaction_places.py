@@ -1,0 +1,161 @@
+"""Secrets in places where nobody expects them, and in encodings that programs should not use."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from polltape.capture.keys import Key
+from polltape.capture.redaction import DROPPED, Redactor
+from polltape.exchange import Body, Exchange, Header
+
+REDACTOR = Redactor(Key.of(b"0123456789abcdef0123456789abcdef"))
+SECRET = "Zq7rW3xK9mVbT2pL"
+TOKEN = "k3jd8w0qpz7xnv5m1r4t6y2u9abcde01"
+PAN = "5555555555554444"
+ADMIN = "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"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.abcdefsig_-x"
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+
+
+def redacted(**values: Any) -> Exchange:
+    given = {"method": "POST", "host": "shop.example", "path": "/x", **values}
+    method, host, path = given.pop("method"), given.pop("host"), given.pop("path")
+    return REDACTOR.redact(Exchange("1", method, "https", host, 443, path, datetime(2026, 11, 5, tzinfo=UTC), **given))
+
+
+def body(content: str | bytes, kind: str = JSON, **values: Any) -> Body:
+    raw = content if isinstance(content, bytes) else content.encode()
+    headers = (Header("Content-Type", kind),)
+    return redacted(request_headers=headers, request_body=Body(content=raw), **values).request_body
+
+
+def header(name: str, value: str) -> Header:
+    return redacted(response_headers=(Header(name, value),)).response_headers[0]
+
+
+def from_json(value: object) -> Any:
+    return json.loads(body(json.dumps(value)).content or b"")
+
+
+# ------------------------------------------------------------------------------ what is sent as a form
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_json_that_is_sent_as_a_form_is_json(indent: int | None) -> None:
+    """``curl -d '{…}'`` says that it is a form."""
+    sent = {"q": "a=b&c=d", "password": SECRET, "nested": {"token": TOKEN}}
+    made = json.loads(body(json.dumps(sent, indent=indent), FORM).content or b"")
+    assert made == {"q": "a=b&c=d", "password": DROPPED, "nested": {"token": REDACTOR.pseudonym(TOKEN)}}
+
+
+def test_json_in_the_place_of_a_query_is_json() -> None:
+    query = quote(json.dumps({"q": "a=b&c=d", "password": SECRET}), safe="=&")
+    assert SECRET not in (redacted(query=query).query or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'<a x="1"><password>{SECRET}</password></a>',
+        f"hello there password={SECRET}",
+        '{"password":"' + SECRET + '","q":"a=b',
+        f'a=1&{{"password":"{SECRET}"}}=2',
+    ],
+)
+def test_what_is_no_form_is_not_stored_as_one(text: str) -> None:
+    assert body(text, FORM) == Body(size=len(text), not_stored="unparsed", digest=REDACTOR.digest(text.encode()))
+
+
+@pytest.mark.parametrize(
+    "form", ["a=1&b[c][]=x y&d", "checkout[note]=", "a.b-c*~$:@!=1;e=2; f=3", "a+b=c", "%7Bx%7D=1"]
+)
+def test_a_form_is_stored(form: str) -> None:
+    assert body(form, FORM).not_stored is None
+
+
+# ------------------------------------------------------------------------------------------- encodings
+
+
+@pytest.mark.parametrize(
+    "name", ["%70assword", "%2570assword", "%252570assword", "ｐassword", "pass\u200bword", "password%00"]
+)
+def test_a_name_is_known_however_it_is_encoded(name: str) -> None:
+    assert SECRET not in (redacted(query=f"a=1&{quote(name, safe='%')}={SECRET}").query or "")
+
+
+@pytest.mark.parametrize("name", ["ｐassword", "pass\u200bword", "password\0", " PASS_word "])
+def test_a_name_in_json_is_known_however_it_is_written(name: str) -> None:
+    assert list(from_json({name: SECRET}).values()) == [DROPPED]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"{PAN[:4]}+{PAN[4:8]}+{PAN[8:12]}+{PAN[12:]}",
+        f"a&Bearer+{TOKEN}=1",
+        f"a;password={SECRET};b",
+        f"a; password={SECRET}",
+    ],
+)
+def test_names_of_fields_and_semicolons(query: str) -> None:
+    made = redacted(query=query).query or ""
+    assert not [secret for secret in (query.split("=")[0].partition("&")[2] or query, SECRET, TOKEN) if secret in made]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/checkouts/./{}", "/checkouts/x/../{}", "/%2563heckouts/{}", "/checkouts/.//{}/complete", "/a/..//checkouts/{}"],
+)
+def test_a_path_is_read_as_servers_read_it(path: str) -> None:
+    assert redacted(path=path.format(TOKEN)).path == path.replace("/x/", f"/{REDACTOR.pseudonym('x')}/").format(
+        REDACTOR.pseudonym(TOKEN)
+    )
+
+
+def test_a_route_in_a_fragment_has_a_query() -> None:
+    url = f"https://h.example/app#/carts/{TOKEN}?code={SECRET}&tab=2"
+    assert (
+        header("Location", url).value
+        == f"https://h.example/app#/carts/{REDACTOR.pseudonym(TOKEN)}?code={DROPPED}&tab=2"
+    )
+
+
+# ------------------------------------------------------------------------------------- odd places
+
+
+@pytest.mark.parametrize("secret", [PAN, ADMIN, JWT])
+def test_the_names_of_headers_hosts_and_methods(secret: str) -> None:
+    made = redacted(method=secret, host=f"{secret}.example", request_headers=(Header(secret, "1"),))
+    assert not [text for text in (made.method, made.host, made.request_headers[0].name) if secret in text]
+    assert secret not in json.dumps(from_json({"x": f"https://{secret}.example.com/y"}))
+
+
+@pytest.mark.parametrize("name", ["GET", "M-SEARCH", "X-Request-Id", "Retry-After", "x-shopify-stage"])
+def test_other_methods_and_names_stay(name: str) -> None:
+    made = redacted(method=name, request_headers=(Header(name, "1"),))
+    assert (made.method, made.request_headers[0].name, made.host) == (name, name, "shop.example")
+
+
+@pytest.mark.parametrize("between", [", ", "\n", ",\n "])
+def test_several_cookies_in_one_line(between: str) -> None:
+    first = "a=1; Expires=Thu, 05 Nov 2026 12:00:00 GMT; Path=/"
+    made = header("Set-Cookie", f"{first}{between}sid={SECRET}; Path=/; email=zoe; HttpOnly").value
+    assert made == f"{first.replace('1', DROPPED, 1)}{between}sid={DROPPED}; Path=/; email={DROPPED}; HttpOnly"
+
+
+def test_a_multipart_field_with_an_extended_name() -> None:
+    content = f"--b\r\nContent-Disposition: form-data; name*=UTF-8''pass%77ord\r\n\r\n{SECRET}\r\n--b--\r\n"
+    assert SECRET.encode() not in (body(content, "multipart/form-data; boundary=b").content or SECRET.encode())
+
+
+def test_a_vault_with_a_slash_at_its_end() -> None:
+    given = {
+        "response_headers": (Header("Content-Type", JSON),),
+        "response_body": Body(content=b'{"id":"' + SECRET.encode() + b'"}'),
+    }
+    assert redacted(path="/sessions/", **given).response_body.content == b'{"id":"polltape-dropped"}'
