@@ -32,7 +32,7 @@ from msgspec import Meta
 
 from polltape.exchange import Header
 from polltape.mock.buckets import Buckets, Leak
-from polltape.mock.graphql_server import answered, argument, asked, problem
+from polltape.mock.graphql_server import answered, asked, problem
 from polltape.mock.hints import WAIT_HEADER, exact
 from polltape.mock.jobs import Job
 from polltape.mock.messages import Request, Response, json_response
@@ -139,7 +139,7 @@ class CartShop:
             return answered(query, field, {"cart": cart, "userErrors": []})
         if field == "cartCompletionAttempt":
             return self._polled(request, now, query)
-        cart_id = argument(query, "cartId")
+        cart_id = query.argument("cartId")
         if cart_id is None:
             return problem(f"Field '{field}' is missing required arguments: cartId")
         throttled = self._throttled(request, now)
@@ -148,7 +148,7 @@ class CartShop:
             ready = {"__typename": "CartStatusReady", "cart": cart, "checkoutUrl": cart["checkoutUrl"]}
             result = ready if throttled is None else {"__typename": "CartThrottled", "cart": cart, **throttled[0]}
         else:
-            token = argument(query, "attemptToken")
+            token = query.argument("attemptToken")
             if token is None:
                 return problem(f"Field '{field}' is missing required arguments: attemptToken")
             result = (
@@ -190,7 +190,7 @@ class CartShop:
         }
 
     def _polled(self, request: Request, now: float, query: GraphqlRequest) -> Response:
-        attempt = self._attempts.get(argument(query, "attemptId") or "")
+        attempt = self._attempts.get(query.argument("attemptId") or "")
         if attempt is None:
             return answered(query, "cartCompletionAttempt", None)
         told, wait = self._told(request, now, attempt)

@@ -25,12 +25,6 @@ def asked(request: Request) -> GraphqlRequest | None:
     )
 
 
-def argument(request: GraphqlRequest, name: str) -> str | None:
-    """The value of a field's argument: the variable that stands there whatever its name, or a literal."""
-    variable = re.search(rf"\b{re.escape(name)}\s*:\s*\$(\w+)", request.query)
-    return request.argument(variable[1] if variable else name)
-
-
 def answered(request: GraphqlRequest, field: str, value: object, headers: tuple[Header, ...] = ()) -> Response:
     """HTTP 200 with the value of that field, under its alias if it has one."""
     alias = re.search(rf"\b(\w+)\s*:\s*{field}\b", request.query)

@@ -35,7 +35,7 @@ from msgspec import Meta, field
 from polltape.exchange import Header, all_headers
 from polltape.mock.checkout_shop import CheckoutShop
 from polltape.mock.checkout_tables import CheckoutTables
-from polltape.mock.graphql_server import answered, argument, asked, problem, selected
+from polltape.mock.graphql_server import answered, asked, problem, selected
 from polltape.mock.hints import WAIT_HEADER, exact
 from polltape.mock.jobs import Job
 from polltape.mock.messages import Request, Response, json_response, request_id
@@ -211,7 +211,7 @@ class QueueShop:
             return json_response(400, {"errors": [{"message": "the queue is polled by POST with a GraphQL query"}]})
         if "poll" not in query.query:
             return problem(f"Field {query.name!r} doesn't exist on type 'QueryRoot'")
-        token = argument(query, "token")
+        token = query.argument("token")
         if token is None:
             return problem("Variable $token of type String! was provided invalid value")
         place = self._polled(unquote(token), now)

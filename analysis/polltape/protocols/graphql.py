@@ -41,8 +41,12 @@ class GraphqlRequest:
         return found[1] if found else ""
 
     def argument(self, name: str) -> str | None:
-        """A variable of that name, else a literal argument in the text; None where there is none."""
-        value = self.variables.get(name)
+        """A field's argument: the variable that stands there, whatever its name, else a literal; None without one.
+
+        Where the text is not sent (a persisted query), the variable of the argument's own name.
+        """
+        variable = re.search(rf"\b{re.escape(name)}\s*:\s*\$(\w+)", self.query)
+        value = self.variables.get(variable[1] if variable else name)
         if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
             return str(value)
         literal = re.search(rf'\b{re.escape(name)}\s*:\s*"([^"\\]+)"', self.query)
