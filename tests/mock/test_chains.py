@@ -94,6 +94,16 @@ def test_two_clients_that_send_the_same_have_two_operations(tape: Any, ask: Ask)
     assert first == again != second
 
 
+def test_one_client_that_makes_the_same_with_two_queries_has_two_operations(tape: Any, ask: Ask) -> None:
+    for number, kind in ((70001, "csv"), (70002, "pdf")):
+        at = number - 70000.0
+        tape.add("POST", "/exports", 202, at, headers={"Location": f"/monitors/{number}"}, query=f"format={kind}")
+    mock = Mock.from_capture(tape.capture)
+    one, two = (mock.answer(ask("POST", f"/exports?format={kind}"), NOW).header("Location") for kind in ("csv", "pdf"))
+    assert one != two
+    assert mock.answer(ask("POST", "/exports?format=csv"), NOW + 1).header("Location") == one
+
+
 def test_a_server_that_fell_back_to_pending_falls_back_again(tape: Any, ask: Ask) -> None:
     job(tape, 70001, 10.0, 3.0)
     tape.add("GET", "/monitors/70001", 202, 15.0, headers={"Retry-After": "1"})

@@ -123,6 +123,14 @@ def test_the_same_write_again_does_not_start_the_clock_anew(tape: Any, ask: Ask)
     assert mock.answer(ask("GET", path(MINE)), NOW + 3.1).status == 200
 
 
+def test_a_write_is_the_same_whatever_its_query(tape: Any, ask: Ask) -> None:
+    tape.update(A, 0.0, 3.0)
+    mock = Mock.from_capture(tape.capture)
+    mock.answer(ask("PUT", path(MINE), {"n": 1}), NOW)
+    assert mock.answer(ask("PUT", path(MINE) + "?attempt=2", {"n": 1}), NOW + 2.0).status == 202
+    assert mock.answer(ask("GET", path(MINE)), NOW + 3.5).status == 200
+
+
 def test_one_operation_can_be_pinned(tape: Any, ask: Ask) -> None:
     tape.update(A, 10.0, 1.0)
     pinned = tape.update(B, 20.0, 5.0)

@@ -34,7 +34,7 @@ from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from polltape.exchange import DEFAULT_PORTS, Body, Exchange, Observation
-from polltape.mock.jobs import sender
+from polltape.mock.jobs import identity
 from polltape.mock.messages import Request
 from polltape.mock.recording import Shape, Tape, shape_of
 from polltape.mock.rewriting import fresh
@@ -208,7 +208,7 @@ class Played:
         living = None if seen is None else self._by_key(seen.keys)
         slot = slot_of(shopify_queue.NAME, live)
         if living is None and (slot in self._chains.slots or self._pinned_for(slot)):
-            same = self._same.get(_identity(request))
+            same = self._same.get(identity(request))
             if same is None or (same.ended and not self._open(same, now)):
                 script = self._next(slot)
                 return self._begin(script, request, (), now) if isinstance(script, Chain) else None
@@ -225,7 +225,7 @@ class Played:
     def _chained(self, request: Request, live: Exchange, seen: Observation, now: float) -> Take | None:
         slot = slot_of(seen.protocol, live)
         if seen.role == "write" and (slot in self._chains.slots or self._pinned_for(slot)):
-            same = self._same.get(_identity(request))
+            same = self._same.get(identity(request))
             if same is not None and self._open(same, now):
                 return self._submitted(same)
             script = self._next(slot)
@@ -258,7 +258,7 @@ class Played:
 
     def _begin(self, chain: Chain, request: Request, sent: tuple[str, ...], now: float) -> Take:
         living = self._bind(chain, sent, request.path, now)
-        self._same[_identity(request)] = living
+        self._same[identity(request)] = living
         return self._submitted(living)
 
     def _truncated(self, live: Exchange, seen: Observation, now: float) -> Living | None:
@@ -316,11 +316,6 @@ class Played:
     def _submitted(self, living: Living) -> Take:
         tape = living.chain.tape
         return Take(tape.submit or tape.at(0.0)[0], living.names)
-
-
-def _identity(request: Request) -> bytes:
-    """What makes two writes the same here: all of it, and for what makes something new who sent it."""
-    return sender(request) + request.identity
 
 
 def _sent(exchange: Exchange, protocol: str) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ import msgspec
 from polltape.exchange import Header
 from polltape.mock.buckets import Buckets, Level
 from polltape.mock.checkout_tables import CheckoutTables
-from polltape.mock.jobs import Job, identity
+from polltape.mock.jobs import Job
 from polltape.mock.messages import Request, Response, json_response, request_id
 from polltape.mock.scenario_tables import Draws, Kind
 from polltape.protocols import shopify_checkout_server as shopify
@@ -303,7 +303,7 @@ class CheckoutShop:
 
     def _joined(self, request: Request, now: float, checkout: Checkout) -> Response | None:
         job = checkout.job
-        if job is None or not job.runs(now) or job.write != identity(request):
+        if job is None or not job.runs(now) or job.write != request.identity:
             return None
         return self._pending(request, now, checkout, job)
 
@@ -312,7 +312,7 @@ class CheckoutShop:
     def _start(self, kind: str, request: Request, now: float) -> Job:
         """A new job; the n-th of its kind takes the n-th duration drawn for that kind."""
         takes = self._kind(kind).draw(self._draws.next(kind))
-        return Job(f"checkout.{kind}", now, now + takes / self._speed, identity(request))
+        return Job(f"checkout.{kind}", now, now + takes / self._speed, request.identity)
 
     def _catch_up(self, checkout: Checkout, now: float) -> None:
         """What has happened to the checkout by now: payments settled, its order made."""

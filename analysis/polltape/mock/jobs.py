@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from math import isfinite
 from typing import Any
 
@@ -42,17 +41,14 @@ class Job:
 
 
 def identity(request: Request) -> bytes:
-    """What makes two writes the same: method, path and body, and for what makes something new who sent it."""
-    return sha256(b"\0".join((request.method.encode(), request.path.encode(), sender(request), request.body))).digest()
+    """What makes two writes the same where the server gives out what they are about.
 
-
-def sender(request: Request) -> bytes:
-    """Who sent a POST: two clients that make the same thing make two things.
-
-    Cookies and address tell nothing here, since a client that tries again may have others by then.  Another write
-    names what it is about, and is the same whoever sends it.
+    A POST makes something new: two clients that send the same, or one with two queries, make two things.  Cookies and
+    address tell nothing here, since a client that tries again may have others by then.  Another write names what it
+    is about in its path, and is the same whoever sends it.
     """
     if request.method != "POST":
-        return b""
+        return request.identity
     headers = [header for header in request.headers if header.name.lower() != "cookie"]
-    return "\n".join(identity_of(headers, request.query, "", ())).encode("utf-8", "surrogatepass")
+    asked = (request.query or "", *identity_of(headers, request.query, "", ()))
+    return request.identity + "\n".join(asked).encode("utf-8", "surrogatepass")

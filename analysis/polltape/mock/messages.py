@@ -54,8 +54,8 @@ class Request:
 
     @property
     def identity(self) -> bytes:
-        """What makes two writes the same: method, target and body."""
-        return sha256(b"\0".join((self.method.encode(), self.target.encode(), self.body))).digest()
+        """What makes two writes about one thing the same: method, path and body, as the analysis has it."""
+        return sha256(b"\0".join((self.method.encode(), self.path.encode(), self.body))).digest()
 
     def header(self, name: str) -> str | None:
         """The first header of that name, without case; None where there is none."""

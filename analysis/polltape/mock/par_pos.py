@@ -30,7 +30,7 @@ import msgspec
 from msgspec import Meta
 
 from polltape.exchange import Header
-from polltape.mock.jobs import Job, identity
+from polltape.mock.jobs import Job
 from polltape.mock.messages import JSON, Request, Response, json_response, reason_of
 from polltape.mock.scenario_tables import Drawn, Draws, Hint, Kind, Outcomes, Scenario, Seconds, Share
 from polltape.protocols import par_digest
@@ -168,7 +168,7 @@ class ParPos:
 
     def _known(self, uid: str, request: Request, now: float, what: str) -> Job | None:
         """The job of a write: the one at hand if it is the same, a new one, None where another is pending."""
-        write = identity(request)
+        write = request.identity
         before = self._orders.get(uid)
         if before is not None and before[1].write == write:
             return before[1]

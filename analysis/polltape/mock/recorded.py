@@ -31,6 +31,7 @@ from typing import Any, Final, Literal
 
 from polltape.exchange import Exchange, Observation
 from polltape.mock.chains import Played
+from polltape.mock.jobs import identity
 from polltape.mock.messages import Request, Response
 from polltape.mock.nearest import no_match
 from polltape.mock.recording import (
@@ -209,10 +210,10 @@ class Recorded:
         """A write that was refused for a while is refused for as long as the answer says, 1 s without a word."""
         if exchange.status in (429, 503) and request.method not in ("GET", "HEAD") and not exchange.queued:
             asked = 1.0 if exchange.instruction is None else exchange.instruction.asked_s or 1.0
-            self._refused[request.identity] = (now + asked / self._speed, exchange, names)
+            self._refused[identity(request)] = (now + asked / self._speed, exchange, names)
 
     def _still_refused(self, request: Request, now: float) -> Response | None:
-        until, exchange, names = self._refused.get(request.identity, (now, None, ()))
+        until, exchange, names = self._refused.get(identity(request), (now, None, ()))
         if exchange is None or now >= until:
             return None
         return self._said(exchange, request, now, None, names)
