@@ -122,6 +122,20 @@ def test_by_count_other_traffic_is_answered_in_turn(tape: Any, ask: Ask) -> None
 
 def test_recorded_latency_is_played_at_the_mocks_speed(tape: Any, ask: Ask) -> None:
     tape.add("GET", "/api/orders/17", 200, 1.0, took=0.8)
-    for latency, hold_s in ((False, 0.0), (True, 0.4)):
+    for latency, hold_s in (("none", 0.0), ("all", 0.4)):
         mock = Mock.from_capture(tape.capture, latency=latency, speed=2)
         assert mock.answer(ask("GET", "/api/orders/17"), NOW).hold_s == pytest.approx(hold_s)
+
+
+@pytest.mark.parametrize(("latency", "held"), [("submits", [0.05, 0.0]), ("all", [0.05, 0.05])])
+def test_an_operations_clock_starts_when_its_submit_has_been_answered(
+    latency: Any, held: list[float], tape: Any, ask: Ask
+) -> None:
+    tape.update(A, 10.0, 3.0)
+    mock = Mock.from_capture(tape.capture, latency=latency, speed=2)
+    submit = mock.answer(ask("PUT", path(MINE), {}), NOW)
+    poll = mock.answer(ask("GET", path(MINE)), NOW + 0.05)
+    assert [submit.hold_s, poll.hold_s] == pytest.approx(held)
+    assert mock.status(NOW + 0.05)["operations"][0]["elapsed_s"] == pytest.approx(0.0, abs=1e-5)
+    assert mock.answer(ask("GET", path(MINE)), NOW + 0.05 + 1.49).status == 202
+    assert mock.answer(ask("GET", path(MINE)), NOW + 0.05 + 1.5).status == 200

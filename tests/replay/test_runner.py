@@ -102,7 +102,31 @@ def test_at_any_speed_the_measures_are_those_of_the_recording(speed: float) -> N
     assert done.verdict.reproduced
     assert [e.instruction.asked_s for e in done.exchanges if e.instruction] == [1.0, 1.0, 1.0]
     last = done.exchanges[-1].request_started_at - done.exchanges[0].request_started_at
-    assert last.total_seconds() == pytest.approx(1.89, abs=0.01)
+    assert last.total_seconds() == pytest.approx(1.9, abs=1e-5)
+
+
+@pytest.mark.parametrize("speed", [0.3, 1, 7])
+@pytest.mark.parametrize("took", [0.0, 0.0003, 0.5])
+@pytest.mark.parametrize(
+    ("waited", "code"),
+    [(0.099999, "RA002"), (0.1, "RA001"), (0.989999, "RA001"), (0.99, None), (2.0, None), (2.000001, "RA006")],
+)
+def test_margins_are_kept_to_the_microsecond(waited: float, code: str | None, took: float, speed: float) -> None:
+    story, at = [stories.put(0, took=took, wait="1")], took
+    for status in (202, 202, 200):
+        story.append(stories.poll(round(at + waited, 6), status, took=0.0002, wait="1" if status == 202 else None))
+        at += waited + 0.0002
+    done = replay_on_mock(case_from(story), speed=speed, virtual=True)
+    assert standings(done.verdict) == ([] if code is None else [("again", code, f"poll {n}") for n in (1, 2, 3)])
+    assert not done.differences.differing
+
+
+def test_a_submit_whose_body_is_slow_is_judged_as_recorded() -> None:
+    """0.6 s after its end is not too early where its beginning was 1.1 s ago."""
+    slow = stories.put(0, took=0.6, wait="1")
+    slow = replace(slow, response_started_at=stories.instant(0.1))
+    done = replay_on_mock(case_from([slow, stories.poll(1.2, 200)]), virtual=True)
+    assert standings(done.verdict) == []
 
 
 def test_not_reproduced_when_the_server_does_not_do_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:

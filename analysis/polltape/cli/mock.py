@@ -92,7 +92,13 @@ def mock(
 
         click.echo(scenario_text(print_scenario), nl=False)
         return
-    recorded = {"complete_at": complete_at, "by": by, "latency": latency, "operation": operation, "par_key": par_key}
+    recorded = {
+        "complete_at": complete_at,
+        "by": by,
+        "latency": "all" if latency else "none",
+        "operation": operation,
+        "par_key": par_key,
+    }
     made = _mock(paths, scenario, recorded, speed=speed, seed=seed, faults=_faults(faults))
     for note in made.notes:
         _say(f"note: {note}")
@@ -121,7 +127,7 @@ def _mock(
     if scenario is not None:
         if recorded["operation"] is not None:
             raise UsageError("--operation pins a recorded operation; a scenario has none", hint="name a capture")
-        if recorded["by"] == "count" or recorded["latency"]:
+        if recorded["by"] == "count" or recorded["latency"] == "all":
             raise UsageError("--by count and --latency play what was recorded; a scenario has nothing recorded")
         return Mock.from_scenario(scenario, speed=speed, seed=seed, faults=faults)
     from polltape.capture.keys import given_secret

@@ -202,7 +202,7 @@ class CartShop:
             delay = self._scenario.submit.poll_delay_ms
             if delay == "none":
                 return {**body, "pollDelay": None}, ()
-            wait = (Header(WAIT_HEADER, exact(delay / 1000 / self._speed)),)
+            wait = (Header(WAIT_HEADER, exact(delay / 1000, self._speed)),)
             return {**body, "pollDelay": ceil(delay / self._speed)}, wait
         if attempt.job.outcome == "failed":
             errors = [{"code": "PAYMENT_CARD_DECLINED", "message": "The card was declined"}]

@@ -36,7 +36,7 @@ from urllib.parse import urlsplit
 from polltape.exchange import DEFAULT_PORTS, Body, Exchange, Observation
 from polltape.mock.jobs import identity
 from polltape.mock.messages import Request
-from polltape.mock.recording import Shape, Tape, shape_of
+from polltape.mock.recording import Latency, Shape, Tape, clock_from, shape_of
 from polltape.mock.rewriting import fresh
 from polltape.mock.template import Names
 from polltape.protocols import http_async, observe, shopify_queue, throttle
@@ -89,13 +89,14 @@ class Chains:
 class Take(NamedTuple):
     """What is answered, with the names to be replaced, and how many of the server's seconds it is held.
 
-    ``age_s``: how many of them after its recorded place in the operation.
+    ``age_s``: how many of them after its recorded place in the operation.  ``begins``: an operation, with this answer.
     """
 
     exchange: Exchange
     names: Names
     hold_s: float = 0.0
     age_s: float = 0.0
+    begins: bool = False
 
 
 @dataclass(slots=True)
@@ -150,12 +151,20 @@ class Played:
     """Plays chains; pure like :class:`~polltape.mock.recorded.Recorded`, which asks it first."""
 
     def __init__(
-        self, chains: Chains, *, speed: float, seed: int, by: Literal["time", "count"], pinned: Tape | None
+        self,
+        chains: Chains,
+        *,
+        speed: float,
+        seed: int,
+        by: Literal["time", "count"],
+        pinned: Tape | None,
+        latency: Latency = "none",
     ) -> None:
         self._chains = chains
         self._speed = speed
         self._seed = seed
         self._counted = by == "count"
+        self._latency = latency
         self._pinned = next((chain for chain in chains.all if chain.tape is pinned), None)
         self._queues = any(slot[0] == shopify_queue.NAME for slot in chains.slots)
         self.reset()
@@ -259,7 +268,7 @@ class Played:
     def _begin(self, chain: Chain, request: Request, sent: tuple[str, ...], now: float) -> Take:
         living = self._bind(chain, sent, request.path, now)
         self._same[identity(request)] = living
-        return self._submitted(living)
+        return self._submitted(living)._replace(begins=True)
 
     def _truncated(self, live: Exchange, seen: Observation, now: float) -> Living | None:
         """An operation whose submit was not recorded begins with the first poll by a key of its kind."""
@@ -282,7 +291,8 @@ class Played:
                 if part not in names and part not in known:
                     names[part] = fresh(part, self._chance)
         keys = tuple(_renamed(key, names) for key in chain.keys)
-        living = Living(chain, keys, now, tuple(names.items()))
+        started = clock_from(chain.tape.submit, now, self._speed, self._latency)
+        living = Living(chain, keys, started, tuple(names.items()))
         self.living.append(living)
         for key in (*keys, *(sent if chain.tape.protocol != http_async.NAME else ())):
             self._known[key] = living

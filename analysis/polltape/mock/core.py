@@ -32,6 +32,7 @@ from polltape.mock.scenario_tables import Scenario
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
+    from polltape.mock.recording import Latency
 
 CompleteAt = Literal["upper", "lower", "middle"]
 By = Literal["time", "count"]
@@ -89,7 +90,7 @@ class Mock:
         speed: float = 1.0,
         complete_at: CompleteAt = "upper",
         by: By = "time",
-        latency: bool = False,
+        latency: Latency = "none",
         par_key: str | None = None,
         seed: int = 0,
         faults: Sequence[Fault] = (),
@@ -97,9 +98,9 @@ class Mock:
         """Plays what was recorded; ``operation`` pins one by its id.
 
         ``complete_at`` is where in the bracket (lower, upper] of its duration an operation ends.  ``by`` count
-        answers the n-th poll with the n-th recorded one, as others do.  ``latency``: an answer takes as long as
-        the recorded one took.  ``par_key`` signs PAR's answers.  Raises UsageError for an unknown operation or a bad
-        speed, InputError for an empty capture.
+        answers the n-th poll with the n-th recorded one, as others do.  ``latency``: these answers take as
+        long as the recorded ones took.  ``par_key`` signs PAR's answers.  Raises UsageError for an unknown operation
+        or a bad speed, InputError for an empty capture.
         """
         from polltape.mock.recorded import Recorded
         from polltape.mock.recording import Recording

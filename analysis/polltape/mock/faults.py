@@ -219,7 +219,7 @@ class Faults:
         if asked is None or asked == "none":
             return ()
         text = str(asked)
-        wait = (Header(WAIT_HEADER, exact(float(asked) / self.speed)),) if isinstance(asked, int | float) else ()
+        wait = (Header(WAIT_HEADER, exact(float(asked), self.speed)),) if isinstance(asked, int | float) else ()
         return (Header("Retry-After", scaled_number(text, self.speed)), *wait)
 
     def _spoilt(self, response: Response, fault: Fault) -> Response:

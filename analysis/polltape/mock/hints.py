@@ -26,13 +26,15 @@ _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _THOUSANDTH: Final = Decimal("0.001")
 
 
-def exact(seconds: float) -> str:
-    """Seconds as a plain decimal, to the microsecond.
+def exact(seconds: float, speed: float = 1.0) -> str:
+    """Seconds of the server, told to the microsecond, as a plain decimal of what they are at that speed.
 
-    >>> exact(1.0), exact(0.1), exact(0)
-    ('1', '0.1', '0')
+    Digits enough that whoever multiplies by the speed again has the same microsecond.
+
+    >>> exact(1.0), exact(0.1), exact(0), exact(1.0, 7)
+    ('1', '0.1', '0', '0.142857142857')
     """
-    return f"{seconds:.6f}".rstrip("0").rstrip(".")
+    return f"{round(seconds, 6) / speed:.12f}".rstrip("0").rstrip(".")
 
 
 def wait_of(instruction: Instruction | None, began: datetime | None) -> float | None:

@@ -22,7 +22,7 @@ only where a read finds nothing else; their clock starts with the first read.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from math import isfinite
@@ -32,19 +32,22 @@ from typing import Any, Final, Literal
 from polltape.exchange import Exchange, Observation
 from polltape.mock.chains import Played
 from polltape.mock.jobs import identity
-from polltape.mock.messages import Request, Response
+from polltape.mock.messages import Delivery, Request, Response
 from polltape.mock.nearest import no_match
 from polltape.mock.recording import (
     PLAYED,
+    Latency,
     Recording,
     Shape,
     Tape,
     Thread,
+    clock_from,
     issued_tail,
     probe,
     shape_of,
     subject_of,
     tail_of,
+    took_s,
 )
 from polltape.mock.rewriting import Change, Names, Rewriter, fresh
 from polltape.protocols import shopify_checkout_server
@@ -95,8 +98,8 @@ class Asked:
 class Recorded:
     """Answers as the module's text has it.
 
-    ``by``: ``count`` answers the n-th poll with the n-th recorded one instead.  ``latency``: an answer takes as long
-    as the recorded one took.  ``protocols`` as in :func:`polltape.protocols.observe`.
+    ``by``: ``count`` answers the n-th poll with the n-th recorded one instead.  ``latency``: these answers take as long
+    as the recorded ones took.  ``protocols`` as in :func:`polltape.protocols.observe`.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class Recorded:
         speed: float = 1.0,
         seed: int = 0,
         by: Literal["time", "count"] = "time",
-        latency: bool = False,
+        latency: Latency = "none",
         par_key: str | None = None,
         protocols: tuple[Protocol, ...] = PLAYED,
     ) -> None:
@@ -117,7 +120,7 @@ class Recorded:
         self._seed = seed
         self._protocols = protocols
         self._rewriter = Rewriter.of(recording.authorities, speed, par_key)
-        self._chains = Played(recording.chains, speed=speed, seed=seed, by=by, pinned=recording.pinned)
+        self._chains = Played(recording.chains, speed=speed, seed=seed, by=by, pinned=recording.pinned, latency=latency)
         self._threads: dict[str, list[Thread]] = {}
         pinned = recording.pinned
         self._pinned_thread = next((t for t in recording.threads if pinned is not None and pinned in _tapes(t)), None)
@@ -148,7 +151,10 @@ class Recorded:
         take = self._chains.answer(request, now)
         if take is not None:
             self._refuse(request, take.exchange, take.names, now)
-            return self._said(take.exchange, request, now, None, take.names, take.hold_s / self._speed, take.age_s)
+            hold_s = take.hold_s / self._speed
+            return self._said(
+                take.exchange, request, now, None, take.names, hold_s, age_s=take.age_s, begins=take.begins
+            )
         seen = probe(request.method, request.path, self._protocols)
         if seen is None:
             return self._other(request, now, None)
@@ -198,13 +204,13 @@ class Recorded:
         tail, names = self._tail(script, seen, own, thing, names)
         self._take_fields(seen, request, thing)
         if isinstance(script, Tape):
-            write = request.identity
-            running = Running(script, tail, now, write, names, thing.writes)
+            started = clock_from(recorded, now, self._speed, self._latency)
+            running = Running(script, tail, started, request.identity, names, thing.writes)
             self._running[seen.protocol, tail] = running
         elif recorded.status is not None and recorded.status < 300:
             self._running.pop((seen.protocol, tail), None)
         self._refuse(request, recorded, names, now)
-        return self._said(recorded, request, now, seen.protocol, names)
+        return self._said(recorded, request, now, seen.protocol, names, begins=isinstance(script, Tape))
 
     def _refuse(self, request: Request, exchange: Exchange, names: Names, now: float) -> None:
         """A write that was refused for a while is refused for as long as the answer says, 1 s without a word."""
@@ -261,7 +267,8 @@ class Recorded:
         self._bound[f"truncated {seen.kind}"] += 1
         tape = self._pinned(str(seen.kind)) or found[min(number, len(found) - 1)]
         names = _aligned(tape.tail, tail)
-        running = self._running[seen.protocol, tail] = Running(tape, tail, now, b"", names, 0)
+        started = clock_from(None, now, self._speed, self._latency)
+        running = self._running[seen.protocol, tail] = Running(tape, tail, started, b"", names, 0)
         return self._played(running, request, now)
 
     def _played(self, running: Running, request: Request, now: float) -> Response:
@@ -364,14 +371,18 @@ class Recorded:
         protocol: str | None,
         names: Names,
         hold_s: float = 0.0,
+        *,
         age_s: float = 0.0,
+        begins: bool = False,
     ) -> Response:
+        """The recorded answer as it is given now; ``begins``: an operation, with this answer."""
         change = self._change(protocol, names)
-        if self._latency:
-            hold_s = max(hold_s, _took_s(exchange) / self._speed)
-        return self._rewriter.response(
+        made = self._rewriter.response(
             exchange, request, now, names=names, change=change, hold_s=hold_s, age_s=age_s, chance=self._request_ids
         )
+        if self._latency == "none" or (self._latency == "submits" and not begins):
+            return made
+        return _in_its_time(made, exchange, self._speed)
 
     def _change(self, protocol: str | None, names: Names) -> Change | None:
         """How the answer shows what this client has sent about the thing, None where it has sent nothing."""
@@ -404,10 +415,13 @@ def _sets_in(takes: list[Exchange], complete_at: str) -> list[float]:
     return [(min(lower, upper) + upper) / 2 for lower, upper in zip(lowers, asked, strict=True)]
 
 
-def _took_s(exchange: Exchange) -> float:
-    """Seconds from the request's start to the answer's."""
-    begun = exchange.response_started_at or exchange.response_ended_at
-    return 0.0 if begun is None else max(0.0, (begun - exchange.request_started_at).total_seconds())
+def _in_its_time(response: Response, exchange: Exchange, speed: float) -> Response:
+    """The answer, as long under way as the recorded one was, its body too."""
+    first_s, last_s = took_s(exchange)
+    if not response.body:
+        first_s = last_s
+    hold_s = max(response.hold_s, first_s / speed)
+    return replace(response, hold_s=hold_s, delivery=Delivery(body_s=(last_s - first_s) / speed))
 
 
 def _tapes(thread: Thread) -> list[Tape]:

@@ -91,6 +91,27 @@ class Tape:
         return self.takes[min(number, len(self.takes) - 1)] if self.takes else self.at(0.0)[0]
 
 
+Latency = Literal["none", "submits", "all"]
+"""Which answers take as long as the recorded ones: those that begin an operation, all, or none."""
+_FLOAT_S: Final = 1e-6
+"""Instants since 1970 are kept to a quarter of this: by so much a clock runs ahead, so that nothing comes too late."""
+
+
+def took_s(exchange: Exchange) -> tuple[float, float]:
+    """Seconds from the request's start to its answer's first byte and to its last; 0 where that is not known."""
+    ended = exchange.response_ended_at or exchange.response_started_at or exchange.request_started_at
+    begun = exchange.response_started_at or ended
+    first, last = ((instant - exchange.request_started_at).total_seconds() for instant in (begun, ended))
+    return max(0.0, first), max(0.0, first, last)
+
+
+def clock_from(submit: Exchange | None, now: float, speed: float, latency: Latency) -> float:
+    """When the clock of an operation starts whose submit is answered now: with the end of that answer."""
+    if latency == "none":
+        return now
+    return now + (0.0 if submit is None else took_s(submit)[1]) / speed - _FLOAT_S
+
+
 Script = Tape | Exchange
 """What a write is answered: the submit of a tape, or an answer that ended in itself."""
 

@@ -136,7 +136,7 @@ class Rewriter:
             for place, made in prepared.made:
                 headers[place] = self._line(made, exchange, values, now, chance)
         if prepared.timed and _until(exchange) and (asked := _asked_s(exchange)) is not None:
-            headers.append(Header(WAIT_HEADER, exact(left_of(asked, age_s) / self.speed)))
+            headers.append(Header(WAIT_HEADER, exact(left_of(asked, age_s), self.speed)))
         if prepared.digest is not None and (line := self._signed(prepared.digest, exchange, body)) is not None:
             headers.append(line)
         if prepared.sized:
@@ -195,7 +195,7 @@ class Rewriter:
                 yield self._header(header, lower, recorded, secure=secure)
         asked = _asked_s(exchange)
         if asked is not None and not _until(exchange):
-            yield Header(WAIT_HEADER, exact(asked / self.speed))
+            yield Header(WAIT_HEADER, exact(asked, self.speed))
         if exchange.response_body.not_stored:
             yield Header("X-Polltape-Body", f"not stored: {_CONTROL.sub(' ', exchange.response_body.not_stored)}")
 

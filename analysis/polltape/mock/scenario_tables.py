@@ -131,7 +131,7 @@ def hint_lines(hint: Hint, speed: float, now: float) -> tuple[Header, ...]:
     else:
         numbers = hint if isinstance(hint, list) else [hint]
         asked, lines = float(max(numbers)), [scaled_number(_spelled(number), speed) for number in numbers]
-    return (*(Header("Retry-After", line) for line in lines), Header(WAIT_HEADER, exact(asked / speed)))
+    return (*(Header("Retry-After", line) for line in lines), Header(WAIT_HEADER, exact(asked, speed)))
 
 
 def _spelled(number: float) -> str:

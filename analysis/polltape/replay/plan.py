@@ -31,8 +31,7 @@ class Step:
     ``at_s``: its place in the schedule.  ``after``: the steps whose answers it needs.  ``behind``: the step
     whose answer it came upon, ``gap_s`` how long after.  ``anchor``: the step whose answer started the clock of
     the operation under way, ``elapsed_s`` how long that clock had run.  ``first_byte_s``, ``latency_s``: from its
-    start to its answer's first and last byte, None where there was no answer, or where that is to be taken at
-    once: the mock's clock of an operation starts as it hears of it.
+    start to its answer's first and last byte, None where there was no answer.
     """
 
     index: int
@@ -99,8 +98,8 @@ class _Planner:
             self._since_end(behind, exchange),
             anchor,
             self._since_end(anchor, exchange),
-            None if is_submit else _since(exchange, exchange.response_started_at),
-            None if is_submit else _since(exchange, exchange.response_ended_at),
+            _since(exchange, exchange.response_started_at),
+            _since(exchange, exchange.response_ended_at),
         )
 
     def _since_end(self, index: int | None, exchange: Exchange) -> float:
@@ -180,8 +179,11 @@ class Pace:
             scheduled_s = ended[step.anchor].at_s + step.elapsed_s / self.speed
         return max(ready_s, scheduled_s, think_s - SLACK_S)
 
+    @property
+    def holds(self) -> bool:
+        """Whether answers are taken no sooner than they came in the recording."""
+        return self.paced and self.timing == "recorded"
+
     def held_s(self, seconds: float | None) -> float:
         """How long after its request an answer is taken at the soonest, in seconds of the replay."""
-        if seconds is None or not self.paced or self.timing != "recorded":
-            return 0.0
-        return seconds / self.speed
+        return 0.0 if seconds is None or not self.holds else seconds / self.speed

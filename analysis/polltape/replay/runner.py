@@ -75,8 +75,8 @@ def replay_on_mock(
     of :mod:`~polltape.replay.volatile`, fields whose differences mean nothing.
     """
     comparing = Comparing(Ignored([*ignore, *(SCALED if speed != 1 else ())]), timing=timing == "recorded")
-    mock = Mock.from_capture(case.capture(), speed=speed)
     pace = Pace(timing, speed)
+    mock = Mock.from_capture(case.capture(), speed=speed, latency="submits" if pace.holds else "none")
     recorded = case.measured()
     lives = lifetimes_of(case.exchanges, recorded)
     if virtual:

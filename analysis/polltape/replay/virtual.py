@@ -15,7 +15,7 @@ from polltape.replay.plan import Step
 from polltape.replay.session import Answer, Instants, Session
 
 ROUND_TRIP_S: Final = 0.001
-"""An answer takes so long at least, in recorded seconds: what comes upon it comes after it."""
+"""An answer takes so long, in recorded seconds, where the recording does not tell: what comes upon it comes later."""
 _SEND: Final = 1
 _END: Final = 0
 """At one instant answers come before requests: who waits for an answer may send with it."""
@@ -67,7 +67,9 @@ class _Run:
             return
         sent = self._session.outgoing(step)
         response = self._mock.answer(_request(step, sent), self._origin + now_s)
-        first_s = now_s + max(response.hold_s, pace.held_s(step.first_byte_s), ROUND_TRIP_S / pace.speed)
+        told_s = step.latency_s if step.first_byte_s is None else step.first_byte_s
+        took_s = ROUND_TRIP_S / pace.speed if told_s is None or not pace.holds else pace.held_s(told_s)
+        first_s = now_s + max(response.hold_s, took_s)
         end_s = max(first_s, now_s + pace.held_s(step.latency_s))
         instants = Instants(now_s, now_s, first_s, end_s)
         heapq.heappush(self._events, _Event(end_s, _END, step.index, step, sent, _answer(response), instants))
