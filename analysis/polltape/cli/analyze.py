@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis, Selection, Settings
 
 Words = tuple[str, ...]
+LONGEST_TOLERANCE_S = 1e9
 
 
 @click.command()
@@ -39,8 +40,8 @@ Words = tuple[str, ...]
 @click.option("--host", metavar="HOST", help="Only this host.")
 @click.option("--endpoint", metavar="TEXT", help="Only operations with an endpoint that contains this.")
 @click.option("--token", metavar="VALUE", help="Only operations of this token, as you know it or as pseudonym.")
-@click.option("--tolerance", type=click.FloatRange(min=0), metavar="S", help="How early is in time [default: 0.01].")
-@click.option("--date-tolerance", type=click.FloatRange(min=0), metavar="S", help="The same for dates [default: 1].")
+@click.option("--tolerance", type=float, metavar="S", help="How early is in time [default: 0.01].")
+@click.option("--date-tolerance", type=float, metavar="S", help="The same for dates [default: 1].")
 @protocol_option
 @par_key_option
 @click.option("--stuck-after", multiple=True, metavar="[PROTOCOL=]S", help="When an operation is stuck (OP001).")
@@ -185,6 +186,9 @@ def _settings(tolerance: float | None, date_tolerance: float | None, stuck_after
     from polltape.measures.analysis import Settings
     from polltape.operations.waits import Tolerance
 
+    for option, seconds in (("--tolerance", tolerance), ("--date-tolerance", date_tolerance)):
+        if seconds is not None and not 0 <= seconds <= LONGEST_TOLERANCE_S:  # not a number fits no range, too
+            raise UsageError(f"{option} {seconds}: seconds, from 0 to {LONGEST_TOLERANCE_S:.0f}")
     usual = Tolerance()
     return Settings(
         tolerance=Tolerance(
