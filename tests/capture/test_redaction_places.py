@@ -159,3 +159,44 @@ def test_a_vault_with_a_slash_at_its_end() -> None:
         "response_body": Body(content=b'{"id":"' + SECRET.encode() + b'"}'),
     }
     assert redacted(path="/sessions/", **given).response_body.content == b'{"id":"polltape-dropped"}'
+
+
+# ------------------------------------------------------------------------------------- pairs and GraphQL
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        {"Name": "X-Api-Key", "Value": TOKEN},
+        {"property": "cart_token", "value": TOKEN},
+        {"id": "token", "value": TOKEN},
+        {"type": "token", "values": [TOKEN]},
+        ["X-Api-Key", TOKEN],
+    ],
+)
+def test_pairs_of_a_name_and_a_value(pair: object) -> None:
+    made = from_json({"list": [pair]})
+    assert json.dumps(made) == json.dumps({"list": [pair]}).replace(TOKEN, REDACTOR.pseudonym(TOKEN))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[["email", "phone"]], {"required": ["email", "phone"]}, [["width", "5"]], [{"type": "email", "value": True}]],
+)
+def test_lists_of_names_are_no_pairs(value: object) -> None:
+    assert from_json(value) == value
+
+
+@pytest.mark.parametrize("name", ["user.password", "user[password]", "Cookie", "set-cookie"])
+def test_names_that_are_paths_and_headers_that_a_body_repeats(name: str) -> None:
+    assert from_json({"headers": {name: f"sid={SECRET}; Path=/"}}) == {"headers": {name: DROPPED}}
+
+
+def test_graphql_variables_are_known_by_the_argument_they_are_for() -> None:
+    query = "query Q($t: String!, $p: String, $n: Int) { checkout(token: $t, input: {phone: $p}) { id } x(first: $n) }"
+    sent = {"variables": {"t": TOKEN, "p": "+1 502 555 0100", "n": 5, "other": "kept as it is"}, "query": query}
+    made = from_json(sent)
+    phone = from_json({"phone": "+1 502 555 0100"})["phone"]
+    assert made["variables"] == {"t": REDACTOR.pseudonym(TOKEN), "p": phone, "n": 5, "other": "kept as it is"}
+    assert list(made) == list(sent)
+    assert made["query"] == query

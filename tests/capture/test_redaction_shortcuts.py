@@ -18,6 +18,7 @@ from polltape.capture.keys import Key
 from polltape.capture.pseudonyms import Pseudonyms
 from polltape.capture.redaction import Redactor
 from polltape.capture.scrub import MAX_NESTING, Scrubber
+from polltape.capture.scrub_prose import named_values
 from polltape.exchange import Body, Exchange, Header
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -33,6 +34,7 @@ PIECES = [
     "https://u:p@h.example/checkouts/5cb4149503d186d8eec0ad2c4b9c6ea7?key=1&a=b#c", "http://", "https:", "http",
     "/carts/abcdef12345", "zoe@mail.example", "@", "a=b&c=d", "token=abcdef", "%40", "%34242424242424242", "?", "=", "&",
     '{"token":"abc"}', '["a"]', '"', "{", "[", " ", "  ", "\n", "\t", ".", ",", ";", ":", "-", "_", "+", "(", ")", "'", "*", "|",
+    "password=", "X-Api-Key: ", '"cvv": ', "'pin':", "<pin>", "</pin>", "note:", "ewogICJ0b2tlbiI6ICJhYmMiCn0=", "WyJhIl0=", "\\", "/",
     "e", "W", "ey", "é", "４２４２４２４２４２４２４２４２", "\u200b", "\x00", "word", "Word", "x", "0", "7",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=7).map("".join)
@@ -53,6 +55,12 @@ def test_a_text(value: str, level: int) -> None:
 @given(TEXTS | st.text("0123456789 -\tx:", max_size=60))
 def test_card_numbers(text: str) -> None:
     assert pan.find_pans(text) == pan._searched(text)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(TEXTS)
+def test_a_text_that_holds_a_named_value_is_suspect(text: str) -> None:
+    assert scrub._SUSPECT.search(text) or not named_values(text, SCRUBBER)
 
 
 @settings(max_examples=1000, deadline=None)

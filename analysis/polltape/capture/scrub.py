@@ -19,6 +19,7 @@ from polltape.capture.pseudonyms import Pseudonyms
 from polltape.capture.redaction_rules import Action, Name, Place, Rules, Ruling, normalise, strictest
 from polltape.capture.scrub_json import JsonScrubber, Unreadable
 from polltape.capture.scrub_memory import Memory, Names, Rulings, Texts, is_plain
+from polltape.capture.scrub_prose import named_values
 from polltape.capture.standins import DROPPED, KINDS, MAIL_DOMAIN, Shapes, drop_text
 
 MAX_NESTING: Final = 5
@@ -29,12 +30,14 @@ MAX_PAIRS: Final = 10_000
 
 _SHORT: Final = 6
 _SUSPECT: Final = re.compile(
-    r"[/?@%]|\d[^A-Za-z.,:;]{11}|eyJ|shp[a-z]{2}_|Z2lk|^(?:e[wy]|W[w-z13])[\w+/-]{6}|(?i:basic|bearer|token)\s|^\s*[\[{\"]|^[^\s=&]+="
+    r"[/?@%=<]|\d[^A-Za-z.,:;]{11}|eyJ|shp[a-z]{2}_|Z2lk|^(?:e[wy]|W[w-z13])[\w+/-]{6}|(?i:basic|bearer|token)\s|^\s*[\[{\"]"
+    r"|[\w.\]-]\\*[\"']?[ \t]{0,4}:|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ"
 )
 _WEB: Final = re.compile(r"""https?://[^\s"'<>\\]+""")
 _TOKENS: Final = re.compile(
     r"""(?<![A-Za-z0-9])(?:  # as each of them demands: in the middle of a word there is only this to look at
         (?P<jwt>(?<![\w-])eyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)*)
+      | (?P<json64>(?<![\w+/-])(?:eyJ|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ)[\w+/-]{8,}={0,2})
       | (?P<gid>(?<![\w+.-])gid://[\w.-]+/(?P<type>\w+)/[^\s"'<>\\]+)
       | (?P<gid64>(?<![\w+/-])Z2lkOi8v[\w+/-]+={0,2})
       | (?P<auth>(?<![\w-])(?i:Basic|Bearer)[ ]+[\w.~+/-]{6,}=*)
@@ -250,7 +253,20 @@ class Scrubber:
             return nested
         if _FORM.fullmatch(value) and "=" in value:
             return self.query(value, level + 1)
-        return self._cleaned(value, _TOKENS.sub(lambda match: self._token(match, level), value), level)
+        return self._cleaned(value, self._prose(value, level), level)
+
+    def _prose(self, value: str, level: int) -> str:
+        """What stands in free text: values beside their names, and what is known by its looks."""
+        made: list[str] = []
+        place = 0
+        for start, end, ruling in named_values(value, self):
+            made += (self._tokens(value[place:start], level), self.named(ruling, value[start:end]))
+            place = end
+        rest = self._tokens(value[place:], level)
+        return "".join([*made, rest]) if made else rest
+
+    def _tokens(self, value: str, level: int) -> str:
+        return _TOKENS.sub(lambda match: self._token(match, level), value)
 
     def _cleaned(self, value: str, made: str, level: int) -> str:
         """What was made of a text without card numbers, or, where nothing was, the text read percent-encoded."""
@@ -269,15 +285,18 @@ class Scrubber:
                 return self.json.inside(value, None, level + 1)
             except Unreadable:
                 return None
-        if value[0] in "eW":
-            decoded = decode64(value)
-            if decoded is not None and decoded.startswith(("{", "[")):
-                try:
-                    clean = self.json.inside(decoded, None, level + 1)
-                except Unreadable:
-                    return None
-                return value if clean == decoded else encode64(clean, value)
-        return None
+        return self._json64(value, level) if value[0] in "eW" else None
+
+    def _json64(self, value: str, level: int) -> str | None:
+        """Base64 of JSON, redacted inside; None where it is none."""
+        decoded = decode64(value)
+        if decoded is None or not decoded.startswith(("{", "[")):
+            return None
+        try:
+            clean = self.json.inside(decoded, None, level + 1)
+        except Unreadable:
+            return None
+        return value if clean == decoded else encode64(clean, value)
 
     def _token(self, match: re.Match[str], level: int) -> str:
         kind, found = match.lastgroup, match.group()
@@ -287,6 +306,9 @@ class Scrubber:
             return self._gid(gid, level) if gid and listed else self._url_like(found, level)
         if kind == "jwt":
             return DROPPED
+        if kind == "json64":
+            made = self._json64(found, level)
+            return made if made is not None else self._url_like(found, level) if "/" in found else found
         if kind == "gid64":
             return self._gid64(found, level)
         if kind == "url":
@@ -314,6 +336,9 @@ class Scrubber:
         """An absolute or relative URL (RFC 3986 §4.1) after the rules; user and password go."""
         if level > MAX_NESTING:
             return DROPPED
+        if url.startswith("data:") and ";base64," in url:  # RFC 2397
+            head, base64, content = url.partition(";base64,")
+            return f"{head}{base64}{self.text(content, level + 1)}"
         match = _URL.fullmatch(url)
         if match is None:
             return drop_text(url)

@@ -31,6 +31,7 @@ _TOKEN: Final = re.compile(
       | (?P<other>\.\.\.|[!$&()=@\[\]{|}:\s,\ufeff])''',
     re.VERBOSE | re.DOTALL,
 )
+_GIVEN: Final = re.compile(r"(?<![\w$])([A-Za-z_]\w*)\s*:\s*\$([A-Za-z_]\w*)")
 _JSON_START: Final = re.compile(r'\s*\{\s*(?:"|\})')
 
 
@@ -52,6 +53,15 @@ def redact_graphql(text: str, scrubber: Scrubber) -> str | None:
             name = match["name"]
         made.append(_token(match, name, scrubber))
     return "".join(made)
+
+
+def arguments_of(text: str) -> list[tuple[str, str]]:
+    """The variables of a document, each with the argument or field of an input that it is for.
+
+    >>> arguments_of("query ($t: String!) { checkout(token: $t) { id } }")
+    [('t', 'token')]
+    """
+    return [(match[2], match[1]) for match in _GIVEN.finditer(text)]
 
 
 def _token(match: re.Match[str], name: str, scrubber: Scrubber) -> str:

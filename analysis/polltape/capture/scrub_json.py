@@ -14,7 +14,7 @@ import msgspec
 
 from polltape.capture.pan import has_pan, is_pan
 from polltape.capture.redaction_rules import Action, Name, Ruling, strictest
-from polltape.capture.scrub_graphql import redact_graphql
+from polltape.capture.scrub_graphql import arguments_of, redact_graphql
 from polltape.capture.standins import KINDS
 
 if TYPE_CHECKING:
@@ -27,9 +27,14 @@ MAX_DEPTH: Final = 128
 """Deeper ones neither."""
 
 _LONG: Final = 10**12  # of 13 digits, as the shortest card number
+_LONG_NAME: Final = 80
 _MINUS_LONG: Final = -_LONG
 _NOTHING_INSIDE: Final[Mapping[str, Action]] = {}
-_NAMING: Final = ("name", "key", "field")
+_NAMING: Final = (
+    *("name", "key", "field", "Name", "Key", "Field", "label", "property", "attribute", "header", "param", "parameter"),
+    *("id", "type"),
+)
+_VALUES: Final = ("value", "Value", "values", "Values")
 """In ``{"name": "email", "value": …}``, as forms and lists of headers have it, what names the value."""
 _DECODER: Final = msgspec.json.Decoder(float_hook=lambda spelling: msgspec.Raw(spelling.encode()))
 _ENCODER: Final = msgspec.json.Encoder()
@@ -97,7 +102,8 @@ class JsonScrubber:
             raise Unreadable("too-deep")
         names, texts = self._names, self._scrubber.texts
         self._seen += len(node)
-        paired = self._paired(node, card, level, depth) if "value" in node else None
+        paired = None if node.keys().isdisjoint(_VALUES) else self._paired(node, card, level, depth)
+        given = self._variables(node, level, depth) if "variables" in node else None
         for key, value in node.items():
             name = names[key]  # of every name, as there are those that are data
             kind = type(value)
@@ -116,20 +122,52 @@ class JsonScrubber:
             elif kind is not int or not _MINUS_LONG < value < _LONG:
                 node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
         if paired is not None:
-            node["value"] = paired
+            node.update(paired)
+        if given is not None:
+            node["variables"].update(given)
         odd = names.odd
         return self._renamed(node) if odd and not odd.keys().isdisjoint(node) else node
 
-    def _paired(self, node: dict[str, Any], card: bool, level: int, depth: int) -> Any:
-        """The value of a pair whose name the rules know, redacted; the node keeps None for it.  Else None."""
-        called = next((text for naming in _NAMING if type(text := node.get(naming)) is str), None)
-        if called is None or self._names[called].plain:
+    def _paired(self, node: dict[str, Any], card: bool, level: int, depth: int) -> dict[str, Any] | None:
+        """The values of a pair whose name the rules know, redacted; the node keeps None for them.  Else None."""
+        called = [text for naming in _NAMING if type(text := node.get(naming)) is str and len(text) <= _LONG_NAME]
+        name = next((name for text in called if not (name := self._names[text]).plain), None)
+        if name is None:
             return None
-        value, node["value"] = node["value"], None
-        if value is True or (not value and type(value) is not int):
-            node["value"] = value
+        made: dict[str, Any] = {}
+        for key in _VALUES:
+            value = node.get(key)
+            if value is True or (not value and type(value) is not int):
+                continue
+            made[key] = self._special(node, name, value, _NOTHING_INSIDE, card, level, depth)
+            node[key] = None
+        return made
+
+    def _variables(self, node: dict[str, Any], level: int, depth: int) -> dict[str, Any] | None:
+        """The GraphQL variables that the rules know by the argument that they are for: ``checkout(token: $t)``.
+
+        Their names are left with None for them.
+        """
+        text, variables = node.get("query"), node["variables"]
+        if type(text) is not str or type(variables) is not dict:
             return None
-        return self._special(node, self._names[called], value, _NOTHING_INSIDE, card, level, depth)
+        made: dict[str, Any] = {}
+        for variable, argument in arguments_of(text):
+            value, name = variables.get(variable), self._names[argument]
+            if name.plain or not self._names[variable].plain or value is True or (not value and type(value) is not int):
+                continue
+            made[variable] = self._special({argument: value}, name, value, _NOTHING_INSIDE, False, level, depth)
+            variables[variable] = None
+        return made
+
+    def _listed(self, pair: list[Any], card: bool, level: int, depth: int) -> Any:
+        """``["X-Api-Key", "…"]``, as lists of headers have it; not two names, as lists of fields have them."""
+        first, second = pair
+        name = self._names[first] if type(first) is str and len(first) <= _LONG_NAME else None
+        two_names = type(second) is str and not self._names[second].plain
+        if name is None or name.plain or two_names or second is True or (not second and type(second) is not int):
+            return self._value(pair, _NOTHING_INSIDE, card, level, depth)
+        return [first, self._special({first: second}, name, second, _NOTHING_INSIDE, card, level, depth)]
 
     def _value(self, value: Any, inside: Mapping[str, Action], card: bool, level: int, depth: int) -> Any:
         """A value that no rule names: of whatever type, redacted inside."""
@@ -144,6 +182,8 @@ class JsonScrubber:
             for place, item in enumerate(value):
                 if type(item) is dict:
                     value[place] = self._object(item, inside, card, level, depth + 2)
+                elif type(item) is list and len(item) == 2:
+                    value[place] = self._listed(item, card, level, depth + 1)
                 else:
                     value[place] = self._value(item, inside, card, level, depth + 1)
             return value

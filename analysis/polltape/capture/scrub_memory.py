@@ -10,8 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from polltape.capture.encodings import name_parts
 from polltape.capture.pan import replace_pans
 from polltape.capture.redaction_rules import Name, Place, Ruling, normalise
+from polltape.capture.scrub_prose import NAMED
 from polltape.capture.standins import DROPPED
 from polltape.exchange import Header
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _MANY: Final = 5_000
 _LONG: Final = 200
+_CODED: Final = re.compile(r"eyAi|ew[0o]|W3s|WyJ")
 _PLAIN: Final = re.compile(r"[\w .,:;#+()'-]*", re.ASCII)
 
 
@@ -31,7 +34,9 @@ def is_plain(value: str) -> bool:
     """
     if _PLAIN.fullmatch(value) is None or value[:1] in ("e", "W"):
         return False
-    if "eyJ" in value or "Z2lk" in value or "shp" in value:
+    if "eyJ" in value or "Z2lk" in value or "shp" in value or _CODED.search(value):
+        return False
+    if ":" in value and NAMED.search(value):
         return False
     if " " not in value:
         return True
@@ -49,7 +54,10 @@ class Names(dict[str, Name]):
         self.odd: dict[str, str] = {}  # names that are no names but data, and what stands for them
 
     def __missing__(self, name: str) -> Name:
-        made = self[name] = self._scrubber.rules.name(normalise(name), self._place)
+        made = self._scrubber.rules.name(normalise(name), self._place)
+        if made.plain and self._place == "body" and ("." in name or "[" in name):  # user.password, user[password]
+            made = self._scrubber.rules.name(normalise(name_parts(name)[-1]), self._place)
+        self[name] = made
         if made.ruling is not None:
             made.texts = self._scrubber.ruled[made.ruling]
         clean = self._scrubber.text(name)

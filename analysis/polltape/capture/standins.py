@@ -39,6 +39,8 @@ KINDS: Final = {
     **dict.fromkeys(("birthday", "dateofbirth", "dob", "birthdate"), "date"),
     **dict.fromkeys(("ipaddress", "browserip", "clientip", "remoteip", "remoteaddr"), "ip"),
     **dict.fromkeys(("xforwardedfor", "xrealip", "forwarded", "cfconnectingip", "trueclientip"), "ip"),
+    **dict.fromkeys(("xclientip", "xclusterclientip", "fastlyclientip", "xoriginalforwardedfor"), "ip"),
+    "xenvoyexternaladdress": "ip",
     "useragent": "agent",
     "latitude": "latitude",
     "longitude": "longitude",

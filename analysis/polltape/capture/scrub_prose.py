@@ -1,0 +1,99 @@
+"""Names and values inside free text: ``password=hunter2``, ``"cvv": "123"``, ``X-Api-Key: abc``, ``<pin>1234</pin>``.
+
+What is logged, quoted in an error or broken off in the middle shall tell no more than the body that it was taken from.
+Inside a URL nothing is looked for here: URLs have rules of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from polltape.capture.encodings import name_parts
+from polltape.capture.redaction_rules import Ruling
+from polltape.capture.standins import KINDS
+
+if TYPE_CHECKING:
+    from polltape.capture.scrub import Scrubber
+
+NAMED: Final = re.compile(
+    r"""(?<![\w.-])(?P<name>[^\W\d][\w.-]*+(?:\[[\w.-]*\])*+)
+          (?P<sign>\\*["']?[ \t]{0,4}(?:=>|[:=])[ \t\r\n]{0,4})(?P<quote>\\*["'])?
+      | <(?:[\w.-]+:)?(?P<tag>[^\W\d][\w.-]*+)(?:[ ][^<>]{0,200})?>(?=[^<>\s])""",
+    re.VERBOSE,
+)
+"""A name with what stands between it and its value, or an element's start tag."""
+
+_WORD: Final = re.compile(r"(?i:(?:Basic|Bearer|Token|Digest|ApiKey|OAuth)[ ]+)?[^\s\"'<>&;,)}\]|\\]+")
+_LINE: Final = re.compile(r"[^\r\n\"<>]+")
+_CONTENT: Final = re.compile(r"[^<]+")
+_QUOTED: Final = {'"': re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL), "'": re.compile(r"(?:[^'\\]|\\.)*", re.DOTALL)}
+_BREAKS: Final = " \"'<>\n\t"
+_LONG_URL: Final = 2000
+_BESIDE: Final = 100  # names that are looked at to tell whether "number" is a card's
+_CONSTANTS: Final = frozenset({"true", "false", "null", "none", "undefined"})
+_COOKIES: Final = frozenset({"cookie", "setcookie"})
+
+
+class Pair(NamedTuple):
+    """Where a value stands in the text, and what is to become of it."""
+
+    start: int
+    end: int
+    ruling: Ruling
+
+
+def named_values(text: str, scrubber: Scrubber) -> list[Pair]:
+    """The values in the text that the rules name, in order, not overlapping."""
+    matches = list(NAMED.finditer(text))
+    names = [name_parts(match["name"] or match["tag"])[-1] for match in matches]
+    beside = list(dict.fromkeys(names))[:_BESIDE]
+    found: list[Pair] = []
+    for match, name in zip(matches, names, strict=True):
+        if (found and match.start() < found[-1].end) or scrubber.names["body"][name].plain:
+            continue
+        pair = _pair(text, match, name, beside, scrubber)
+        if pair is not None and not _in_url(text, match):
+            found.append(pair)
+    return found
+
+
+def _pair(text: str, match: re.Match[str], name: str, beside: list[str], scrubber: Scrubber) -> Pair | None:
+    known = scrubber.names["body"][name]
+    action = scrubber.action(known, beside, "body", card=False)
+    end = _end(text, match, known.norm)
+    value = text[match.end() : end]
+    if action is None or not value or value.lower() in _CONSTANTS:
+        return None
+    if known.word and scrubber.is_word(value):
+        return None
+    spoken = match["sign"] is not None and ":" in match["sign"] and not match["quote"]
+    if spoken and value.isalpha():  # prose: "email: is invalid"
+        return None
+    return Pair(match.end(), end, Ruling(action, KINDS.get(known.norm, "text")))
+
+
+def _end(text: str, match: re.Match[str], norm: str) -> int:
+    """Where the value ends that begins behind the match."""
+    quote, start = match["quote"], match.end()
+    if quote and len(quote) > 1:  # in JSON inside JSON
+        end = text.find(quote, start)
+        return len(text) if end < 0 else end
+    pattern = _WORD
+    if quote:
+        pattern = _QUOTED[quote]
+    elif match["tag"]:
+        pattern = _CONTENT
+    elif norm in _COOKIES:
+        pattern = _LINE
+    value = pattern.match(text, start)
+    return start if value is None else value.end()
+
+
+def _in_url(text: str, match: re.Match[str]) -> bool:
+    """Whether the name is a parameter in a URL or a path."""
+    if match["tag"]:
+        return False
+    end = match.start()
+    start = max(max(text.rfind(mark, max(0, end - _LONG_URL), end) for mark in _BREAKS), end - _LONG_URL)
+    return text.find("/", max(0, start), end) >= 0 or text.find("?", max(0, start), end) >= 0
