@@ -327,7 +327,7 @@ def test_a_conflict_keeps_the_clock_of_the_line_chosen() -> None:
         ("250.5", "vendor-ms", 0.2505),
         ("9" * 5000, "vendor-ms", MAX_SECONDS),
         ("abc", "invalid", None),
-        ("-5", "invalid", None),
+        ("-5", "negative", None),
         ("1e3", "invalid", None),
         ("nan", "invalid", None),
         (IN_30_S, "invalid", None),

@@ -305,6 +305,8 @@ def _read_milliseconds(text: str, clock: _Clock) -> _Reading:
     """One member of a vendor's header in milliseconds."""
     if not text:
         return _Reading("empty")
+    if _NEGATIVE.fullmatch(text):
+        return _Reading("negative")
     if not _MILLISECONDS.fullmatch(text):
         return _Reading("invalid")
     return _Reading("vendor-ms", min(float(text) / 1000, float(MAX_SECONDS)))
