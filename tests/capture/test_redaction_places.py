@@ -200,3 +200,49 @@ def test_graphql_variables_are_known_by_the_argument_they_are_for() -> None:
     assert made["variables"] == {"t": REDACTOR.pseudonym(TOKEN), "p": phone, "n": 5, "other": "kept as it is"}
     assert list(made) == list(sent)
     assert made["query"] == query
+
+
+# ------------------------------------------------------------------------------------- one inside the other
+
+
+@pytest.mark.parametrize("name", ["hmac", "sig", "signature", "access_token", "token", "cart"])
+def test_a_query_as_programs_print_it_has_lists(name: str) -> None:
+    made = from_json({"query": {name: [TOKEN], "a": ["b"]}, name: {"id": "kept"}, "code": ["THROTTLED"]})
+    assert TOKEN not in json.dumps(made["query"])
+    assert made["query"]["a"] == ["b"]
+    assert made["code"] == ["THROTTLED"]
+
+
+@pytest.mark.parametrize(
+    "document", [{"a": {"password": [SECRET]}}, [{"name": "password", "value": SECRET}], ["a", {"pin": SECRET}]]
+)
+def test_a_document_inside_text(document: object) -> None:
+    text = f"failed ({json.dumps(document)}) and [1] {{x}}"
+    made = from_json({"message": text})["message"]
+    assert SECRET not in made
+    assert made.startswith("failed (")
+    assert made.endswith(") and [1] {x}")
+
+
+def test_an_error_that_is_json() -> None:
+    error = f'["{{\\"a\\": 1, \\"password\\": [\\"{SECRET}\\"]}}", "b"] and b"{SECRET}"'
+    assert SECRET not in (redacted(status=None, error=error).error or "")
+
+
+@pytest.mark.parametrize("wraps", range(12))
+def test_json_in_json_in_json(wraps: int) -> None:
+    """What nests too deeply to be looked at is dropped."""
+    text = json.dumps({"password": SECRET})
+    for _ in range(wraps):
+        text = json.dumps([text])
+    made = redacted(query=f"p={quote(text)}", request_headers=(Header("X-A", text),))
+    assert SECRET not in f"{made.query} {made.request_headers[0].value}"
+    assert (DROPPED in made.request_headers[0].value) == (wraps > 0 or "password" in made.request_headers[0].value)
+
+
+@pytest.mark.parametrize("path", ["/s/{}/e", "/s/x;a={}/e"])
+def test_a_form_in_a_path(path: str) -> None:
+    form = quote(f"z=1&p={quote(json.dumps({'a': 1, 'pin': SECRET})).replace('%20', '+')}", safe="")
+    made = redacted(path=path.format(form)).path
+    assert SECRET not in made
+    assert made.startswith("/s/")

@@ -17,7 +17,8 @@ from polltape.capture.bodies import BodyScrubber, KnownBodies
 from polltape.capture.keys import Key
 from polltape.capture.pseudonyms import Pseudonyms
 from polltape.capture.redaction import Redactor
-from polltape.capture.scrub import MAX_NESTING, Scrubber
+from polltape.capture.scrub import Scrubber
+from polltape.capture.scrub_json import MAX_NESTING
 from polltape.capture.scrub_prose import named_values
 from polltape.exchange import Body, Exchange, Header
 

@@ -33,7 +33,7 @@ _NOTHING: Final[Mapping[str, Action]] = {}
 _VAULT: Final[Mapping[str, Action]] = {"id": "drop", "token": "drop"}
 _COOKIES: Final = frozenset({"cookie", "cookie2"})
 _SET_COOKIES: Final = frozenset({"setcookie", "setcookie2"})
-_QUOTED: Final = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)
+_QUOTED: Final = re.compile(r"""(?<![\w"'])b(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)
 _GAPS: Final = re.compile(r"""([\s"'()|&!]+)""")
 _NEXT_COOKIE: Final = re.compile(r"([,\n]\s*)(?=[^\s=;,]+=)")
 _COOKIE_ATTRIBUTES: Final = frozenset(

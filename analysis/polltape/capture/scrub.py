@@ -17,13 +17,10 @@ from polltape.capture.encodings import decode64, encode64, name_parts, requote, 
 from polltape.capture.pan import find_pans, has_pan, replace_pans
 from polltape.capture.pseudonyms import Pseudonyms
 from polltape.capture.redaction_rules import Action, Name, Place, Rules, Ruling, normalise, strictest
-from polltape.capture.scrub_json import JsonScrubber, Unreadable
+from polltape.capture.scrub_json import MAX_NESTING, JsonScrubber, Unreadable
 from polltape.capture.scrub_memory import Memory, Names, Rulings, Texts, is_plain
-from polltape.capture.scrub_prose import named_values
+from polltape.capture.scrub_prose import documents, named_values
 from polltape.capture.standins import DROPPED, KINDS, MAIL_DOMAIN, Shapes, drop_text
-
-MAX_NESTING: Final = 5
-"""How deep URLs, percent-encoding, JSON and base64 inside one another are followed; deeper text is dropped."""
 
 MAX_PAIRS: Final = 10_000
 """Queries and forms of more fields are not read."""
@@ -256,7 +253,20 @@ class Scrubber:
         return self._cleaned(value, self._prose(value, level), level)
 
     def _prose(self, value: str, level: int) -> str:
-        """What stands in free text: values beside their names, and what is known by its looks."""
+        """Free text: JSON documents that stand in it, and what is around them."""
+        made: list[str] = []
+        place = 0
+        for start, end in documents(value) if "{" in value or "[" in value else ():
+            document = self._json_text(value[start:end], level)
+            if document is None:
+                continue
+            made += (self._named(value[place:start], level), document)
+            place = end
+        rest = self._named(value[place:], level)
+        return "".join([*made, rest]) if made else rest
+
+    def _named(self, value: str, level: int) -> str:
+        """Values beside their names, and what is known by its looks."""
         made: list[str] = []
         place = 0
         for start, end, ruling in named_values(value, self):
@@ -272,19 +282,24 @@ class Scrubber:
         """What was made of a text without card numbers, or, where nothing was, the text read percent-encoded."""
         made = replace_pans(made, DROPPED)
         if made == value and "%" in value and _ESCAPE.search(value):
-            decoded = unquote(value)
-            clean = self.text(decoded, level + 1)
-            return value if clean == decoded else requote(clean, value)
+            return self._decoded_text(value, level + 1)
         return made if made != value else value
+
+    def _decoded_text(self, value: str, level: int) -> str:
+        """Text that stands percent-encoded, its blanks maybe as in a form; encoded again as it was."""
+        decoded = unquote(value)
+        clean = self.text(decoded, level)
+        if clean == decoded and "+" in value:
+            decoded = unquote_form(value)
+            clean = self.text(decoded, level)
+            return value if clean == decoded else requote(clean, value, form=True)
+        return value if clean == decoded else requote(clean, value)
 
     def _nested(self, value: str, level: int) -> str | None:
         """JSON in text, and base64 of JSON, redacted inside; None where the text is neither."""
         first = value.lstrip()[:1]
         if first and first in '{["':
-            try:
-                return self.json.inside(value, None, level + 1)
-            except Unreadable:
-                return None
+            return self._json_text(value, level)
         return self._json64(value, level) if value[0] in "eW" else None
 
     def _json64(self, value: str, level: int) -> str | None:
@@ -292,11 +307,15 @@ class Scrubber:
         decoded = decode64(value)
         if decoded is None or not decoded.startswith(("{", "[")):
             return None
+        clean = self._json_text(decoded, level)
+        return clean and (value if clean == decoded else encode64(clean, value))
+
+    def _json_text(self, value: str, level: int) -> str | None:
+        """JSON, redacted; None where it is none, and dropped where it nests too deeply to be looked at."""
         try:
-            clean = self.json.inside(decoded, None, level + 1)
-        except Unreadable:
-            return None
-        return value if clean == decoded else encode64(clean, value)
+            return self.json.inside(value, None, level + 1)
+        except Unreadable as unreadable:
+            return DROPPED if str(unreadable) == "too-deep" else None
 
     def _token(self, match: re.Match[str], level: int) -> str:
         kind, found = match.lastgroup, match.group()
@@ -412,9 +431,7 @@ class Scrubber:
             return f"{self._encoded(first, level)};{self.query(rest, level)}"
         if "%" not in raw:
             return self.text(raw, level)
-        decoded = unquote(raw)
-        made = self.text(decoded, level)
-        return raw if made == decoded else requote(made, raw)
+        return self._decoded_text(raw, level)
 
     def query(self, query: str, level: int = 0) -> str:
         """A query or a form (``a=b&c=d``): order, spelling and what no rule names stay as they are."""
@@ -433,10 +450,8 @@ class Scrubber:
 
     def _json_query(self, query: str, level: int) -> str | None:
         """A query that is a JSON document, as some clients send it; None where it is none."""
-        try:
-            return requote(self.json.inside(unquote_form(query), None, level + 1), query, form=True)
-        except Unreadable:
-            return None
+        made = self._json_text(unquote_form(query), level)
+        return None if made is None else requote(made, query, form=True)
 
     def rulings(self, names: list[list[str]]) -> list[tuple[list[str], Ruling | None]]:
         """Each name of a form, as its parts, and what the rules say of it among those of the same object."""

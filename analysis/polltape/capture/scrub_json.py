@@ -26,6 +26,9 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 128
 """Deeper ones neither."""
 
+MAX_NESTING: Final = 8
+"""How deep URLs, percent-encoding, JSON and base64 inside one another are followed; deeper text is dropped."""
+
 _LONG: Final = 10**12  # of 13 digits, as the shortest card number
 _LONG_NAME: Final = 80
 _MINUS_LONG: Final = -_LONG
@@ -64,7 +67,7 @@ class JsonScrubber:
 
         Raises :class:`Unreadable` where the text is not JSON.
         """
-        if level > 5:
+        if level > MAX_NESTING:
             raise Unreadable("too-deep")
         try:
             content = text.encode()
@@ -215,9 +218,17 @@ class JsonScrubber:
                 made = self.graphql(value)
                 if made is not None:
                     return made
+            if action is not None and type(value) is list:
+                value = [self._item(item, name, Ruling(action, KINDS.get(name.norm, "text"))) for item in value]
             card = (card or name.opens) and not name.ends
             return self._value(value, name.inside, card, level, depth)
         return self._leaves(value, Ruling(action, KINDS.get(name.norm, "text")), level, depth)
+
+    def _item(self, item: Any, name: Name, ruling: Ruling) -> Any:
+        """An item of a list that has a query's name, as programs print a query: ``{"hmac": ["…"]}``."""
+        if type(item) is not str or (name.word and self._is_plain(item)):
+            return item
+        return self._scrubber.named(ruling, item)
 
     def _is_plain(self, value: Any) -> bool:
         """A word, a small number or a container, as ``code`` and ``state`` mostly are."""

@@ -6,6 +6,7 @@ Inside a URL nothing is looked for here: URLs have rules of their own.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -35,12 +36,39 @@ _CONSTANTS: Final = frozenset({"true", "false", "null", "none", "undefined"})
 _COOKIES: Final = frozenset({"cookie", "setcookie"})
 
 
+_DOCUMENT: Final = re.compile(r"\{\s*\"|\[\s*[\[{\"]")
+_DOCUMENTS: Final = 20  # in one text; of more only the names are looked at
+_JSON: Final = json.JSONDecoder()
+
+
 class Pair(NamedTuple):
     """Where a value stands in the text, and what is to become of it."""
 
     start: int
     end: int
     ruling: Ruling
+
+
+def documents(text: str) -> list[tuple[int, int]]:
+    """Where JSON documents stand in the text: start and end of each, in order, not overlapping.
+
+    >>> documents('sent {"a": [1]}, got nothing')
+    [(5, 15)]
+    """
+    found: list[tuple[int, int]] = []
+    place = 0
+    for _ in range(_DOCUMENTS):
+        match = _DOCUMENT.search(text, place)
+        if match is None:
+            break
+        place = match.start() + 1
+        try:
+            _, end = _JSON.raw_decode(text, match.start())
+        except (ValueError, RecursionError):
+            continue
+        found.append((match.start(), end))
+        place = end
+    return found
 
 
 def named_values(text: str, scrubber: Scrubber) -> list[Pair]:
