@@ -24,7 +24,7 @@ TOKEN = "k3jd8w0qpz7xnv5m1r4t6y2u9abcde01"
         ("a=1&password={} was sent", "a=1&password=D was sent"),
         ("sent password: {} and more", "sent password: D and more"),
         ("password => '{}'", "password => 'D'"),
-        ('bad input: {{"a": 1, "password": "{}"}}', 'bad input: {{"a": 1, "password": "D"}}'),
+        ('bad input: {{"a": 1, "password": "{}"}}', 'bad input: {{"a":1,"password":"D"}}'),
         ('{{"a": 1, "password": "{}', '{{"a": 1, "password": "D'),
         ("{{'user': {{'password': '{}'}}}}", "{{'user': {{'password': 'D'}}}}"),
         ('{{"body": "{{\\"password\\":\\"{}\\"}}"', '{{"body": "{{\\"password\\":\\"D\\"}}"'),
