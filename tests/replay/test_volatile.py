@@ -62,6 +62,9 @@ def test_rules_are_read_from_a_file_and_a_wrong_one_is_told_with_its_line(tmp_pa
         ("header:expires", "Sun, 06 Nov 1994 08:49:37 GMT", "Mon, 07 Nov 1994 08:49:37 GMT", True),
         ("body:web_url", "https://a.example/c/5cb4149503d1", "http://127.0.0.1:1/c/1fe79205fae7", True),
         ("body:web_url", "https://a.example/c/5cb4149503d1", "http://127.0.0.1:1/d/1fe79205fae7", False),
+        ("header:location", "/exports/1234", "/exports/977", True),
+        ("header:location", "/exports/1234", "/imports/977", False),
+        ("body:logo", "//cdn.example/a", "//unmatched.invalid/a", True),
         ("body:token", "AbC==", "x/y", True),
         ("body:token", "AbC==", "", False),
         ("body:id", 7, 8, True),
@@ -81,4 +84,5 @@ def test_a_url_is_the_same_whoever_serves_it() -> None:
     assert local("https://shop.example/a?b=1#c") == local("http://127.0.0.1:8202/a?b=1#c") == "/a?b=1#c"
     assert local("gid://shopify/Checkout/1") == "gid://shopify/Checkout/1"
     assert local("http://[") == "http://["
-    assert local("https://shop.example") == "/"
+    assert local("https://shop.example") == local("//shop.example") == "/"
+    assert local("//") == "//"

@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from polltape.errors import ConfigError, UsageError
+from polltape.protocols.base import generic_template
 
 PLAIN: Final = ("status", "error", "asked_s", "waited_s", "elapsed_s", "verdict", "findings")
 """The fields that are neither a header nor in a body."""
@@ -115,21 +116,26 @@ def alike(field: str, one: Any, other: Any) -> bool:
         return bool(one) == bool(other)
     if _WORD.split(one) != _WORD.split(other):
         return False
-    return all(a == b or _is_id(a, b) for a, b in zip(_WORD.findall(one), _WORD.findall(other), strict=True))
+    in_address = one.startswith("/")
+    words = zip(_WORD.findall(one), _WORD.findall(other), strict=True)
+    return all(a == b or all(_is_id(text, in_address=in_address) for text in (a, b)) for a, b in words)
 
 
-def _is_id(one: str, other: str) -> bool:
-    return all(len(text) >= _SHORTEST_ID and _DIGIT.search(text) for text in (one, other))
+def _is_id(text: str, *, in_address: bool) -> bool:
+    """Whether a server made it up: long, with a digit in it, or in an address what its template calls an id."""
+    return (len(text) >= _SHORTEST_ID and _DIGIT.search(text) is not None) or (
+        in_address and generic_template(text) == "{id}"
+    )
 
 
 def local(text: str) -> str:
     """A URL without scheme and authority, whoever's server it names; any other text as it is."""
-    if "://" not in text:
+    if "://" not in text and not text.startswith("//"):
         return text
     try:
         parts = urlsplit(text)
     except ValueError:
         return text
-    if parts.scheme not in ("http", "https", "ws", "wss"):
+    if parts.scheme not in ("", "http", "https", "ws", "wss") or not parts.netloc:
         return text
     return text.split(parts.netloc, 1)[1] or "/"
