@@ -86,6 +86,15 @@ def test_the_same_write_again_joins(tape: Any, ask: Ask) -> None:
     assert begun(mock, ask, NOW + 9, {"n": 1}) != begun(mock, ask, NOW + 9.5, {"n": 2})
 
 
+def test_the_same_write_again_is_answered_as_it_was_then(tape: Any, ask: Ask) -> None:
+    for at, told in ((1.0, "accepted"), (2.0, "already accepted")):
+        tape.add("POST", "/jobs", 202, at, sent={}, body={"told": told}, headers={"Location": "/monitors/70001"})
+    tape.add("GET", "/monitors/70001", 200, 6.0)
+    mock = Mock.from_capture(tape.capture)
+    told = [mock.answer(ask("POST", "/jobs", {}), NOW + second).json()["told"] for second in (0.0, 0.5, 3.0)]
+    assert told == ["accepted", "already accepted", "already accepted"]
+
+
 def test_two_clients_that_send_the_same_have_two_operations(tape: Any, ask: Ask) -> None:
     job(tape, 70001, 10.0, 3.0)
     mock = Mock.from_capture(tape.capture)

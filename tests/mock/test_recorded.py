@@ -131,6 +131,15 @@ def test_a_write_is_the_same_whatever_its_query(tape: Any, ask: Ask) -> None:
     assert mock.answer(ask("GET", path(MINE)), NOW + 3.5).status == 200
 
 
+def test_the_same_write_again_may_be_what_ends_it(tape: Any, ask: Ask) -> None:
+    for at, status in ((1.0, 202), (3.0, 200)):
+        tape.add("PUT", path(A), status, at, sent={})
+    mock = Mock.from_capture(tape.capture)
+    answers = [mock.answer(ask("PUT", path(MINE), {}), NOW + second) for second in (0.0, 0.5, 1.95)]
+    assert [answer.status for answer in answers] == [202, 202, 200]
+    assert [answer.hold_s for answer in answers] == pytest.approx([0.0, 0.0, 0.05])
+
+
 def test_one_operation_can_be_pinned(tape: Any, ask: Ask) -> None:
     tape.update(A, 10.0, 1.0)
     pinned = tape.update(B, 20.0, 5.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
@@ -227,3 +228,9 @@ def test_a_body_that_was_not_stored_says_so(ask: Ask) -> None:
 
 def test_a_204_has_no_length(ask: Ask) -> None:
     assert rewritten(ask, b"", status=204).header("Content-Length") is None
+
+
+def test_a_fresh_global_id_is_of_the_same_type() -> None:
+    made = fresh("gid://shopify/CartCompletionAttempt/1234567890abcdef", Random(3))
+    assert re.fullmatch(r"gid://shopify/CartCompletionAttempt/[0-9a-f]{16}", made)
+    assert not made.endswith("1234567890abcdef")

@@ -9,7 +9,7 @@ request                     answer
 that begins something       the n-th of its *slot* (protocol, method, endpoint, names in the query, GraphQL
                             operation) gets the n-th recorded one; after the last, the last again.  What the
                             server gave out is minted anew, so that every client has keys of its own
-the same again              while its operation runs: the submit's answer, the clock goes on
+the same again              while its operation runs: what was answered to that, else the submit's answer
 by a key that was given     by seconds since its submit (:meth:`polltape.mock.recording.Tape.at`), whichever key
 out                         of the chain it names
 cancel                      the recorded answer to the cancel, which ends the operation
@@ -236,7 +236,7 @@ class Played:
         if seen.role == "write" and (slot in self._chains.slots or self._pinned_for(slot)):
             same = self._same.get(identity(request))
             if same is not None and self._open(same, now):
-                return self._submitted(same)
+                return self._answered(same, now, *same.chain.tape.joined(self._elapsed(same, now)))
             script = self._next(slot)
             if isinstance(script, Exchange):
                 return Take(script, _pairs(_sent(script, seen.protocol), map(plain_key, seen.keys)))
@@ -319,9 +319,11 @@ class Played:
         number, living.polls = living.polls, living.polls + 1
         if self._counted:
             return Take(tape.nth(number), living.names)
+        return self._answered(living, now, *tape.at(self._elapsed(living, now)))
+
+    def _answered(self, living: Living, now: float, exchange: Exchange, hold_s: float) -> Take:
         elapsed = self._elapsed(living, now)
-        exchange, hold_s = tape.at(elapsed)
-        return Take(exchange, living.names, hold_s, elapsed - tape.place_of(exchange, elapsed))
+        return Take(exchange, living.names, hold_s, elapsed - living.chain.tape.place_of(exchange, elapsed))
 
     def _submitted(self, living: Living) -> Take:
         tape = living.chain.tape

@@ -227,10 +227,13 @@ class _Reading:
             final_from=final_from,
             completes=completes,
             takes=tuple(self._by_id[m.seen.exchange_id] for m in polls if m.seen.exchange_id in self._by_id),
-            afterwards=tuple(
-                (_since(s, t0), self._by_id[s.exchange_id]) for s in later if s.exchange_id in self._by_id
-            ),
+            afterwards=self._timed(later, t0),
+            joins=self._timed([member.seen for member in operation.by_start if member.role == "join"], t0),
         )
+
+    def _timed(self, seen: Iterable[Seen], t0: int) -> tuple[tuple[float, Exchange], ...]:
+        """When each was asked, and what it was answered."""
+        return tuple((_since(s, t0), self._by_id[s.exchange_id]) for s in seen if s.exchange_id in self._by_id)
 
     def _end(self, operation: Operation, end: Seen | None, t0: int) -> tuple[float, float]:
         """When it completes, and from when on the final answer is on its way.

@@ -6,7 +6,8 @@ request                  answer
 write (a submit)         the n-th new thing of a kind is bound to the n-th recorded one that has an operation of
                          that kind, by submit time, after the last the last again; its m-th write of the kind
                          gets the m-th recorded one of that thread, likewise
-the same write again     while its operation runs: the submit's answer; the clock goes on
+the same write again     while its operation runs: what was answered to that, else the submit's answer; the clock
+                         goes on
 read of a running        by seconds since its submit, at the mock's speed (:meth:`Tape.at`)
 or ended operation
 reading that may open    a write of its own; after its end the final answer, until something else was written
@@ -183,7 +184,7 @@ class Recorded:
         if subject is not None and seen.keys:
             running = self._running.get((seen.protocol, tail_of(seen.keys[0])))
             if running is not None and running.write == request.identity and self._open(running, now):
-                return self._submitted(request, now, running)
+                return self._joined(request, now, running)
         return self._script(request, now, seen, kind, subject)
 
     def _script(self, request: Request, now: float, seen: Observation, kind: str, subject: str | None) -> Response:
@@ -359,9 +360,10 @@ class Recorded:
 
     # ----------------------------------------------------------------------------------------- answering
 
-    def _submitted(self, request: Request, now: float, running: Running) -> Response:
-        submit = running.tape.submit or running.tape.at(running.elapsed(now, self._speed))[0]
-        return self._said(submit, request, now, running.tape.protocol, running.names)
+    def _joined(self, request: Request, now: float, running: Running) -> Response:
+        """What the same write is answered while its operation runs."""
+        exchange, hold_s = running.tape.joined(running.elapsed(now, self._speed))
+        return self._said(exchange, request, now, running.tape.protocol, running.names, hold_s / self._speed)
 
     def _said(
         self,

@@ -46,7 +46,8 @@ class Tape:
     ``pending`` and ``passing`` (429, 5xx and the like; from, until) are in time order.  ``completes`` is when
     it ends, inf where it never did; from ``final_from`` on the final answer comes, held until ``completes``.
     ``takes`` are all its polls in time order, ``afterwards`` those after the end (seconds since t0, answer): a
-    server that went back to pending goes back again.  ``tail`` is its key without protocol and authority;
+    server that went back to pending goes back again.  ``joins``: the answers to the same write sent again (seconds
+    since t0, answer).  ``tail`` is its key without protocol and authority;
     ``subject`` the thing it is about.
     """
 
@@ -63,6 +64,22 @@ class Tape:
     completes: float
     takes: tuple[Exchange, ...] = ()
     afterwards: tuple[tuple[float, Exchange], ...] = ()
+    joins: tuple[tuple[float, Exchange], ...] = ()
+
+    def joined(self, elapsed: float) -> tuple[Exchange, float]:
+        """What the same write again is answered, and how many seconds it is held.
+
+        The latest recorded one whose time has come, before the first one that, unless it is what ended the operation;
+        where there is none, as the submit was.
+        """
+        elapsed = round(elapsed, 6)
+        index = bisect_right(self.joins, elapsed, key=lambda take: take[0])
+        if index:
+            exchange = self.joins[index - 1][1]
+            return exchange, max(0.0, self.completes - elapsed) if exchange is self.final else 0.0
+        if self.joins and self.joins[0][1] is not self.final:
+            return self.joins[0][1], 0.0
+        return (self.submit, 0.0) if self.submit is not None else self.at(elapsed)
 
     def at(self, elapsed: float) -> tuple[Exchange, float]:
         """What a poll is answered that many seconds after the submit, and how many more it is held."""
