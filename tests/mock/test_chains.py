@@ -95,6 +95,16 @@ def test_the_same_write_again_is_answered_as_it_was_then(tape: Any, ask: Ask) ->
     assert told == ["accepted", "already accepted", "already accepted"]
 
 
+def test_an_instruction_is_no_part_of_an_address(tape: Any, ask: Ask) -> None:
+    headers = {"Location": "/jobs/1", "Retry-After": "1", "X-Job-Id": "1", "X-Left": "1"}
+    tape.add("POST", "/jobs", 202, 1.0, sent={}, headers=headers)
+    tape.add("GET", "/jobs/1", 200, 3.0)
+    answer = Mock.from_capture(tape.capture).answer(ask("POST", "/jobs", {}), NOW)
+    minted = str(answer.header("X-Job-Id"))
+    assert answer.header("Location") == f"/jobs/{minted}" != "/jobs/1"
+    assert [answer.header(name) for name in ("Retry-After", "X-Left")] == ["1", "1"]
+
+
 def test_two_clients_that_send_the_same_have_two_operations(tape: Any, ask: Ask) -> None:
     job(tape, 70001, 10.0, 3.0)
     mock = Mock.from_capture(tape.capture)

@@ -47,6 +47,20 @@ def test_a_number_in_json_is_replaced_where_it_is_all_of_it(recorded: str, said:
     assert filled(recorded, "json", ("25428999", "31415926")) == said
 
 
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        ('{"id": 7, "count": 7, "paid": 7}', '{"id": 9, "count": 7, "paid": 7}'),
+        ('{"jobId": "7", "attempts": "7"}', '{"jobId": "9", "attempts": "7"}'),
+        ('{"job_id":"7","self":"/jobs/7?a","of":"7 of 7"}', '{"job_id":"9","self":"/jobs/9?a","of":"7 of 7"}'),
+    ],
+)
+def test_a_short_number_is_a_name_only_in_a_path_and_in_what_is_called_an_id(recorded: str, said: str) -> None:
+    assert filled(recorded, "json", ("7", "9")) == said
+    assert [filled(text, "header", ("7", "9")) for text in ("7", "/jobs/7")] == ["7", "/jobs/9"]
+    assert filled("7", "id header", ("7", "9")) == "9"
+
+
 def test_a_name_of_the_client_stays_inside_its_string() -> None:
     live = 'a"b\\c\n'
     assert json.loads(filled(f'{{"token": "{OLD}", "path": "/x/{OLD}"}}', "json", (OLD, live))) == {

@@ -33,7 +33,7 @@ from polltape.mock.hints import (
 )
 from polltape.mock.messages import Request, Response, reason_of, request_id
 from polltape.mock.recording import SIGNATURES
-from polltape.mock.template import Names, Template, template_of, values_for
+from polltape.mock.template import Kind, Names, Template, called_an_id, template_of, values_for
 from polltape.protocols import par_digest
 from polltape.protocols.base import MAX_JSON_BYTES
 
@@ -211,7 +211,8 @@ class Rewriter:
         if name == "set-cookie":
             value = _COOKIE_DOMAIN.sub("", value)
             value = value if secure else _COOKIE_SECURE.sub("", value)
-        template = template_of(value, recorded, self.authorities, "header")
+        kind: Kind = "id header" if called_an_id(header.name) else "header"
+        template = template_of(value, recorded, self.authorities, kind)
         if template.places:
             return Made(header.name, "filled", template)
         clean = _clean(template.parts[0])

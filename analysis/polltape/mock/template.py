@@ -11,8 +11,11 @@ any other absolute URL             ``http://unmatched.invalid``: no client is le
 a recorded name, standing alone    its own: as it is where it is a whole header or JSON value or was written
                                    with characters that an address would encode, else percent-encoded
 a recorded name under 8 letters    the same, but only as a whole value or a path segment
-a recorded number in JSON          its own, if that is a number; short ones only in fields that end in ``id``
+a recorded number in JSON          its own, if that is a number
 =================================  =========================================================================
+
+A number under 8 digits is a name only in a path and in a field or header that is called an id: ``Retry-After: 1`` is
+no part of ``/jobs/1``.
 
 In JSON the keys stay.  The text of a body is JSON as it was sent, not decoded: spacing and order stay.
 """
@@ -35,12 +38,16 @@ _SCHEME: Final = re.compile(r"(?i)(?<!\w)(https?|wss?)$")
 _ENCODED: Final = re.compile(r"(?i)%3A%2F%2F((?:[A-Za-z0-9.\-_~]|%3A|%40|%5B|%5D)*)")
 _BARE: Final = re.compile(r"(?<![^\"])//([^/?#\s\"\\]+)")
 _KEY: Final = re.compile(r'"\s*:')
-_ID: Final = re.compile(r'id"\s*:\s*$')
+_FIELD: Final = re.compile(r'"([^"\\]*)"\s*:\s*"?$')
+_ID_NAME: Final = re.compile(
+    r"((^|[._-])(?i:id|uid|uuid|guid|token|key)|[a-z](Id|ID|Uid|Token|Key)|(job|order|task)id)$"
+)
 _ESCAPE: Final = re.compile(r"\\(?:[bfnrt]|u[0-9a-fA-F]{4})$")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]+")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
-Kind = Literal["json", "text", "header"]
+Kind = Literal["json", "text", "header", "id header"]
+"""``id header``: one whose name says that its value is an id."""
 Names = tuple[tuple[str, str], ...]
 """Recorded names and the live ones in their place."""
 Span = tuple[int, int, int | str]
@@ -160,7 +167,7 @@ def _unquoted(text: str) -> str:
 def _names(text: str, recorded: Sequence[str], kind: Kind) -> Iterator[Span]:
     for index, name in enumerate(recorded):
         first = _FIRST_NAME + 3 * index
-        if kind == "header" and text == name:
+        if text == name and (kind == "id header" or (kind == "header" and not _is_common(name))):
             yield 0, len(text), first + _WHOLE
             continue
         quoted = quote(name, safe="")
@@ -187,11 +194,32 @@ def _place_in_text(text: str, start: int, end: int, name: str) -> int | None:
 def _place_in_json(text: str, start: int, end: int, name: str) -> int | None:
     if not _in_string(text, start):
         whole = text[:start].rstrip()[-1:] in ("", ":", ",", "[") and not text[end : end + 1].strip(",]} \t\r\n")
-        meant = len(name) >= _SHORT or _ID.search(text, max(0, start - 40), start) is not None
+        meant = not _is_common(name) or _in_id_field(text, start)
         return _AS_NUMBER if whole and meant else None
     if text[start - 1] == '"' and text[start - 2 : start - 1] != "\\" and text[end : end + 1] == '"':
-        return None if _KEY.match(text, end) else _WHOLE
+        meant = not _KEY.match(text, end) and (not _is_common(name) or _in_id_field(text, start))
+        return _WHOLE if meant else None
     return _place_in_text(text, start, end, name)
+
+
+def _is_common(name: str) -> bool:
+    """Whether it is a short number: such a value may be anything."""
+    return len(name) < _SHORT and name.isdigit()
+
+
+def called_an_id(name: str) -> bool:
+    """Whether the name of a field or header says that its value is an id.
+
+    >>> called_an_id("X-Job-Id"), called_an_id("jobId"), called_an_id("id"), called_an_id("paid")
+    (True, True, True, False)
+    """
+    return _ID_NAME.search(name) is not None
+
+
+def _in_id_field(text: str, start: int) -> bool:
+    """Whether the value that begins there belongs to a field that is called an id."""
+    field = _FIELD.search(text, max(0, start - 80), start)
+    return field is not None and called_an_id(field[1])
 
 
 def _in_string(text: str, at: int) -> bool:
