@@ -24,7 +24,7 @@ from polltape.exchange import Exchange, Header, from_table
 from polltape.protocols.par_digest import digest
 from polltape.recorder.convert import convert_spool, dead_sessions, lock_path, recover, spool_path, take_lock
 from polltape.recorder.frames import FRAMES_VERSION, FrameReader
-from polltape.recorder.helper import Plan, Recording, serve
+from polltape.recorder.helper import Plan, Recording, _lock, serve
 
 WALL = datetime(2025, 11, 23, 12, 0, 0, tzinfo=UTC).timestamp()
 SESSION = "01900000-0000-7000-8000-000000000001"
@@ -261,9 +261,42 @@ def test_living_sessions_are_left_alone(tmp_path: Path) -> None:
     assert lock is not None
     assert take_lock(lock_path(tmp_path, SESSION)) is None
     assert dead_sessions(tmp_path) == []
-    assert recover(tmp_path).sessions == 0
+    said: list[str] = []
+    for pid in (b"", b"%d\n" % os.getpid()):
+        os.pwrite(lock, pid, 0)
+        assert recover(tmp_path, said.append).sessions == 0
+    assert said == [f"{SESSION}: is being recorded, left alone"] * 2
     os.close(lock)
     assert recover(tmp_path).rows == 1
+
+
+def test_the_lock_names_the_helper(tmp_path: Path) -> None:
+    lock = _lock(Plan(tmp_path, SESSION))
+    assert lock_path(tmp_path, SESSION).read_text() == f"{os.getpid()}\n"
+    os.close(lock)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_recovery_waits_for_the_child_of_a_dead_recorder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    """A spool was becoming Parquet when mitmdump and helper were killed: what came after it is recovered, too."""
+    killed(tmp_path, stream(START, exchange_head(1)))
+    path = lock_path(tmp_path, SESSION)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    lock = take_lock(path)
+    assert lock is not None
+    os.pwrite(lock, b"%d\n" % dead.pid, 0)
+
+    def lets_go(_: float) -> None:
+        if done:  # another recovery was at it
+            path.unlink()
+        os.close(lock)
+
+    monkeypatch.setattr("polltape.recorder.convert.time.sleep", lets_go)
+    assert dead_sessions(tmp_path) == [SESSION]
+    assert recover(tmp_path).rows == (0 if done else 1)
 
 
 def test_the_next_recording_recovers_the_one_before(tmp_path: Path) -> None:

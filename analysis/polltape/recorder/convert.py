@@ -6,7 +6,8 @@ is the child process that does it while traffic flows: with a spool, that one; w
 sessions left behind.  Done twice, it is done once: a spool gives its name to the Parquet file, which is
 renamed into place before the spool is removed.
 
-A session holds a lock on ``.spool/SESSION.lock`` as long as its helper lives; its children inherit it.
+A session holds a lock on ``.spool/SESSION.lock``, with its helper's process id in it, as long as its helper lives; its
+children inherit it, and may outlive it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,6 +32,8 @@ from polltape.exchange import Coverage, Exchange
 
 FOLDER: Final = ".spool"
 LOCK_SUFFIX: Final = ".lock"
+PATIENCE_S: Final = 60.0
+"""How long recovery waits for the child of a dead recorder, or for another recovery, to finish with a session."""
 
 
 @dataclass
@@ -76,6 +80,30 @@ def take_lock(path: Path) -> int | None:
         pass
     os.close(descriptor)
     return None
+
+
+def take_over(path: Path) -> int | None:
+    """The lock of a session that nobody records any more; None where it is being recorded, or already done with.
+
+    What the last child of a dead recorder is still at is waited for.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while (lock := take_lock(path)) is None and not _is_recorded(path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        if not path.exists():
+            return None
+    return lock
+
+
+def _is_recorded(path: Path) -> bool:
+    """Whether the helper that holds the lock is alive; one that has not told who it is yet is."""
+    try:
+        os.kill(int(path.read_bytes()), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError):
+        return path.exists()
+    return True
 
 
 def _observed(exchanges: Iterator[Exchange], done: Converted, progress: Callable[[], None]) -> Iterator[Exchange]:
@@ -138,17 +166,17 @@ def sessions_with_spools(directory: Path) -> list[str]:
 
 
 def dead_sessions(directory: Path) -> list[str]:
-    """Those of them whose recorder is not alive any more."""
-    return [session for session in sessions_with_spools(directory) if _is_free(directory, session)]
+    """Those of them whose recorder is not alive any more, though a child of it may be still at work."""
+    return [session for session in sessions_with_spools(directory) if _is_dead(directory, session)]
 
 
-def _is_free(directory: Path, session: str) -> bool:
+def _is_dead(directory: Path, session: str) -> bool:
     path = lock_path(directory, session)
     if not path.exists():
         return True
     descriptor = take_lock(path)
     if descriptor is None:
-        return False
+        return not _is_recorded(path)
     os.close(descriptor)
     return True
 
@@ -163,8 +191,10 @@ def recover(directory: Path, say: Callable[[str], None] = lambda _: None) -> Con
     for session_id in sessions_with_spools(directory):
         path = lock_path(directory, session_id)
         try:
-            descriptor = take_lock(path)
+            descriptor = take_over(path)
             if descriptor is None:
+                if path.exists():
+                    say(f"{session_id}: is being recorded, left alone")
                 continue
             try:
                 done = _recover_session(directory, session_id)

@@ -383,6 +383,7 @@ def _lock(plan: Plan) -> int:
     lock = take_lock(path)
     if lock is None:
         raise UsageError(f"{path}: this session is being recorded already")
+    os.pwrite(lock, b"%d\n" % os.getpid(), 0)  # who recovers can tell us from a child that outlived us
     return lock
 
 
