@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polltape.capture import har_scan
-from polltape.capture.har_scan import TooLong, scan
+from polltape.capture.har_scan import Cut, Raw, TooLong, scan
 from polltape.errors import InputError
 
 texts = st.text(st.sampled_from('ab"\\{}[],: \n/é€😀'), max_size=8)
@@ -25,7 +25,7 @@ values: st.SearchStrategy[Any] = st.recursive(
 others = st.dictionaries(texts.filter(lambda name: name not in ("log", "entries", "x")), values, max_size=3)
 
 
-def found(content: bytes, chunk: int = har_scan.CHUNK_BYTES, **bound: int) -> list[tuple[str, bytes | TooLong]]:
+def found(content: bytes, chunk: int = har_scan.CHUNK_BYTES, **bound: int) -> list[tuple[str, Raw]]:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(har_scan, "CHUNK_BYTES", chunk)
         path = Path(folder, "a.har")
@@ -33,7 +33,7 @@ def found(content: bytes, chunk: int = har_scan.CHUNK_BYTES, **bound: int) -> li
         return list(scan(path, "x", **bound))
 
 
-def decoded(pieces: list[tuple[str, bytes | TooLong]], name: str) -> list[Any]:
+def decoded(pieces: list[tuple[str, Raw]], name: str) -> list[Any]:
     return [json.loads(raw) for what, raw in pieces if what == name and isinstance(raw, bytes)]
 
 
@@ -108,12 +108,21 @@ def test_too_long_an_element_is_never_held(chunk: int) -> None:
     entries = [{"a": 1}, {"b": "x" * 200_000}, "y" * 200_000, [["z"] * 60_000], 2]
     content = json.dumps({"log": {"entries": entries}}).encode()
     pieces = [raw for _, raw in found(content, chunk, max_entry=1000)]
-    assert [raw if isinstance(raw, bytes) else raw.size for raw in pieces] == [
+    assert [raw if isinstance(raw, bytes | Cut) else raw.size for raw in pieces] == [
         b'{"a": 1}',
-        len(json.dumps(entries[1])),
+        Cut(b'{"b": null}'),
         len(json.dumps(entries[2])),
         len(json.dumps(entries[3])),
         b"2",
+    ]
+
+
+def test_an_element_is_read_without_its_long_texts() -> None:
+    entries = [{"a": ['x\\"' * 200, "y" * 400, 1], "b": {"c": "z" * 2000}}, {"d": ["v" * 400] * 3}]
+    pieces = found(json.dumps({"log": {"entries": entries}}).encode(), 50, max_entry=1000)
+    assert [raw if isinstance(raw, Cut) else type(raw) for _, raw in pieces] == [
+        Cut(('{"a": [null, "' + "y" * 400 + '", 1], "b": {"c": null}}').encode()),
+        TooLong,
     ]
 
 

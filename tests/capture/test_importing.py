@@ -287,13 +287,20 @@ def test_a_file_that_is_cut_off_leaves_no_run_behind(tmp_path: Path) -> None:
     assert set(scratch.folder().iterdir()) == before
 
 
-def test_an_entry_beyond_the_bound_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_body_costs_no_row_and_an_entry_beyond_the_bound_is_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(importing.IMPORTERS, "har", (partial(read_har, max_entry=2**20), "entry"))
     path = tmp_path / "a.har"
-    path.write_text(json.dumps({"log": {"entries": [entry(0), entry(1, "x" * 2**20), entry(2)]}}))
+    wide = entry(2) | {"cache": ["x" * 1000] * 2000}
+    path.write_text(json.dumps({"log": {"entries": [entry(0), entry(1, "x" * 2**20), wide, entry(3)]}}))
     capture = opened(path)
-    assert [row.path for row in read_exchanges(capture)] == ["/0", "/2"]
-    assert capture.warnings == (f"{path}: 1 entry left out: longer than 1 MiB (entry 1, counted from 0)",)
+    assert [row.path for row in read_exchanges(capture)] == ["/0", "/1", "/3"]
+    assert [row.response_body.not_stored for row in read_exchanges(capture)] == [None, "not in the HAR", None]
+    assert sorted(capture.warnings) == [
+        f"{path}: 1 entry left out: longer than 1 MiB (entry 2, counted from 0)",
+        f"{path}: 1 entry read without its text of more than 0.5 MiB (entry 1, counted from 0)",
+    ]
 
 
 _CONVERT = """

@@ -1,7 +1,8 @@
 """HAR 1.2 files: from the file's bytes to its entries, from each entry to an exchange with a steady id.
 
 The file is never read as a whole: :mod:`polltape.capture.har_scan` finds its entries, each is decoded when its
-turn comes.  An entry that is no JSON, or longer than the bound, is left out and told; the others stand.
+turn comes.  An entry that is no JSON, or longer than the bound even without its long bodies, is left out and told;
+the others stand.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from polltape.capture.extension import FIELD, coverage_told, unseal
 from polltape.capture.har_entry import has_zone, read_entry
-from polltape.capture.har_scan import MAX_ENTRY_BYTES, TooLong, scan
+from polltape.capture.har_scan import MAX_ENTRY_BYTES, Cut, Raw, TooLong, scan
 from polltape.capture.keys import Key
 from polltape.capture.notes import Notes, UnusableError
 from polltape.exchange import Exchange
@@ -48,6 +49,8 @@ def read_har(
             entry = _decode(raw, max_entry)
             exchange = read_entry(entry, entry_id(entry, seen))
             zoned = has_zone(entry["startedDateTime"])
+            if isinstance(raw, Cut):
+                notes.odd(f"read without its text of more than {max_entry / 2**21:g} MiB", index)
             yield unseal(entry, exchange, key)
         except UnusableError as error:
             notes.leave_out(str(error), index)
@@ -69,10 +72,11 @@ def entry_id(entry: object, seen: Counter[bytes]) -> str:
     return hashlib.sha256(digest + str(seen[digest]).encode()).hexdigest()[:32]
 
 
-def _decode(raw: bytes | TooLong, max_entry: int) -> Any:
+def _decode(raw: Raw, max_entry: int) -> Any:
     """The entry; raises UnusableError where it is none."""
     if isinstance(raw, TooLong):
         raise UnusableError(f"longer than {max_entry / 2**20:g} MiB")
+    raw = raw.raw if isinstance(raw, Cut) else raw
     try:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -83,8 +87,8 @@ def _decode(raw: bytes | TooLong, max_entry: int) -> Any:
             raise UnusableError("no JSON") from None
 
 
-def _extension(raw: bytes | TooLong) -> Any:
+def _extension(raw: Raw) -> Any:
     try:
-        return None if isinstance(raw, TooLong) else msgspec.json.decode(raw)
+        return msgspec.json.decode(raw) if isinstance(raw, bytes) else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

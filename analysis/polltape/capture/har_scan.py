@@ -1,5 +1,8 @@
 """The entries of a HAR, one after the other, from a file of any size: never more than one entry is in memory.
 
+Nor is all of a text that is as long as a download: the entry is read without it (null), since the exchange is worth
+more than its body.
+
 A small scanner over bytes that knows just enough of JSON (RFC 8259) to find ``log.entries`` and where each of
 its elements begins and ends: strings, escapes, nesting.  What lies in between (``pages``, ``creator``) is
 passed over.  Every structural character is ASCII, so that neither a character of several bytes across two
@@ -48,7 +51,16 @@ class TooLong(NamedTuple):
     size: int
 
 
-def scan(path: Path, extension: str, *, max_entry: int = MAX_ENTRY_BYTES) -> Iterator[tuple[str, bytes | TooLong]]:
+class Cut(NamedTuple):
+    """An element that had texts longer than half the bound; null stands for each."""
+
+    raw: bytes
+
+
+Raw = bytes | Cut | TooLong
+
+
+def scan(path: Path, extension: str, *, max_entry: int = MAX_ENTRY_BYTES) -> Iterator[tuple[str, Raw]]:
     """Each element of ``log.entries`` as ``("entry", raw)``; the log's member ``extension`` under that name.
 
     In the file's order; raw is JSON as far as its brackets tell.  Raises
@@ -92,7 +104,7 @@ class _Scanner:
 
     # ------------------------------------------------------------------------------- what a HAR is made of
 
-    def log(self) -> Iterator[tuple[str, bytes | TooLong]]:
+    def log(self) -> Iterator[tuple[str, Raw]]:
         """The entries and the extension of the member ``log`` of the one value in the file."""
         if not self._peek():
             raise self._no_har("it is empty")
@@ -127,7 +139,7 @@ class _Scanner:
             self._expect(b":")
             yield name if isinstance(name, bytes) else b""
 
-    def _elements(self) -> Iterator[bytes | TooLong]:
+    def _elements(self) -> Iterator[Raw]:
         """Each element, raw, of the array here."""
         for _ in self._separated(b"]"):
             yield self._value(self._max_entry)
@@ -152,7 +164,7 @@ class _Scanner:
 
     # ----------------------------------------------------------------------------------------- one value
 
-    def _value(self, limit: int) -> bytes | TooLong:
+    def _value(self, limit: int) -> Raw:
         """The raw value here; beyond the limit only how long it is."""
         first = self._peek()
         taken = _Taken(limit)
@@ -199,7 +211,9 @@ class _Scanner:
             self._take(taken, match.end() if match else self._at)
             mark = self._buffer[self._at : self._at + 1]
             if mark == b'"':  # its end is not in the buffer
+                taken.text_begins()
                 self._string(taken)
+                taken.text_ends()
                 continue
             if not mark:
                 if not self._fill():
@@ -252,19 +266,40 @@ class _Scanner:
 
 
 class _Taken:
-    """Pieces of a value, as long as they are no more than the limit together."""
+    """Pieces of a value, as long as they are no more than the limit together; of a long text inside none."""
 
     def __init__(self, limit: int) -> None:
         self.size = 0
         self._limit = limit
         self._pieces: list[bytes] = []
+        self._text: tuple[int, int] | None = None  # pieces and size before the text at hand
+        self._long = False  # whether that is too long
+        self._cut = False
 
     def add(self, buffer: bytes, start: int, end: int) -> None:
+        if self._long:
+            return
         self.size += end - start
-        if self.size <= self._limit:
+        if self._text is not None and self.size - self._text[1] > self._limit // 2:
+            pieces, self.size = self._text
+            del self._pieces[pieces:]
+            self._long = self._cut = True
+        elif self.size <= self._limit:
             self._pieces.append(buffer[start:end])
         else:
             self._pieces.clear()
 
-    def value(self) -> bytes | TooLong:
-        return TooLong(self.size) if self.size > self._limit else b"".join(self._pieces)
+    def text_begins(self) -> None:
+        self._text = len(self._pieces), self.size
+
+    def text_ends(self) -> None:
+        self._text = None
+        if self._long:
+            self._long = False
+            self.add(b"null", 0, 4)
+
+    def value(self) -> Raw:
+        if self.size > self._limit:
+            return TooLong(self.size)
+        raw = b"".join(self._pieces)
+        return Cut(raw) if self._cut else raw
