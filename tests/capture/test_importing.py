@@ -299,7 +299,7 @@ def test_a_long_body_costs_no_row_and_an_entry_beyond_the_bound_is_left_out_and_
     assert [row.response_body.not_stored for row in read_exchanges(capture)] == [None, "not in the HAR", None]
     assert sorted(capture.warnings) == [
         f"{path}: 1 entry left out: longer than 1 MiB (entry 2, counted from 0)",
-        f"{path}: 1 entry read without its text of more than 0.5 MiB (entry 1, counted from 0)",
+        f"{path}: 1 entry read without a text of more than 0.5 MiB (entry 1, counted from 0)",
     ]
 
 

@@ -50,7 +50,7 @@ def read_har(
             exchange = read_entry(entry, entry_id(entry, seen))
             zoned = has_zone(entry["startedDateTime"])
             if isinstance(raw, Cut):
-                notes.odd(f"read without its text of more than {max_entry / 2**21:g} MiB", index)
+                notes.odd(f"read without a text of more than {max_entry / 2**21:g} MiB", index)
             yield unseal(entry, exchange, key)
         except UnusableError as error:
             notes.leave_out(str(error), index)

@@ -36,7 +36,7 @@ CODES: Final[dict[str, Code]] = {
         Code("OP004", "client", "request", "polled on after the end"),
         Code("OP005", "client", "request", "sent the same write again while it was pending"),
         Code("OP006", "server", "response", "state went backwards"),
-        Code("OP007", "capture", "operation", "ambiguous 202: nothing tells whether anything is under way"),
+        Code("OP007", "capture", "operation or checkout", "ambiguous 202: nothing tells whether anything is under way"),
         Code("CQ001", "client", "wait", "polled the queue before pollAfter"),
         Code("CQ002", "client", "request", "polled the queue with a token that was not the latest"),
         Code("CQ003", "client", "operation", "released from the queue, but the request was never sent again"),

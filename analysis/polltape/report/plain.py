@@ -5,6 +5,7 @@ Everything recorded is untrusted: :func:`printable` is the only way for it to re
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,14 @@ Row = dict[str, Any]
 
 def rows(table: pd.DataFrame) -> list[Row]:
     """One dict a row, in the table's order; every value plain Python, every unknown None."""
-    columns = {str(name): [_plain(value) for value in table[name]] for name in table.columns}
+    columns = {str(name): [_plain(value) for value in _cells(table[name])] for name in table.columns}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _cells(column: pd.Series[Any]) -> Iterable[Any]:
+    """The cells as objects; by way of numpy the whole numbers of a list would be floats beside an unknown one."""
+    arrow = getattr(column.array, "__arrow_array__", None)
+    return column.astype(object) if arrow is None else arrow().to_pylist()
 
 
 def _plain(value: Any) -> Any:
