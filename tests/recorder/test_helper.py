@@ -276,15 +276,16 @@ def test_the_lock_names_the_helper(tmp_path: Path) -> None:
     os.close(lock)
 
 
+@pytest.mark.parametrize("reaped", [True, False])
 @pytest.mark.parametrize("done", [False, True])
 def test_recovery_waits_for_the_child_of_a_dead_recorder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: bool, reaped: bool
 ) -> None:
     """A spool was becoming Parquet when mitmdump and helper were killed: what came after it is recovered, too."""
     killed(tmp_path, stream(START, exchange_head(1)))
     path = lock_path(tmp_path, SESSION)
     dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
     lock = take_lock(path)
     assert lock is not None
     os.pwrite(lock, b"%d\n" % dead.pid, 0)
@@ -297,6 +298,7 @@ def test_recovery_waits_for_the_child_of_a_dead_recorder(
     monkeypatch.setattr("polltape.recorder.convert.time.sleep", lets_go)
     assert dead_sessions(tmp_path) == [SESSION]
     assert recover(tmp_path).rows == (0 if done else 1)
+    dead.wait()
 
 
 def test_the_next_recording_recovers_the_one_before(tmp_path: Path) -> None:

@@ -98,12 +98,20 @@ def take_over(path: Path) -> int | None:
 def _is_recorded(path: Path) -> bool:
     """Whether the helper that holds the lock is alive; one that has not told who it is yet is."""
     try:
-        os.kill(int(path.read_bytes()), 0)
+        pid = int(path.read_bytes())
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (OSError, ValueError):
         return path.exists()
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether the process is dead and only nobody has asked for its status yet, as in a container without an init."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    return False
 
 
 def _observed(exchanges: Iterator[Exchange], done: Converted, progress: Callable[[], None]) -> Iterator[Exchange]:
