@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 
@@ -200,6 +200,29 @@ def test_graphql_variables_are_known_by_the_argument_they_are_for() -> None:
     assert made["variables"] == {"t": REDACTOR.pseudonym(TOKEN), "p": phone, "n": 5, "other": "kept as it is"}
     assert list(made) == list(sent)
     assert made["query"] == query
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"query": "query($t: String!) { poll(token: $t) { id } }", "variables[t]": TOKEN},
+        {"variables[t]": TOKEN, "query": "query($t: String!) { poll(token: $t) { id } }"},
+        {"query": "query($t: String!) { poll(token: $t) { id } }", "variables": json.dumps({"t": TOKEN, "n": [1]})},
+    ],
+    ids=["form", "variables first", "JSON"],
+)
+def test_so_are_those_of_a_form_and_of_a_url(fields: dict[str, str]) -> None:
+    sent = urlencode(fields)
+    for made in ((body(sent, FORM).content or b"").decode(), redacted(query=sent).query or ""):
+        found = {name: json.loads(value) if value[0] == "{" else value for name, value in parse_qsl(made)}
+        other = fields["query"]
+        token = REDACTOR.pseudonym(TOKEN)
+        assert found in ({"query": other, "variables[t]": token}, {"query": other, "variables": {"t": token, "n": [1]}})
+
+
+def test_variables_of_a_form_that_are_no_json_are_text() -> None:
+    fields = {"query": "query($t: String!) { poll(token: $t) { id } }", "variables": "{t: 1}"}
+    assert dict(parse_qsl(redacted(query=urlencode(fields)).query or "")) == fields
 
 
 # ------------------------------------------------------------------------------------- one inside the other

@@ -9,7 +9,7 @@ stay equal.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -17,6 +17,7 @@ from polltape.capture.encodings import decode64, encode64, name_parts, requote, 
 from polltape.capture.pan import find_pans, has_pan, replace_pans
 from polltape.capture.pseudonyms import Pseudonyms
 from polltape.capture.redaction_rules import Action, Name, Place, Rules, Ruling, normalise, strictest
+from polltape.capture.scrub_graphql import arguments_of
 from polltape.capture.scrub_json import MAX_NESTING, JsonScrubber, Unreadable
 from polltape.capture.scrub_memory import Memory, Names, Rulings, Texts, is_plain
 from polltape.capture.scrub_prose import documents, named_values
@@ -443,10 +444,32 @@ class Scrubber:
         if len(pieces) > 2 * MAX_PAIRS:
             return DROPPED
         pairs = [piece.partition("=") for piece in pieces[::2]]
-        rulings = self.rulings([name_parts(unquoted(unquote_form(name))) for name, _, _ in pairs])
-        for place, (parts, ruling) in enumerate(rulings):
+        names = [name_parts(unquoted(unquote_form(name))) for name, _, _ in pairs]
+        for place, (parts, ruling) in enumerate(self.rulings(names)):
             pieces[2 * place] = self._pair(pairs[place], parts[-1], ruling, level)
+        for place, field in self._variables(names, pairs, level):
+            pieces[2 * place] = field
         return "".join(pieces)
+
+    def _variables(
+        self, names: list[list[str]], pairs: list[tuple[str, str, str]], level: int
+    ) -> Iterator[tuple[int, str]]:
+        """The GraphQL variables that the rules know by the argument that they are for: ``variables[t]=``, or as JSON.
+
+        Each field redacted, with its place.
+        """
+        if not any(parts[0] == "variables" for parts in names):
+            return
+        text = next((unquote_form(pairs[place][2]) for place, parts in enumerate(names) if parts == ["query"]), "")
+        given = {name: ruling for name, known in arguments_of(text) if (ruling := self.ruling("body", [known]))}
+        for place, parts in enumerate(names if given else []):
+            name, equals, value = pairs[place]
+            if parts == ["variables"]:
+                made = self.json.variables(text, unquote_form(value), level)
+                if made is not None:
+                    yield place, f"{name}{equals}{requote(made, value, form=True)}"
+            elif parts[0] == "variables" and parts[-1] in given and self.ruling("query", parts) is None:
+                yield place, self._pair(pairs[place], parts[-1], given[parts[-1]], level)
 
     def _json_query(self, query: str, level: int) -> str | None:
         """A query that is a JSON document, as some clients send it; None where it is none."""

@@ -80,6 +80,14 @@ class JsonScrubber:
         """A GraphQL document with its literals redacted; None where the text is none."""
         return redact_graphql(text, self._scrubber)
 
+    def variables(self, query: str, variables: str, level: int) -> str | None:
+        """The variables of a GraphQL document that stand beside it as JSON, redacted; None where they are none."""
+        try:
+            made = self.inside(f'{{"query":{json.dumps(query)},"variables":{variables}}}', None, level + 1)
+        except Unreadable:
+            return None
+        return bytes(msgspec.json.decode(made, type=dict[str, msgspec.Raw])["variables"]).decode()
+
     def _document(self, content: bytes, ruling: Ruling | None, inside: Mapping[str, Action], level: int) -> bytes:
         tree = _decode(content)
         outer, self._seen = self._seen, 0
