@@ -66,3 +66,10 @@ def test_several_sources_leave_the_path_to_the_user(small: Analysis) -> None:
 def test_a_rate_is_not_made_up_without_rated_waits(small: Analysis) -> None:
     none = small.compliance.assign(kept=0, late=0, early=0, rate=None, low=None, high=None)
     assert "no rate: no wait had both a deadline within the recording" in render(replace(small, compliance=none))
+
+
+def test_an_interval_that_the_data_does_not_give_is_not_made_up(small: Analysis) -> None:
+    known = small.durations.assign(p50_s=1.5, p50_low_s=float("nan"), p50_high_s=float("nan"))
+    text = render(replace(small, durations=known))
+    assert "no 95 % interval of p50" in text
+    assert "> last to" not in text

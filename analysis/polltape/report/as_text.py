@@ -123,17 +123,25 @@ def duration_facts(row: Row) -> list[str]:
 
     Leaving may say something about how long it would have taken; so its shares stand beside every quantile.
     """
-    low, high = reached(row["p50_low_s"]), reached(row["p50_high_s"])
     ended = [f"{percent(share)} {outcome.replace('_', ' ')}" for outcome, share in row["shares"].items() if share]
     left = [f"{percent(row[f'{name}_share'])} {name}" for name in ("abandoned", "superseded")]
     return [
-        "p50 not reached" if row["p50_s"] is None else f"95 % interval of p50 {low} to {high}",
+        _median_interval(row),
         "no bracket" if row["bracket_s"] is None else f"median bracket {seconds(row['bracket_s'])}",
         f"longest seen {seconds(row['longest_s'])}",
         *_server_median(row),
         f"ended within {seconds(row['horizon_s'])}: {', '.join(ended) or 'none'}",
         f"left before an end: {', '.join(left)}",
     ]
+
+
+def _median_interval(row: Row) -> str:
+    """How far the median may be off; one operation, or all of them ending at once, do not tell."""
+    if row["p50_s"] is None:
+        return "p50 not reached"
+    if row["p50_low_s"] is None:
+        return "no 95 % interval of p50"
+    return f"95 % interval of p50 {seconds(row['p50_low_s'])} to {reached(row['p50_high_s'])}"
 
 
 def _server_median(row: Row) -> list[str]:
