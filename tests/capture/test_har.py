@@ -466,6 +466,34 @@ def test_request_body(post: object, size: object, expected: Body) -> None:
     assert read(request__method="POST", request__postData=post, request__bodySize=size).request_body == expected
 
 
+@pytest.mark.parametrize(
+    ("version", "headers", "post", "nothing"),
+    [
+        ("HTTP/1.1", {}, None, True),
+        ("http/1.0", {"Accept": "*/*"}, None, True),
+        ("HTTP/1.1", {"Content-Length": "0"}, {"mimeType": "", "text": ""}, True),
+        ("h2", {"content-length": "0"}, None, True),
+        ("HTTP/1.1", {"Content-Length": "5"}, None, False),
+        ("HTTP/1.1", {"Transfer-Encoding": "chunked"}, None, False),
+        ("HTTP/1.1", {}, {"mimeType": "application/json", "text": ""}, False),
+        ("h2", {}, None, False),
+        (None, {}, None, False),
+    ],
+)
+def test_headers_tell_that_a_request_has_no_body(
+    version: str | None, headers: dict[str, str], post: object, nothing: bool
+) -> None:
+    listed = [{"name": name, "value": value} for name, value in headers.items()]
+    found = read(
+        request__method="POST",
+        request__httpVersion=version,
+        request__headers=listed,
+        request__postData=post,
+        request__bodySize=-1,
+    ).request_body
+    assert found == (Body(0, 0, b"") if nothing else Body(not_stored="not in the HAR"))
+
+
 def test_a_missing_content_type_is_what_mime_type_says() -> None:
     content = {"text": "{}", "mimeType": "application/json; charset=utf-8"}
     assert read(response__content=content).response_headers == (

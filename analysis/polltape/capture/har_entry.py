@@ -281,10 +281,19 @@ def _request_body(request: Mapping[str, Any], headers: tuple[Header, ...]) -> Bo
         content = None
     if content is not None:
         return Body(wire_size=wire, size=len(content), content=content)
-    if wire == 0:
+    if wire == 0 or (not wire and why is None and _sends_nothing(request, post, headers)):
         return Body(wire_size=0, size=0, content=b"")
     bare = why is None and not wire and request.get("method") in ("GET", "HEAD", "OPTIONS")
     return Body(wire_size=wire, not_stored=None if bare else why or NOT_IN_THE_HAR)
+
+
+def _sends_nothing(request: Mapping[str, Any], post: Mapping[str, Any], headers: tuple[Header, ...]) -> bool:
+    """Whether the headers tell that there is no body (RFC 9112 §6.3); HTTP/2 and 3 need none for one."""
+    length = first_header(headers, "content-length")
+    if length is not None:
+        return length.strip() == "0"
+    framed = first_header(headers, "transfer-encoding") is not None
+    return not post and not framed and _version(request) in ("HTTP/1.0", "HTTP/1.1")
 
 
 def _form(post: Mapping[str, Any]) -> bytes | None:
