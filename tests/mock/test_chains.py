@@ -105,6 +105,16 @@ def test_an_instruction_is_no_part_of_an_address(tape: Any, ask: Ask) -> None:
     assert [answer.header(name) for name in ("Retry-After", "X-Left")] == ["1", "1"]
 
 
+def test_a_hundred_clients_of_a_short_id_have_a_hundred_operations(tape: Any, ask: Ask) -> None:
+    tape.add("POST", "/jobs", 202, 1.0, sent={}, headers={"Location": "/jobs/1"})
+    tape.add("GET", "/jobs/1", 200, 3.0)
+    mock = Mock.from_capture(tape.capture)
+    monitors = [str(mock.answer(ask("POST", "/jobs", {"n": n}), NOW + n).header("Location")) for n in range(100)]
+    assert len(set(monitors)) == 100
+    assert mock.answer(ask("GET", monitors[0]), NOW + 99.5).status == 200
+    assert mock.answer(ask("GET", monitors[99]), NOW + 99.5).status == 202
+
+
 def test_two_clients_that_send_the_same_have_two_operations(tape: Any, ask: Ask) -> None:
     job(tape, 70001, 10.0, 3.0)
     mock = Mock.from_capture(tape.capture)

@@ -29,15 +29,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
-from random import Random
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from polltape.exchange import DEFAULT_PORTS, Body, Exchange, Observation
 from polltape.mock.jobs import identity
 from polltape.mock.messages import Request
+from polltape.mock.minting import Mint
 from polltape.mock.recording import Latency, Shape, Tape, clock_from, shape_of
-from polltape.mock.rewriting import fresh
 from polltape.mock.template import Names
 from polltape.protocols import http_async, observe, shopify_queue, throttle
 from polltape.protocols.base import generic_template
@@ -171,7 +170,7 @@ class Played:
 
     def reset(self) -> None:
         """As if nobody had asked yet."""
-        self._chance = Random(f"{self._seed}|chains")
+        self._mint = Mint(f"{self._seed}|chains")
         self._begun: Counter[Slot] = Counter()
         self._known: dict[str, Living] = {}
         self._same: dict[bytes, Living] = {}
@@ -289,7 +288,7 @@ class Played:
         for key in chain.keys:
             for part in _given(key):
                 if part not in names and part not in known:
-                    names[part] = fresh(part, self._chance)
+                    names[part] = self._mint.fresh(part)
         keys = tuple(_renamed(key, names) for key in chain.keys)
         started = clock_from(chain.tape.submit, now, self._speed, self._latency)
         living = Living(chain, keys, started, tuple(names.items()))

@@ -34,6 +34,7 @@ from polltape.exchange import Exchange, Observation
 from polltape.mock.chains import Played
 from polltape.mock.jobs import identity
 from polltape.mock.messages import Delivery, Request, Response
+from polltape.mock.minting import Mint
 from polltape.mock.nearest import no_match
 from polltape.mock.recording import (
     PLAYED,
@@ -50,7 +51,7 @@ from polltape.mock.recording import (
     tail_of,
     took_s,
 )
-from polltape.mock.rewriting import Change, Names, Rewriter, fresh
+from polltape.mock.rewriting import Change, Names, Rewriter
 from polltape.protocols import shopify_checkout_server
 from polltape.protocols.base import Protocol
 
@@ -135,7 +136,7 @@ class Recorded:
 
     def reset(self) -> None:
         """As if nobody had asked yet."""
-        self._chance = Random(f"{self._seed}|names")
+        self._mint = Mint(f"{self._seed}|names")
         self._request_ids = Random(f"{self._seed}|requests")
         self._things: dict[tuple[str, str], Thing] = {}
         self._running: dict[tuple[str, str], Running] = {}
@@ -199,7 +200,7 @@ class Recorded:
         thread = thing.bound.get(kind)
         own = thread.subject if thread is not None else None
         if subject is None and own is not None:
-            thing.subject = fresh(own, self._chance)
+            thing.subject = self._mint.fresh(own)
             self._things[seen.protocol, thing.subject] = thing
         names: Names = () if own is None else ((own, thing.subject),)
         tail, names = self._tail(script, seen, own, thing, names)
@@ -235,7 +236,7 @@ class Recorded:
         if recorded is None or own is None or recorded == own:
             return thing.subject, names
         where, _, issued = recorded.removeprefix(f"{own}|").rpartition("|")
-        minted = fresh(issued, self._chance)
+        minted = self._mint.fresh(issued)
         return "|".join((thing.subject, where, minted)), (*names, (issued, minted))
 
     def _read(self, request: Request, now: float, seen: Observation) -> Response:

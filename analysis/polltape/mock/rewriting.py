@@ -51,12 +51,11 @@ _OWN: Final = "x-polltape-"  # there already where a mock was recorded
 _DROPPED: Final = frozenset(SIGNATURES | _HOP_BY_HOP | _ONE_TRANSFER | _REAL_SERVER_ONLY)
 _TIMED: Final = ('"pollAfter"', '"pollDelay"', '"queueEtaSeconds"')
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_GLOBAL_ID: Final = re.compile(r"gid://[^/]+/[^/]+/(?=.)")
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 _COOKIE_DOMAIN: Final = re.compile(r"(?i);\s*domain=[^;]*")
 _COOKIE_SECURE: Final = re.compile(r"(?i);\s*secure(?=\s*(?:;|$))")
 
-__all__ = ["Change", "Names", "Rewriter", "fresh"]
+__all__ = ["Change", "Names", "Rewriter"]
 
 Change = Callable[[dict[str, Any]], None]
 """Changes the JSON object of a body in place."""
@@ -267,31 +266,3 @@ def _clean(text: str) -> str:
 
 def _values(exchange: Exchange, name: str) -> list[str]:
     return [value for key, value in exchange.response_headers if key.lower() == name]
-
-
-def fresh(text: str, chance: Random) -> str:
-    """A new name of the same alphabet and length: hex stays hex, digits digits, a UUID a UUID, a global id its type's.
-
-    >>> len(fresh("5cb4149503d186d8eec0ad2c4b9c6ea7", Random(1)))
-    32
-    >>> fresh("gid://shopify/Order/71", Random(1))
-    'gid://shopify/Order/39'
-    """
-    if kind := _GLOBAL_ID.match(text):
-        return kind[0] + fresh(text[kind.end() :], chance)
-    letters = [char for char in text if char.isalnum()]
-    hexadecimal = len(letters) >= 16 and all(char in "0123456789abcdef" for char in letters)
-    version = re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
-    made = []
-    for place, char in enumerate(text):
-        if version and place in (14, 19):
-            made.append(char)
-        elif hexadecimal and char.isalnum() and not text.isdigit():
-            made.append(chance.choice("0123456789abcdef"))
-        elif char.isdigit():
-            made.append(chance.choice("123456789" if place == 0 else "0123456789"))
-        elif char.isalpha() and char.isascii():
-            made.append(chance.choice("abcdefghijklmnopqrstuvwxyz" if char.islower() else "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
-        else:
-            made.append(char)
-    return "".join(made)
