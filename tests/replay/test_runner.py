@@ -39,8 +39,12 @@ def standings(verdict: Verdict) -> list[tuple[str, str, str]]:
         ([stories.put(0), stories.poll(1, 200)], [("again", "RA003", "submit")]),
         ([stories.put(0, wait="2.0"), stories.poll(2.1, 200)], [("again", "RA004", "submit")]),
         ([stories.put(0, wait="1"), stories.poll(9, 200)], [("again", "RA006", "poll 1")]),
+        (
+            [stories.put(0, wait="1"), stories.poll(1.2, 200), stories.poll(4.5, wait="1"), stories.poll(9, 200)],
+            [("again", "OP006", "beside it")],
+        ),
     ],
-    ids=["early", "joined", "stuck", "taken for the answer", "no hint", "fraction", "late"],
+    ids=["early", "joined", "stuck", "taken for the answer", "no hint", "fraction", "late", "backwards"],
 )
 def test_a_bug_is_reproduced_in_virtual_time(story: list[Exchange], found: list[tuple[str, str, str]]) -> None:
     done = replay_on_mock(case_from(story), virtual=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis
 
 _ABOUT_A_HOST: Final = frozenset({"PN003", "ST001", "ST002"})
+_BACKWARDS: Final = "OP006"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,18 @@ def sides_of(exchanges: Sequence[Exchange], analysis: Analysis) -> dict[str, Sid
 
 
 def lifetimes_of(exchanges: Iterable[Exchange], analysis: Analysis) -> list[Lifetime]:
-    """Every operation of an analysis as the plan wants it."""
+    """Every operation of an analysis as the plan wants it.
+
+    One whose state went backwards lasts until then: that, too, has its place on the operation's clock.
+    """
     known = {exchange.exchange_id: exchange for exchange in exchanges}
+    findings = analysis.findings
+    backwards: list[Any] = list(findings[findings["code"] == _BACKWARDS].itertuples())
     rows: list[Any] = list(analysis.operations.itertuples())
     found = []
     for row in rows:
-        members = [known[name] for name in row.exchanges]
+        later = [name for finding in backwards if finding.operation == row.id for name in finding.exchanges]
+        members = [known[name] for name in (*row.exchanges, *later)]
         start, end = min(e.request_started_at for e in members), max(e.last_instant for e in members)
         found.append(Lifetime(row.exchanges[0], bool(row.truncated), start, end))
     return found
