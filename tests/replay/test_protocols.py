@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -119,3 +120,20 @@ def test_a_bundle_holds_all_that_its_operation_needs(tmp_path: Path, other_serve
     assert other_server.strays == []
     assert done.verdict.reproduced
     assert done.verdict.named > 0
+
+
+def test_what_a_point_of_sale_signed_wrongly_or_called_by_an_unknown_word_comes_again() -> None:
+    """Nobody can tell from the redacted digest; what the recorder thought of it goes with it."""
+    sent = {"request_uid": "order-12345", "location_id": "loc-001"}
+    signed, path = [("x-pch-digest", "0" * 64)], "/posnext/orders/order-12345"
+    story = [
+        stories.exchange(0, "POST", "/posnext/order/submit", 202, sent=sent, got={**sent, "status": "pending"}),
+        stories.exchange(1, "GET", path, 200, got={**sent, "status": "cooking"}, more=signed),
+        stories.exchange(2, "GET", path, 200, got={**sent, "status": "placed"}, more=signed),
+    ]
+    story[1:] = [replace(story[1], digest_ok=True), replace(story[2], digest_ok=False)]
+    done = replay_on_mock(case_of(stories.capture(story, 60)), virtual=True)
+    found = [(c.standing, c.finding.code, c.finding.place) for c in done.verdict.compared]
+    assert found == [("again", "PN001", "submit"), ("again", "PN002", "poll 2"), ("again", "PN004", "poll 1")]
+    assert not done.differences.differing
+    assert done.notes == ()

@@ -92,6 +92,7 @@ class Mock:
         by: By = "time",
         latency: Latency = "none",
         par_key: str | None = None,
+        as_signed: bool = False,
         seed: int = 0,
         faults: Sequence[Fault] = (),
     ) -> Mock:
@@ -99,16 +100,27 @@ class Mock:
 
         ``complete_at`` is where in the bracket (lower, upper] of its duration an operation ends.  ``by`` count
         answers the n-th poll with the n-th recorded one, as others do.  ``latency``: these answers take as
-        long as the recorded ones took.  ``par_key`` signs PAR's answers.  Raises UsageError for an unknown operation
+        long as the recorded ones took.  ``par_key`` signs PAR's answers; ``as_signed`` passes recorded signatures on,
+        for who looks only whether they are there.  Raises UsageError for an unknown operation
         or a bad speed, InputError for an empty capture.
         """
         from polltape.mock.recorded import Recorded
         from polltape.mock.recording import Recording
 
         recording = Recording.of(capture, complete_at=complete_at, pinned=operation, signed=par_key is not None)
-        backend = Recorded(recording, speed=checked_speed(speed), seed=seed, by=by, latency=latency, par_key=par_key)
+        backend = Recorded(
+            recording,
+            speed=checked_speed(speed),
+            seed=seed,
+            by=by,
+            latency=latency,
+            par_key=par_key,
+            as_signed=as_signed,
+        )
         spoiling = Faults(faults, speed, seed) if faults else None
-        return cls(backend, speed=speed, notes=recording.notes, hosts=recording.hosts, faults=spoiling)
+        return cls(
+            backend, speed=speed, notes=() if as_signed else recording.notes, hosts=recording.hosts, faults=spoiling
+        )
 
     @classmethod
     def from_scenario(

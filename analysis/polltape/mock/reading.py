@@ -205,7 +205,7 @@ class _Reading:
             return None
         t0 = operation.first.start_us if operation.opened_us is None else operation.opened_us
         polls = [member for member in operation.by_start if member.role == "poll"]
-        pending = [member.seen for member in polls if member.state == "pending"]
+        pending = [member.seen for member in polls if _shows_no_end(member)]
         end = operation.ended_by
         if operation.protocol == shopify_queue.NAME and operation.released is not None:
             end = operation.released
@@ -285,6 +285,12 @@ class _Reading:
             return ()
         names = ", ".join(f"{name} ({count} times)" for name, count in sorted(signed.items()))
         return (f"recorded signatures are left out, as they sign other bodies than the mock's: {names}",)
+
+
+def _shows_no_end(member: Member) -> bool:
+    """Whether a poll was answered pending, or with a success that nobody understands (PN004)."""
+    status = member.seen.status
+    return member.state == "pending" or (member.state is None and status is not None and status < 400)
 
 
 def _since(seen: Seen, t0: int) -> float:

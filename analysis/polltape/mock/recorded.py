@@ -101,7 +101,8 @@ class Recorded:
     """Answers as the module's text has it.
 
     ``by``: ``count`` answers the n-th poll with the n-th recorded one instead.  ``latency``: these answers take as long
-    as the recorded ones took.  ``protocols`` as in :func:`polltape.protocols.observe`.
+    as the recorded ones took.  ``as_signed``: recorded signatures are passed on.
+    ``protocols`` as in :func:`polltape.protocols.observe`.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Recorded:
         by: Literal["time", "count"] = "time",
         latency: Latency = "none",
         par_key: str | None = None,
+        as_signed: bool = False,
         protocols: tuple[Protocol, ...] = PLAYED,
     ) -> None:
         self._recording = recording
@@ -121,7 +123,7 @@ class Recorded:
         self._latency = latency
         self._seed = seed
         self._protocols = protocols
-        self._rewriter = Rewriter.of(recording.authorities, speed, par_key)
+        self._rewriter = Rewriter.of(recording.authorities, speed, par_key, as_signed=as_signed)
         self._chains = Played(recording.chains, speed=speed, seed=seed, by=by, pinned=recording.pinned, latency=latency)
         self._threads: dict[str, list[Thread]] = {}
         pinned = recording.pinned

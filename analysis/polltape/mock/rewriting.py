@@ -47,6 +47,7 @@ _HOP_BY_HOP: Final = {  # RFC 9110 §7.6.1
 }
 _ONE_TRANSFER: Final = {"content-length", "content-encoding", "etag", "date", "age"}
 _REAL_SERVER_ONLY: Final = {"alt-svc", "strict-transport-security", "expect-ct", "public-key-pins"}
+DIGEST_HEADER: Final = "X-Polltape-Digest"
 _OWN: Final = "x-polltape-"  # there already where a mock was recorded
 _DROPPED: Final = frozenset(SIGNATURES | _HOP_BY_HOP | _ONE_TRANSFER | _REAL_SERVER_ONLY)
 _TIMED: Final = ('"pollAfter"', '"pollDelay"', '"queueEtaSeconds"')
@@ -92,19 +93,24 @@ class Rewriter:
     """Renders recorded answers.
 
     ``authorities``: of every recorded request, with and without a port.  ``par_key``: the SharedId that signs PAR's
-    orders anew; without it their digest is left out.
+    orders anew; without it their digest is left out.  ``as_signed``: recorded signatures are passed on instead, with
+    what was thought of PAR's digest in ``X-Polltape-Digest`` (right, wrong): a replay looks whether it was there.
     """
 
     authorities: frozenset[str]
     speed: float
     par_key: str | None = None
+    as_signed: bool = False
     prepared: dict[tuple[str, tuple[str, ...], bool], Prepared] = field(default_factory=dict)
     held: int = 0
 
     @classmethod
-    def of(cls, authorities: frozenset[str], speed: float, par_key: str | None = None) -> Rewriter:
+    def of(
+        cls, authorities: frozenset[str], speed: float, par_key: str | None = None, *, as_signed: bool = False
+    ) -> Rewriter:
         """A rewriter that knows these authorities, also under their hosts alone."""
-        return cls(authorities | {authority.rsplit(":", 1)[0] for authority in authorities}, speed, par_key)
+        known = authorities | {authority.rsplit(":", 1)[0] for authority in authorities}
+        return cls(known, speed, par_key, as_signed)
 
     def response(
         self,
@@ -188,14 +194,17 @@ class Rewriter:
         )
 
     def _headers(self, exchange: Exchange, recorded: tuple[str, ...], *, secure: bool) -> Iterator[Header | Made]:
+        dropped = _DROPPED - SIGNATURES if self.as_signed else _DROPPED
         hop = {part.strip().lower() for value in _values(exchange, "connection") for part in value.split(",")}
         for header in exchange.response_headers:
             lower = header.name.lower()
-            if not (lower in _DROPPED or lower in hop or lower.startswith(_OWN)) and _TOKEN.fullmatch(header.name):
+            if not (lower in dropped or lower in hop or lower.startswith(_OWN)) and _TOKEN.fullmatch(header.name):
                 yield self._header(header, lower, recorded, secure=secure)
         asked = _asked_s(exchange)
         if asked is not None and not _until(exchange):
             yield Header(WAIT_HEADER, exact(asked, self.speed))
+        if self.as_signed and exchange.digest_ok is not None:
+            yield Header(DIGEST_HEADER, "right" if exchange.digest_ok else "wrong")
         if exchange.response_body.not_stored:
             yield Header("X-Polltape-Body", f"not stored: {_CONTROL.sub(' ', exchange.response_body.not_stored)}")
 

@@ -17,6 +17,7 @@ from polltape.errors import InputError
 from polltape.exchange import Coverage, Exchange, Header
 from polltape.measures.analysis import Analysis, analyse
 from polltape.mock.core import Mock
+from polltape.mock.recording import Latency
 from polltape.mock.server import serving
 from polltape.replay.case import Case, in_memory
 from polltape.replay.difference import Comparing, Differences, differences
@@ -76,7 +77,8 @@ def replay_on_mock(
     """
     comparing = Comparing(Ignored([*ignore, *(SCALED if speed != 1 else ())]), timing=timing == "recorded")
     pace = Pace(timing, speed)
-    mock = Mock.from_capture(case.capture(), speed=speed, latency="submits" if pace.holds else "none")
+    latency: Latency = "submits" if pace.holds else "none"
+    mock = Mock.from_capture(case.capture(), speed=speed, latency=latency, as_signed=True)
     recorded = case.measured()
     lives = lifetimes_of(case.exchanges, recorded)
     if virtual:

@@ -24,6 +24,9 @@ from polltape.replay.plan import Ended, Lifetime, Pace, Step, plan
 
 WAIT_HEADER: Final = "X-Polltape-Wait"
 """The exact wait in seconds that the mock sends beside a hint that speed has made too coarse."""
+DIGEST_HEADER: Final = "X-Polltape-Digest"
+"""What the recorder thought of the digest that the mock passes on; nobody can tell of what redaction left of it."""
+_JUDGED: Final = {"right": True, "wrong": False}
 _NOT_SENT: Final = OF_THE_MESSAGE | {
     *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"),
     *("accept-encoding", "content-encoding"),
@@ -190,6 +193,7 @@ class Session:
             response_headers=answer.headers,
             response_body=Body() if no_answer else _body(answer),
             error=answer.error,
+            digest_ok=_JUDGED.get(first_header(answer.headers, DIGEST_HEADER) or ""),
             key_id=recorded.key_id,
         )
 
