@@ -17,6 +17,7 @@ from polltape.exchange import Exchange, Header, first_header
 from polltape.measures.analysis import analyse
 from polltape.mock.core import Mock
 from polltape.mock.messages import Request, Response
+from polltape.protocols import observe
 from polltape.replay.bundle import read_bundle, write_bundle
 from polltape.replay.case import case_of, in_memory
 from polltape.replay.runner import replay_on_mock
@@ -131,7 +132,7 @@ def test_what_a_point_of_sale_signed_wrongly_or_called_by_an_unknown_word_comes_
         stories.exchange(1, "GET", path, 200, got={**sent, "status": "cooking"}, more=signed),
         stories.exchange(2, "GET", path, 200, got={**sent, "status": "placed"}, more=signed),
     ]
-    story[1:] = [replace(story[1], digest_ok=True), replace(story[2], digest_ok=False)]
+    story[1:] = [observe(replace(one, digest_ok=right)) for one, right in zip(story[1:], (True, False), strict=True)]
     done = replay_on_mock(case_of(stories.capture(story, 60)), virtual=True)
     found = [(c.standing, c.finding.code, c.finding.place) for c in done.verdict.compared]
     assert found == [("again", "PN001", "submit"), ("again", "PN002", "poll 2"), ("again", "PN004", "poll 1")]
