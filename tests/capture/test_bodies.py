@@ -38,8 +38,10 @@ def depth(levels: int) -> bytes:
         (b"{}\n{}", "application/x-ndjson", "type"),
         (b"\x89PNG", "image/png", "type"),
         (b"--b\r\n\r\nx\r\n--b--", "multipart/mixed; boundary=b", "type"),
-        (b"{}", None, "no-type"),
-        (b"{}", "", "no-type"),
+        (b"a=b", None, "no-type"),
+        (b"{} x", "", "no-type"),
+        (b"x" * (MAX_BYTES + 1), None, "no-type"),
+        (depth(MAX_DEPTH + 2), None, "too-deep"),
         (b"{", "application/json", "unparsed"),
         (b"{} x", "application/json", "unparsed"),
         (b"NaN", "application/json", "unparsed"),
@@ -70,6 +72,13 @@ def test_what_is_not_stored_says_why_and_is_still_measured(content: bytes, kind:
     made = redact(content, kind)
     assert (made.content, made.not_stored, made.size) == (None, reason, len(content))
     assert made.digest == REDACTOR.digest(content)
+
+
+@pytest.mark.parametrize("kind", [None, "", " "])
+def test_json_that_names_no_type_is_json(kind: str | None) -> None:
+    made = redact(b' {"status": "pending", "password": "Zq7rW3xK9mVbT2pL"}', kind)
+    assert json.loads(made.content or b"") == {"status": "pending", "password": DROPPED}
+    assert redact(b"[1]", kind).content == b"[1]"
 
 
 @pytest.mark.parametrize(

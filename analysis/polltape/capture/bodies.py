@@ -4,7 +4,7 @@ Why a body is not stored is said in ``not_stored`` by one of these words:
 
 ==================  ==================================================================================
 ``type``            its media type is none of those that are understood
-``no-type``         it has no Content-Type
+``no-type``         it has no Content-Type, and is no JSON object or list either
 ``unparsed``        it is not what its Content-Type claims
 ``duplicate-keys``  a JSON object has one name twice: readers disagree which value counts
 ``truncated``       it was cut by the recorder's cap, and what is left cannot be parsed
@@ -75,10 +75,10 @@ class BodyScrubber:
         Raises :class:`~polltape.capture.scrub_json.Unreadable` with the reason where it must not be stored.
         """
         kind, parameters = media_type(headers)
-        if not kind:
-            raise Unreadable("no-type")
         if len(content) > MAX_BYTES:
-            raise Unreadable("too-large")
+            raise Unreadable("too-large" if kind else "no-type")
+        if not kind:
+            return self._untyped(content, inside)
         if _JSON.fullmatch(kind):
             return self._json(content, parameters.get("charset", "utf-8"), inside)
         if kind == "application/x-www-form-urlencoded":
@@ -88,6 +88,15 @@ class BodyScrubber:
         if kind == "application/graphql":
             return self._graphql(content)
         raise Unreadable("type")
+
+    def _untyped(self, content: bytes, inside: Mapping[str, Action]) -> bytes:
+        """JSON that no Content-Type names, as bare clients and servers send it (RFC 9110 §8.3 lets one look)."""
+        if content.lstrip()[:1] not in (b"{", b"["):
+            raise Unreadable("no-type")
+        try:
+            return self._json(content, "utf-8", inside)
+        except Unreadable as unreadable:
+            raise Unreadable("no-type" if str(unreadable) == "unparsed" else str(unreadable)) from None
 
     def _json(self, content: bytes, charset: str, inside: Mapping[str, Action]) -> bytes:
         if charset.lower() in ("utf-8", "utf8", "us-ascii", "ascii"):
