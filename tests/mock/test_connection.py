@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import ssl
 import threading
@@ -103,6 +104,21 @@ def test_a_chunked_body_arrives_whole_and_its_trailer_is_no_header() -> None:
         client.sendall(b"3\r\nabc\r\n4;ext=1\r\ndefg\r\n0\r\nX-Late: yes\r\n\r\n")
         assert bodies(everything(client)) == [b"/a abcdefg"]
     assert backend.asked[0].header("X-Late") is None
+
+
+@pytest.mark.parametrize(
+    ("coding", "sent", "read"),
+    [("gzip", gzip.compress(b"{}"), b"{}"), ("gzip", b"broken", b"broken"), ("unknown", b"{}", b"{}")],
+)
+def test_a_compressed_body_is_read_and_one_that_cannot_be_is_left_as_it_came(
+    coding: str, sent: bytes, read: bytes
+) -> None:
+    head = f"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Encoding: {coding}\r\n"
+    backend = Scripted(told)
+    with connected(backend) as client:
+        client.sendall(f"{head}Content-Length: {len(sent)}\r\n\r\n".encode() + sent)
+        everything(client)
+    assert [request.body for request in backend.asked] == [read]
 
 
 def test_a_client_that_expects_100_is_told_to_go_on() -> None:

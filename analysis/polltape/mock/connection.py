@@ -20,6 +20,7 @@ from typing import Final, Literal, NamedTuple
 
 import httptools
 
+from polltape.capture.content import decode
 from polltape.exchange import Header, first_header
 from polltape.mock.messages import Request, Response, reason_of
 
@@ -219,7 +220,7 @@ class Connection(asyncio.Protocol):
     def _request(self) -> Request:
         """The request.  Raises _RefusedError: Host is not there once (RFC 9112 §3.2), another coding than chunked."""
         scheme = self._site.scheme
-        hosts = []
+        hosts, codings = [], []
         for name, value in self._headers:
             length = len(name)
             if length == 4 and name.lower() == "host":
@@ -231,6 +232,8 @@ class Connection(asyncio.Protocol):
                     scheme = value
                 elif lower == "transfer-encoding" and value.lower() != "chunked":
                     raise _RefusedError(501)
+            elif length == 16 and name.lower() == "content-encoding":
+                codings.append(value)
         if len(hosts) != 1 and (hosts or not self._old):
             raise _RefusedError(400)
         authority = hosts[0] if hosts and hosts[0] else self._site.authority
@@ -238,6 +241,8 @@ class Connection(asyncio.Protocol):
         if not target.startswith("/"):
             target = _origin_form(target)
         body = b"".join(self._body)
+        if codings and body:
+            body = _decoded(body, ",".join(codings))
         method = self._parser.get_method().decode("ascii")
         return Request(method, scheme, authority, target, tuple(self._headers), body, self._peer)
 
@@ -327,6 +332,12 @@ class Connection(asyncio.Protocol):
         if wire is not None:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
         self.abort()
+
+
+def _decoded(body: bytes, codings: str) -> bytes:
+    """A body that was sent compressed; as it came where it cannot be read."""
+    decoded = decode(body, codings)
+    return body if decoded.content is None or not decoded.complete else decoded.content
 
 
 def _origin_form(target: str) -> str:
