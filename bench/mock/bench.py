@@ -14,7 +14,8 @@ mitmproxy           ``--server-replay`` of ``--stubs`` recorded polls, each kept
 ==================  ============================================================================================
 
 Answers are checked before and after the load: status and token of a sample, after the load the final answers of
-the same sample too; under load every status.  The ratio is taken within a round; the medians of the rounds are
+the same sample too; under load every status.  A wrong answer of anybody's makes the exit status 1, and so does a connection that
+polltape drops; where a peer drops some, that is said.  The ratio is taken within a round; the medians of the rounds are
 told, and the server's processor time for each request, which says most where the machine is busy otherwise.
 wrk has to be installed; a server that is not there is left out, and that is said.
 """
@@ -72,6 +73,8 @@ class Server:
     p99_ms: list[float] = field(default_factory=list)
     cpu_us: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    """What wrk says of connections that the server let go of: answers that never came, but no wrong ones."""
 
 
 @contextmanager
@@ -249,9 +252,8 @@ def load(server: Server, seconds: int) -> None:
     for kept, name in ((server.p50_ms, "50%"), (server.p99_ms, "99%")):
         found = re.search(rf"{name}\s+([\d.]+)(us|ms|s)", done)
         kept.append(float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]])  # type: ignore[index]
-    server.wrong += [
-        f"{server.name}: {line.strip()}" for line in done.splitlines() if "Non-2xx" in line or "Socket err" in line
-    ]
+    for kept_lines, said in ((server.wrong, "Non-2xx"), (server.dropped, "Socket err")):
+        kept_lines += [f"{server.name}: {line.strip()}" for line in done.splitlines() if said in line]
 
 
 def cpu_s(pid: int) -> float:
@@ -327,7 +329,10 @@ def main() -> int:
             server.wrong += server.check(server)
         servers[0].wrong += finals(servers[0])
         tell(servers)
-        wrong = [line for server in servers for line in server.wrong]
+        ours, *peers = servers
+        for line in (line for peer in peers for line in peer.dropped):
+            print(f"a peer dropped connections, {line}")
+        wrong = [*ours.dropped, *(line for server in servers for line in server.wrong)]
         print("\n".join(wrong[:20]) if wrong else "\nevery answer that was checked was right, under load every status")
     return 1 if wrong else 0
 
