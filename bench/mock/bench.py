@@ -14,9 +14,10 @@ mitmproxy           ``--server-replay`` of ``--stubs`` recorded polls, each kept
 ==================  ============================================================================================
 
 Answers are checked before and after the load: status and token of a sample, after the load the final answers of
-the same sample too; under load every status.  A wrong answer of anybody's makes the exit status 1, and so does a connection that
-polltape drops; where a peer drops some, that is said.  The ratio is taken within a round; the medians of the rounds are
-told, and the server's processor time for each request, which says most where the machine is busy otherwise.
+the same sample too; under load every status.  A wrong answer of anybody's makes the exit status 1, and so does a
+connection that polltape drops; where a peer drops some, that is said.  The ratio is taken within a round; the medians
+of the rounds are told, and the server's processor time for each request, which says most where the machine is busy
+otherwise.
 wrk has to be installed; a server that is not there is left out, and that is said.
 """
 
