@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import polltape.protocols
+from polltape.cli import main
 from polltape.cli import polltape as command
 from polltape.errors import ConfigError
 from polltape.protocols import add_file, known
@@ -113,7 +114,40 @@ def test_a_protocol_that_raises_loses_no_row_and_that_is_said(example: Path, his
     example.write_text(example.read_text().replace("body = json_object(exchange.response_body)", "raise KeyError(1)"))
     result = CliRunner().invoke(command, ["analyze", str(history), "--protocol", str(example), "--format", "json"])
     assert json.loads(result.stdout)["capture"]["exchanges"] == 4
-    assert "4 entries could not be read by the protocols (KeyError), so no operation has it" in result.stderr
+    assert (
+        "warning: protocol exports raised KeyError 4 times; what it would have seen there is missing" in result.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "does"),
+    [
+        ("observe", "raise RuntimeError"),
+        ("observe", "return None"),
+        ("observe", "return [3]"),
+        ("hint", "return 5"),
+        ("hint", "return ('later', 1)"),
+        ("template", "raise ValueError"),
+    ],
+)
+def test_what_a_protocol_of_the_user_does_wrong_blinds_no_other(
+    method: str, does: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.py"
+    methods = {"observe": "return ()", "template": "return None", method: does}
+    body = "".join(f"    def {name}(self, given):\n        {text}\n" for name, text in methods.items())
+    path.write_text(
+        f"from polltape.protocols.base import Protocol\nclass Bad(Protocol):\n    name, kinds = 'bad', ()\n{body}"
+    )
+    order = {"status": "pending"}
+    entries = [entry(0, "POST", "/posnext/order/submit", 202, order), entry(1, "GET", "/posnext/orders/o1", 200, order)]
+    (tmp_path / "a.har").write_text(json.dumps({"log": {"entries": entries}}))
+    assert main(["analyze", str(tmp_path / "a.har"), "--protocol", str(path)]) == 0
+    told = capsys.readouterr()
+    assert "POST /posnext/order/submit" in told.out
+    assert "order.submit" in told.out
+    assert told.err.count("\n") == 1
+    assert told.err.startswith("warning: protocol bad raised ")
 
 
 def test_protocols_that_a_file_only_imports_are_not_its_own(example: Path) -> None:

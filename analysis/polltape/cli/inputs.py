@@ -78,14 +78,19 @@ def capture_of(paths: Sequence[str], par_key: str | None = None) -> Capture:
     """
     from polltape.capture.reading import open_capture
     from polltape.capture.redaction import Redactor
-    from polltape.protocols import observe, users
+    from polltape.measures.words import counted
+    from polltape.protocols import observe, stumbled, users
 
     redactor = Redactor.of_user()
     named = list(paths) or [DEFAULT_CAPTURE]
     capture = open_capture(
         named, redact=redaction(redactor, par_key), observe=observe, key=redactor.key, anew=bool(users())
     )
-    for warning in capture.warnings:
+    raised = [
+        f"{what} {counted(count, 'time')}; what it would have seen there is missing"
+        for what, count in stumbled().items()
+    ]
+    for warning in (*capture.warnings, *raised):
         click.echo(f"warning: {warning}", err=True)
     return capture
 

@@ -6,9 +6,10 @@ stored as columns, and measuring never opens a body again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from polltape.exchange import Exchange, Observation
 from polltape.protocols.base import Protocol, generic_template, normal_url
 from polltape.protocols.graphql import graphql_request
 from polltape.protocols.http_async import HttpAsync
-from polltape.protocols.instruction import read_instruction
+from polltape.protocols.instruction import HINTS, read_instruction
 from polltape.protocols.par_posnext import ParPosNext
 from polltape.protocols.shopify_cart import ShopifyCart
 from polltape.protocols.shopify_checkout import ShopifyCheckout
@@ -41,6 +42,8 @@ ENTRY_POINTS: Final = "polltape.protocols"
 """Group of entry points by which an installed package adds protocols: each names a Protocol class."""
 
 _added: list[Protocol] = []
+_stumbled: Counter[str] = Counter()
+_NOTHING: Final[Sequence[Observation]] = ()
 
 
 def known() -> tuple[Protocol, ...]:
@@ -84,6 +87,41 @@ def _check_name(protocol: Protocol, others: Sequence[Protocol], where: str) -> N
         raise ConfigError(f"{where}: there is a protocol {protocol.name!r} already", hint="give it another name")
 
 
+def stumbled() -> Counter[str]:
+    """How often a user's protocol raised since this was last asked, by its name and the error's.
+
+    What it would have seen there is missing; what the others saw is not.
+    """
+    found = _stumbled.copy()
+    _stumbled.clear()
+    return found
+
+
+def _answer[T](protocol: Protocol, ask: Callable[[], T], otherwise: T) -> T:
+    """What a protocol answers; where a user's raises, ``otherwise``, counted."""
+    try:
+        return ask()
+    except Exception as error:  # whatever a user's program may raise
+        if protocol in BUILT_IN:
+            raise
+        _stumbled[f"protocol {protocol.name} raised {type(error).__name__}"] += 1
+        return otherwise
+
+
+def _hint(protocol: Protocol, exchange: Exchange) -> tuple[str, object] | None:
+    found = protocol.hint(exchange)
+    if found is not None and (len(found) != 2 or found[0] not in HINTS):
+        raise TypeError(f"a hint is one of {', '.join(HINTS)} and its value")
+    return found
+
+
+def _seen(protocol: Protocol, exchange: Exchange) -> Sequence[Observation]:
+    found = tuple(protocol.observe(exchange))
+    if not all(isinstance(each, Observation) for each in found):
+        raise TypeError("what is observed are Observations")
+    return found
+
+
 def observe(exchange: Exchange, protocols: Sequence[Protocol] | None = None) -> Exchange:
     """The exchange with everything that is read from it alone: :data:`~polltape.exchange.OBSERVED`."""
     protocols = known() if protocols is None else protocols
@@ -91,7 +129,8 @@ def observe(exchange: Exchange, protocols: Sequence[Protocol] | None = None) -> 
     name = None if request is None else request.name or None
     if name != exchange.graphql:
         exchange = replace(exchange, graphql=name)
-    hint = next((h for protocol in protocols if (h := protocol.hint(exchange)) is not None), None)
+    hints = (_answer(each, partial(_hint, each, exchange), None) for each in protocols)
+    hint = next((found for found in hints if found is not None), None)
     return replace(
         exchange,
         endpoint=endpoint(exchange.path, protocols),
@@ -109,11 +148,12 @@ def _observations(exchange: Exchange, protocols: Sequence[Protocol]) -> tuple[Ob
 
     A token that is merely carried along (a queue's, in a cookie) recognises nothing.
     """
-    found = [o for protocol in protocols if not protocol.general for o in protocol.observe(exchange)]
+    specific = [protocol for protocol in protocols if not protocol.general]
+    found = [o for each in specific for o in _answer(each, partial(_seen, each, exchange), _NOTHING)]
     hidden = any(o.opens or not o.role.startswith("resubmit") for o in found)
     for protocol in protocols:
         if protocol.general and not (hidden and protocol.name == HttpAsync.name):
-            found += protocol.observe(exchange)
+            found += _answer(protocol, partial(_seen, protocol, exchange), _NOTHING)
     return tuple(found)
 
 
@@ -130,7 +170,7 @@ def _redirect(exchange: Exchange) -> str | None:
 def endpoint(path: str, protocols: Sequence[Protocol] | None = None) -> str:
     """The template of a path: the protocol's own names, elsewhere ``{id}`` for what looks like one."""
     for protocol in known() if protocols is None else protocols:
-        template = protocol.template(path)
+        template = _answer(protocol, partial(protocol.template, path), None)
         if template is not None:
             return template
     return generic_template(path)

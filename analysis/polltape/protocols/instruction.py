@@ -363,10 +363,9 @@ def _largest(readings: Sequence[_Reading]) -> _Reading:
 
 
 def _from_hint(name: str, value: object, clock: _Clock) -> Instruction:
-    readers = {"pollAfter": _read_poll_after, "pollDelay": _read_poll_delay}
-    if name not in readers:
+    if name not in HINTS:
         raise ConfigError(f"hint {name!r}: a protocol's hint is pollAfter or pollDelay")
-    return Instruction(name, _raw(value), *readers[name](value, clock))
+    return Instruction(name, _raw(value), *HINTS[name](value, clock))
 
 
 def _read_poll_after(value: object, clock: _Clock) -> _Reading:
@@ -385,6 +384,13 @@ def _read_poll_delay(value: object, clock: _Clock) -> _Reading:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
         return _Reading("invalid")
     return _Reading("poll-delay", max(0.0, min(value, MAX_SECONDS * 1000) / 1000))
+
+
+HINTS: Final[dict[str, Callable[[object, _Clock], _Reading]]] = {
+    "pollAfter": _read_poll_after,
+    "pollDelay": _read_poll_delay,
+}
+"""What a protocol's hint may be, and how it is read."""
 
 
 def _raw(value: object) -> str:

@@ -115,7 +115,7 @@ def _is_zombie(pid: int) -> bool:
 
 
 def _observed(exchanges: Iterator[Exchange], done: Converted, progress: Callable[[], None]) -> Iterator[Exchange]:
-    from polltape.protocols import observe
+    from polltape.protocols import observe, stumbled
 
     for exchange in exchanges:
         done.rows += 1
@@ -125,6 +125,7 @@ def _observed(exchanges: Iterator[Exchange], done: Converted, progress: Callable
         except Exception:  # one exchange that no protocol can digest must not keep the others off the disk
             done.unread += 1
             yield exchange
+    done.unread += stumbled().total()
 
 
 def convert_spool(
