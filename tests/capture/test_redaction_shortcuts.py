@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from polltape.capture import pan, pseudonyms, scrub, standins
+from polltape.capture import pan, pseudonyms, scrub, scrub_json, standins
 from polltape.capture.bodies import BodyScrubber, KnownBodies
 from polltape.capture.keys import Key
 from polltape.capture.pseudonyms import Pseudonyms
@@ -131,3 +131,37 @@ def test_a_body_is_remembered_for_its_content_type_and_place_alone() -> None:
     assert (plain, vault) == (content, b'{"id":"polltape-dropped"}')
     assert known.body(content, [Header("Content-Type", as_json)]) == content
     assert form == known.body(b"token=abc", [Header("Content-Type", as_form)]) != b"token=abc"
+
+
+DOCUMENTS = st.recursive(
+    TEXTS | st.integers() | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["token", "x", "card", "email"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(DOCUMENTS, st.booleans())
+@example({"x": "4242424242424242", "y": "zoe@mail.example", "z": "W3sidG9rZW4iOiAiYSJ9XQ=="}, True)
+@example({"x": " token", "y": ["[4242424242424242]", "Item 12"], "z": "4242 4242 4242 4242"}, True)
+def test_a_calm_document(document: object, ascii_only: bool) -> None:
+    """One whose texts are looked at together gives what each text gives by itself."""
+    content = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "replace")
+    with pytest.MonkeyPatch.context() as patch:
+        made = SCRUBBER.json.body(content)
+        patch.setattr(scrub_json, "is_calm", lambda _: False)
+        assert SCRUBBER.json.body(content) == made
+
+
+@pytest.mark.parametrize("text", ["Item 12", "zoe@mail.example", "4242424242424242", "e-mail", "a {b} [c]"])
+def test_calm(text: str) -> None:
+    assert scrub_json.is_calm(json.dumps({"title": text, "list": [text, 1]}).encode())
+
+
+@pytest.mark.parametrize(
+    "text", ["/x", "a?", "12:30", "a=b", "<b>", "%40", "Bearer x", "é", 'a"b', "x eyJhIjoxfQ", "shpat_1"]
+)
+def test_not_calm(text: str) -> None:
+    assert not scrub_json.is_calm(json.dumps({"title": text}, ensure_ascii=False).encode())

@@ -16,7 +16,8 @@ _UUID: Final = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}
 _GAPS: Final = b" \t-"
 _MARKS: Final = bytes(ord("0") if 48 <= byte < 58 else ord(" ") if byte in _GAPS else ord("x") for byte in range(256))
 _SHORTEST: Final = b"0" * 13
-_DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_VALUES: Final = bytes(byte % 16 for byte in range(256))
+_DOUBLED: Final = bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)[byte % 16 % 10] for byte in range(256))
 
 
 def luhn(digits: str) -> bool:
@@ -25,10 +26,10 @@ def luhn(digits: str) -> bool:
     >>> luhn("4242424242424242"), luhn("4242424242424241")
     (True, False)
     """
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        total += _DOUBLED[int(digit)] if place % 2 else int(digit)
-    return total % 10 == 0
+    if not digits.isascii():
+        digits = "".join(str(int(digit)) for digit in digits)
+    content = digits.encode()
+    return (sum(content[::-2].translate(_VALUES)) + sum(content[-2::-2].translate(_DOUBLED))) % 10 == 0
 
 
 def is_pan(digits: str) -> bool:
@@ -79,7 +80,7 @@ def has_pan(text: str) -> bool:
 
 def replace_pans(text: str, stand_in: str) -> str:
     """The text with each card number replaced; the same object where there is none."""
-    if len(text) < 13:
+    if len(text) < 13 or (text.isascii() and _SHORTEST not in text.encode().translate(_MARKS, _GAPS)):
         return text
     spans = find_pans(text)
     for start, end in reversed(spans):

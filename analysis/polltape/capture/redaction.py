@@ -32,6 +32,7 @@ __all__ = ["DEFAULT_RULES", "DROPPED", "Redactor", "Rules"]
 _NOTHING: Final[Mapping[str, Action]] = {}
 _VAULT: Final[Mapping[str, Action]] = {"id": "drop", "token": "drop"}
 _COOKIES: Final = frozenset({"cookie", "cookie2"})
+_POLICIES: Final = frozenset({"contentsecuritypolicy", "contentsecuritypolicyreportonly"})
 _SET_COOKIES: Final = frozenset({"setcookie", "setcookie2"})
 _QUOTED: Final = re.compile(r"""(?<![\w"'])b(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)
 _GAPS: Final = re.compile(r"""([\s"'()|&!]+)""")
@@ -170,6 +171,8 @@ class Redactor:
     def _header(self, name: str, value: str) -> str:
         known = self._scrubber.names["header"][name]
         norm = known.norm
+        if norm in _POLICIES:  # most of it is the same in every response, but maybe for one address in it
+            return ";".join([self._in_bytes(directive, None) for directive in value.split(";")])
         if known.plain and norm not in _COOKIES and norm not in _SET_COOKIES:
             return self._in_bytes(value, None)
         if norm in _COOKIES:

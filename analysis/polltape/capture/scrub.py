@@ -60,6 +60,7 @@ _PARAMETERS: Final = re.compile(r"[A-Za-z_][\w-]*\s*=\s*[\"\w]")
 _PUBLIC_PARAMETERS: Final = frozenset({"realm", "algorithm", "qop", "nc", "charset", "stale", "signedheaders"})
 _PREFIX: Final = re.compile(r"((?:[a-z]{2,6}_)(?:(?:live|test)_)?)([0-9A-Za-z]{16,})")
 _GID: Final = re.compile(r"(gid://[^/?#]+/[^/?#]+/)([^?#]+)(\?[^#]*)?(#.*)?", re.DOTALL)
+_NUMBERED: Final = re.compile(r"gid://[\w.-]+/\w+/\d+")
 _WORD: Final = re.compile(r"[A-Za-z]+(?:[_. -][A-Za-z]+)*|-?[0-9]{1,5}")
 _PSEUDONYM: Final = Ruling("pseudonym")
 _INDEX: Final = re.compile(r"[\[\].]+")
@@ -322,7 +323,10 @@ class Scrubber:
         kind, found = match.lastgroup, match.group()
         if match["gid"]:
             gid = _GID.fullmatch(found)
-            listed = normalise(match["type"]) in self._gids
+            type_ = normalise(match["type"])
+            listed = type_ in self._gids
+            if not listed and type_ not in self._before and _NUMBERED.fullmatch(found):
+                return found
             return self._gid(gid, level) if gid and listed else self._url_like(found, level)
         if kind == "jwt":
             return DROPPED
@@ -502,9 +506,7 @@ class Scrubber:
 
     def _field_name(self, name: str, level: int) -> str:
         """A field's name, which may be data: ``?4242+4242+4242+4242``, ``?zoe%40mail.example``."""
-        decoded = unquote_form(name)
-        made = self.text(decoded, level + 1)
-        return self._encoded(name, level + 1) if made == decoded else requote(made, name, form=True)
+        return self._decoded_text(name, level + 1) if "%" in name or "+" in name else self.text(name, level + 1)
 
     def _form_value(self, value: str, last: str, level: int) -> str:
         decoded = unquote_form(value)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from polltape.capture.pan import has_pan, is_pan
+from polltape.capture.pan import has_pan, is_pan, replace_pans
 from polltape.capture.redaction_rules import Action, Name, Ruling, strictest
 from polltape.capture.scrub_graphql import arguments_of, redact_graphql
-from polltape.capture.standins import KINDS
+from polltape.capture.standins import DROPPED, KINDS
 
 if TYPE_CHECKING:
     from polltape.capture.scrub import Scrubber
@@ -39,6 +39,13 @@ _NAMING: Final = (
 )
 _VALUES: Final = ("value", "Value", "values", "Values")
 """In ``{"name": "email", "value": …}``, as forms and lists of headers have it, what names the value."""
+_TELLING: Final = b"/?%=<\\"
+"""In URLs, forms, percent-encoding, markup, and whatever stands escaped, JSON in JSON above all."""
+_BEGINNINGS: Final = ((b"J", b"eyJ"), (b"A", b"eyAi"), (b"e", b"ew0"), (b"e", b"ewo"), (b"W", b"W3s"), (b"W", b"WyJ"))
+_KNOWN: Final = (*_BEGINNINGS, (b"Z", b"Z2lk"), (b"s", b"shp"))
+"""What tokens, global ids and base64 of JSON begin with, each with its rarest letter, which is looked for first."""
+_AUTH: Final = (b"basic ", b"bearer ", b"token ")
+_ODD_STARTS: Final = '[{" eW'
 _DECODER: Final = msgspec.json.Decoder(float_hook=lambda spelling: msgspec.Raw(spelling.encode()))
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -54,6 +61,7 @@ class JsonScrubber:
         self._scrubber = scrubber
         self._names = scrubber.names["body"]
         self._seen = 0  # names in the objects of the document at hand
+        self._calm = False  # whether its texts can hold nothing but card numbers, or say so at a glance
 
     def body(self, content: bytes, inside: Mapping[str, Action] = _NOTHING_INSIDE) -> bytes:
         """The redacted document; ``inside`` are actions for names in its outermost object.
@@ -90,7 +98,7 @@ class JsonScrubber:
 
     def _document(self, content: bytes, ruling: Ruling | None, inside: Mapping[str, Action], level: int) -> bytes:
         tree = _decode(content)
-        outer, self._seen = self._seen, 0
+        outer, self._seen, self._calm = (self._seen, self._calm), 0, is_calm(content)
         try:
             if ruling is not None:
                 tree = self._leaves(tree, ruling, level, 0)
@@ -104,7 +112,7 @@ class JsonScrubber:
         except RecursionError:
             raise Unreadable("too-deep") from None
         finally:
-            self._seen = outer
+            self._seen, self._calm = outer
 
     def _object(
         self, node: dict[str, Any], inside: Mapping[str, Action], card: bool, level: int, depth: int
@@ -113,7 +121,8 @@ class JsonScrubber:
             raise Unreadable("too-deep")
         names, texts = self._names, self._scrubber.texts
         self._seen += len(node)
-        paired = None if node.keys().isdisjoint(_VALUES) else self._paired(node, card, level, depth)
+        valued = "value" in node or "Value" in node or "values" in node or "Values" in node
+        paired = self._paired(node, card, level, depth) if valued else None
         given = self._variables(node, level, depth) if "variables" in node else None
         for key, value in node.items():
             name = names[key]  # of every name, as there are those that are data
@@ -126,7 +135,10 @@ class JsonScrubber:
                 else:
                     node[key] = self._special(node, name, value, inside, card, level, depth)
             elif kind is str:
-                if len(value) > 5:
+                if self._calm and "@" not in value and value[0] not in _ODD_STARTS:
+                    if len(value) > 12:
+                        node[key] = replace_pans(value, DROPPED)
+                elif len(value) > 5:
                     node[key] = texts[value] if level == 0 else self._scrubber.text(value, level)
             elif kind is dict:
                 node[key] = self._object(value, _NOTHING_INSIDE, card, level, depth + 1)
@@ -300,6 +312,19 @@ class JsonScrubber:
                 clean += "-"
             made[clean] = value
         return made
+
+
+def is_calm(content: bytes) -> bool:
+    """Whether no text of the document can hold anything that redaction looks for in a text, but for card numbers,
+    an '@', and what begins as JSON or base64 of it does: looked for once instead of in each of them.
+    """
+    if not content.isascii() or len(content) != len(content.translate(None, _TELLING)):
+        return False
+    if content.count(b":") != content.count(b'":'):  # one inside a text
+        return False
+    lower = content.lower()
+    known = any(letter in content and word in content for letter, word in _KNOWN)
+    return not known and not any(word in lower for word in _AUTH)
 
 
 def _decode(content: bytes) -> Any:

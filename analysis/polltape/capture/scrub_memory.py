@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _MANY: Final = 5_000
 _LONG: Final = 200
+_FEW: Final = 256
+_LONGEST: Final = 4_000
+"""Of values up to so many characters (a Content-Security-Policy, a GraphQL document) the last few are remembered."""
+_CODED_JSON: Final = re.compile(r"(?:e[wy]|W[w-z13])[\w+/-]{6}")
+_SHORT: Final = 8  # the shortest of what begins with a known letter
 _CODED: Final = re.compile(r"eyAi|ew[0o]|W3s|WyJ")
 _PLAIN: Final = re.compile(r"[\w .,:;#+()'-]*", re.ASCII)
 
@@ -32,7 +37,11 @@ def is_plain(value: str) -> bool:
     URLs, addresses, forms, JSON and percent-encoding have characters that are not plain; JWTs, global ids and
     base64 of JSON begin with known letters, Shopify's tokens and schemes with known words.
     """
-    if _PLAIN.fullmatch(value) is None or value[:1] in ("e", "W"):
+    if _PLAIN.fullmatch(value) is None:
+        return False
+    if len(value) < _SHORT and ":" not in value:
+        return True
+    if value[0] in "eW" and _CODED_JSON.match(value):
         return False
     if "eyJ" in value or "Z2lk" in value or "shp" in value or _CODED.search(value):
         return False
@@ -72,7 +81,27 @@ class Names(dict[str, Name]):
             self.odd.clear()
 
 
-class Headers(dict[Header, Header]):
+class _Memory[Key, Made](dict[Key, Made]):
+    """Bounded: many short values, a few long ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._long: dict[Key, Made] = {}
+
+    def keep(self, key: Key, made: Made, length: int) -> Made:
+        """Remember what was made of a key that is so long."""
+        if length <= _LONG:
+            if len(self) > _MANY:
+                self.clear()
+            self[key] = made
+        elif length <= _LONGEST:
+            if len(self._long) >= _FEW:
+                self._long.clear()
+            self._long[key] = made
+        return made
+
+
+class Headers(_Memory[Header, Header]):
     """Header → redacted header; most of them are the same in every exchange."""
 
     def __init__(self, name: Callable[[str], str], make: Callable[[str, str], str]) -> None:
@@ -82,15 +111,11 @@ class Headers(dict[Header, Header]):
 
     def __missing__(self, header: Header) -> Header:
         name, value = header
-        made = Header(self._name(name), self._make(name, value))
-        if len(name) + len(value) <= _LONG:
-            if len(self) > _MANY:
-                self.clear()
-            self[header] = made
-        return made
+        known = self._long.get(header)
+        return known or self.keep(header, Header(self._name(name), self._make(name, value)), len(name) + len(value))
 
 
-class Texts(dict[str, str]):
+class Texts(_Memory[str, str]):
     """Text → redacted text; short ones come again and again."""
 
     def __init__(self, scrubber: Scrubber) -> None:
@@ -98,15 +123,13 @@ class Texts(dict[str, str]):
         self._scrubber = scrubber
 
     def __missing__(self, value: str) -> str:
-        made = replace_pans(value, DROPPED) if is_plain(value) else self._scrubber.fresh_text(value, 0)
-        if len(value) <= _LONG:
-            if len(self) > _MANY:
-                self.clear()
-            self[value] = made
-        return made
+        if is_plain(value):
+            return self.keep(value, replace_pans(value, DROPPED), len(value))
+        known = self._long.get(value)
+        return known if known is not None else self.keep(value, self._scrubber.fresh_text(value, 0), len(value))
 
 
-class Memory(dict[str, str]):
+class Memory(_Memory[str, str]):
     """Text → what is made of it."""
 
     def __init__(self, make: Callable[[str], str]) -> None:
@@ -114,12 +137,8 @@ class Memory(dict[str, str]):
         self._make = make
 
     def __missing__(self, value: str) -> str:
-        made = self._make(value)
-        if len(value) <= _LONG:
-            if len(self) > _MANY:
-                self.clear()
-            self[value] = made
-        return made
+        known = self._long.get(value)
+        return known if known is not None else self.keep(value, self._make(value), len(value))
 
 
 class Rulings(dict[Ruling, Memory]):

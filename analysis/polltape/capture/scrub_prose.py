@@ -10,8 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from polltape.capture.encodings import name_parts
-from polltape.capture.redaction_rules import Ruling
+from polltape.capture.redaction_rules import Name, Ruling
 from polltape.capture.standins import KINDS
 
 if TYPE_CHECKING:
@@ -73,21 +72,22 @@ def documents(text: str) -> list[tuple[int, int]]:
 
 def named_values(text: str, scrubber: Scrubber) -> list[Pair]:
     """The values in the text that the rules name, in order, not overlapping."""
+    known = scrubber.names["body"]
     matches = list(NAMED.finditer(text))
-    names = [name_parts(match["name"] or match["tag"])[-1] for match in matches]
+    names = [match["name"] or match["tag"] for match in matches]
+    ruled = [(match, known[name]) for match, name in zip(matches, names, strict=True) if not known[name].plain]
+    if not ruled:
+        return []
     beside = list(dict.fromkeys(names))[:_BESIDE]
     found: list[Pair] = []
-    for match, name in zip(matches, names, strict=True):
-        if (found and match.start() < found[-1].end) or scrubber.names["body"][name].plain:
-            continue
-        pair = _pair(text, match, name, beside, scrubber)
+    for match, name in ruled:
+        pair = None if found and match.start() < found[-1].end else _pair(text, match, name, beside, scrubber)
         if pair is not None and not _in_url(text, match):
             found.append(pair)
     return found
 
 
-def _pair(text: str, match: re.Match[str], name: str, beside: list[str], scrubber: Scrubber) -> Pair | None:
-    known = scrubber.names["body"][name]
+def _pair(text: str, match: re.Match[str], known: Name, beside: list[str], scrubber: Scrubber) -> Pair | None:
     action = scrubber.action(known, beside, "body", card=False)
     end = _end(text, match, known.norm)
     value = text[match.end() : end]
