@@ -132,8 +132,12 @@ def test_a_node_client_with_the_shops_address_in_it_gets_to_the_mock(home: Path,
             "except urllib.error.HTTPError as e: assert e.code == 404\n",
             "it began no checkout.update, so nothing can be compared",
         ),
+        (
+            "import os, urllib.request as u\nu.urlopen(os.environ['POLLTAPE_BASE_URL'] + '/nowhere')",
+            r"no answer to 1 of the client's requests \(404\), the last: GET /nowhere",
+        ),
     ],
-    ids=["sends nothing", "fails", "asks elsewhere", "does something else"],
+    ids=["sends nothing", "fails", "asks elsewhere", "does something else", "fails for want of an answer"],
 )
 def test_a_client_that_proves_nothing_is_one_line(home: Path, code: str, said: str) -> None:
     script = home / "client.py"

@@ -83,7 +83,7 @@ def replay_by_client(
     hosts = {exchange.host for exchange in case.exchanges}
     with tempfile.TemporaryDirectory(prefix="polltape-") as folder, serving(mock, host="127.0.0.1", port=0) as url:
         recording = _Mitmdump(Path(folder), recorder, urlsplit(url).netloc, hosts)
-        with recording.running() as front:
+        with recording.running() as front, _strays_told(mock):
             run_client(arguments, environment(os.environ, front), timeout_s)
         exchanges, coverage = _recorded(Path(folder) / "captures")
     _check_asked(exchanges, recording.refused)
@@ -302,6 +302,16 @@ def _check_begun(case: Case, verdict: Verdict) -> None:
         f"--client: it began no {' and no '.join(kinds)}, so nothing can be compared",
         hint="let it do what the recorded client did; `polltape show` tells what that was",
     )
+
+
+@contextmanager
+def _strays_told(mock: Mock) -> Iterator[None]:
+    """A client that does not end well may have stumbled over what the mock could not answer: that is said with it."""
+    try:
+        yield
+    except ServiceError as error:
+        told = "; ".join([*([error.hint] if error.hint else []), *_strays(mock)])
+        raise ServiceError(str(error), hint=told or None) from None
 
 
 def _strays(mock: Mock) -> tuple[str, ...]:
