@@ -133,7 +133,9 @@ def test_a_node_client_with_the_shops_address_in_it_gets_to_the_mock(home: Path,
             "it began no checkout.update, so nothing can be compared",
         ),
         (
-            "import os, urllib.request as u\nu.urlopen(os.environ['POLLTAPE_BASE_URL'] + '/nowhere')",
+            "import os, urllib.request as u, urllib.error\n"
+            "try: u.urlopen(os.environ['POLLTAPE_BASE_URL'] + '/nowhere')\n"
+            "except urllib.error.HTTPError: raise SystemExit(1)\n",
             r"no answer to 1 of the client's requests \(404\), the last: GET /nowhere",
         ),
     ],
