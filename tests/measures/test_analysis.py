@@ -14,7 +14,7 @@ import pytest
 
 from polltape.capture.reading import Capture, read_exchanges
 from polltape.errors import InputError
-from polltape.exchange import Coverage, Exchange, to_table
+from polltape.exchange import Body, Coverage, Exchange, to_table
 from polltape.measures.analysis import Selection, analyse
 from polltape.report import render
 
@@ -48,6 +48,45 @@ def test_the_order_of_rows_and_files_changes_nothing(busy: list[Any], captured: 
     for seed in range(3):
         shuffled = random.Random(seed).sample(exchanges, len(exchanges))
         assert render(analyse(replace(whole, table=to_table(shuffled))), "json") == expected
+
+
+def test_bodies_that_could_not_be_read_are_told(busy: list[Any], captured: Make) -> None:
+    whole = captured(busy)
+    unparsed, deep, image = (Body(wire_size=9, not_stored=why) for why in ("unparsed", "too-deep", "type"))
+    rows = [replace(row, request_body=Body(), response_body=Body()) for row in read_exchanges(whole)]
+    rows[0] = replace(rows[0], response_body=unparsed)
+    rows[1] = replace(rows[1], request_body=deep, response_body=unparsed)
+    rows[2] = replace(rows[2], response_body=image)
+    told = "3 bodies could not be read (2 unparsed, 1 too-deep): status and headers alone tell what those exchanges are"
+    assert analyse(replace(whole, table=to_table(rows))).warnings == (told,)
+    other_host = Selection(host="other.example")
+    assert analyse(replace(whole, table=to_table(rows)), selection=other_host).warnings == ()
+
+
+def test_every_row_of_many_files_and_row_groups_keeps_its_place(
+    busy: list[Any], captured: Make, tmp_path: Path
+) -> None:
+    """Instants are read apart from the rest of a row and must come back to it."""
+    whole = captured(busy)
+    exchanges = list(read_exchanges(whole))
+    rows = [
+        replace(row, exchange_id=f"{copy:03}-{row.exchange_id}", client=f"{copy:03}-{row.client}")
+        for copy in range(300)
+        for row in exchanges
+    ]
+    files = []
+    for number, start in enumerate(range(0, len(rows), 500)):
+        files.append(tmp_path / f"{number}.parquet")
+        pq.write_table(to_table(rows[start : start + 500]), files[-1], row_group_size=7)
+    found = analyse(Capture(tuple(files), None, whole.coverage, 0, (), ())).timeline
+    expected = {
+        row.exchange_id: (row.method, row.path, round(row.request_started_at.timestamp() * 1e6)) for row in rows
+    }
+    assert len(found) > len(rows) // 2
+    for row in found.itertuples():
+        method, path, start_us = expected[row.exchange_id]
+        assert (row.method, row.start_us) == (method, start_us)
+        assert row.url.endswith(path)
 
 
 def test_the_same_exchange_in_a_file_and_in_the_table_counts_once(

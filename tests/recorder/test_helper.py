@@ -441,7 +441,7 @@ def test_coverage_and_rows_stay_on_one_clock_when_it_is_set(tmp_path: Path, step
     import ibis
 
     from polltape.capture.reading import open_capture
-    from polltape.operations.timeline import clock_steps, narrow, timeline
+    from polltape.operations.timeline import timeline
 
     heads = [clock_head(1, 1, 0), clock_note("beat", 5, 0), clock_head(2, 6, 0)]
     heads += [clock_note("beat", 10, step_s), clock_head(3, 12, step_s)]
@@ -456,9 +456,7 @@ def test_coverage_and_rows_stay_on_one_clock_when_it_is_set(tmp_path: Path, step
     assert [row.request_started_at.timestamp() - WALL for row in rows(tmp_path)] == [1, 6, 12 + step_s]
     capture = open_capture([tmp_path], redact=lambda exchange: exchange, observe=lambda exchange: exchange)
     connection = ibis.duckdb.connect()
-    recorded = narrow(connection, capture)
-    seen = timeline(connection, recorded, stepped=bool(clock_steps(connection, recorded)))
-    seen = seen.order_by("start_us").execute()
+    seen = timeline(connection, capture).rows.order_by("start_us").execute()
     assert [start - round(WALL * 1e6) for start in seen["start_us"]] == [1_000_000, 6_000_000, 12_000_000]
     assert seen["end_us"].max() <= coverage.ended_at.timestamp() * 1e6
 

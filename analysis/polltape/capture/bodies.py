@@ -28,8 +28,9 @@ from polltape.capture.scrub_json import MAX_BYTES, Unreadable
 from polltape.capture.standins import DROPPED
 from polltape.exchange import Header, first_header
 
+OTHER_TYPE: Final = "type"
 NOT_STORED: Final = (
-    "type",
+    OTHER_TYPE,
     "no-type",
     "unparsed",
     "duplicate-keys",

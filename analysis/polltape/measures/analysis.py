@@ -27,17 +27,19 @@ from polltape.measures.retry_after import compliance, every_break_down
 from polltape.measures.statuses import statuses
 from polltape.measures.suppressions import Suppression
 from polltape.measures.throttling import throttling
-from polltape.measures.words import iso
+from polltape.measures.words import counted, iso, shortened
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
-from polltape.operations.tables import asked, drop, kept, run, taken, uncollected
-from polltape.operations.timeline import clock_steps, narrow, timeline
+from polltape.operations.tables import asked, kept, run, taken, uncollected
+from polltape.operations.timeline import Timeline, timeline, url_of
 from polltape.operations.waits import Tolerance, openers, waits
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
 
 
+MOST_REASONS: Final = 6
+"""Why bodies could not be read, at most so many reasons."""
 QUERY_MEMORY: Final = "2GB"
 """What tables and queries may hold in memory; more of them goes to a temporary folder."""
 
@@ -136,24 +138,22 @@ def analyse(
 
 
 def _analyse(connection: Any, capture: Capture, selection: Selection, settings: Settings, *, steps: bool) -> Analysis:
-    recorded = narrow(connection, capture)
-    stepped = clock_steps(connection, recorded)
+    whole = timeline(connection, capture)
     moved_clock = [
         f"the recorder's clock was set by {moved:+.3f} s at {iso(at)} (session {session}); its monotonic clock is used"
-        for session, at, moved in stepped
+        for session, at, moved in whole.steps
     ]
-    rows = timeline(connection, recorded, stepped=bool(stepped))
-    drop(connection, recorded)
     covered = [_cut(c, selection) for c in capture.coverage]
     inside = Covered(covered)
-    rows = _selected(connection, rows, selection, inside)
-    found = lives(connection, rows, inside)
-    opening = openers(connection, rows, found)
-    kept_waits = waits(connection, rows, opening, found, inside, settings.tolerance)
-    travelled = journeys(rows, found, found.members, kept_waits)
+    seen = _selected(connection, whole, selection, inside)
+    found = lives(connection, seen, inside)
+    opening = openers(connection, seen, found)
+    kept_waits = waits(connection, seen, opening, found, inside, settings.tolerance)
+    travelled = journeys(seen, found, kept_waits)
     evidence = Evidence(
         connection=connection,
-        rows=rows,
+        rows=seen.rows,
+        observed=seen.observed,
         lives=found,
         waits=kept_waits,
         openers=opening,
@@ -161,18 +161,18 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         journeys=travelled,
         stuck_after_s=settings.stuck_after_s,
     )
-    (span,) = asked(connection, _span, rows).to_pylist()
+    (span,) = asked(connection, _span, seen.rows).to_pylist()
     found_out = findings(evidence)
-    told = _told(connection, rows, found, found_out, whole=steps)
-    answered = answers(rows)
-    shares, under_way = pending_shares(rows, answered)
+    told = _told(connection, seen.rows, found, found_out, whole=steps)
+    answered = answers(seen)
+    shares, under_way = pending_shares(seen, answered)
     return Analysis(
         exchanges=span["exchanges"],
         skipped=capture.skipped,
         from_us=span["first"],
         to_us=span["last"],
         sources=capture.sources,
-        warnings=(*capture.warnings, *moved_clock),
+        warnings=(*capture.warnings, *_unread(connection, seen.rows), *moved_clock),
         coverage=tuple(covered),
         statuses=statuses(answered),
         operations=found.operations,
@@ -183,28 +183,45 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         timeline=told,
         journeys=travelled,
         queues=queues(travelled),
-        throttling=throttling(rows, found, found.members, kept_waits, found_out, answered),
-        polling=polling(rows, found, found.members, kept_waits, answered),
+        throttling=throttling(seen, found, kept_waits, found_out, answered),
+        polling=polling(seen, found, kept_waits, answered),
         pending_shares=shares,
         under_way=under_way,
     )
+
+
+def _unread(connection: Any, rows: ir.Table) -> list[str]:
+    """That bodies could not be read, and why, in one line."""
+    reasons = asked(connection, _reasons, rows).to_pylist()
+    if not reasons:
+        return []
+    times = counted(sum(row["times"] for row in reasons), "body", "bodies")
+    why = ", ".join(f"{row['times']} {shortened(row['reason'])}" for row in reasons[:MOST_REASONS])
+    return [f"{times} could not be read ({why}): status and headers alone tell what those exchanges are"]
+
+
+def _reasons(rows: ir.Table) -> ir.Table:
+    unread = ibis.union(rows.select(reason="request_unread"), rows.select(reason="answer_unread"))
+    reasons = unread.filter(_.reason.notnull()).group_by("reason").agg(times=_.count())
+    return reasons.order_by(_.times.desc(), "reason")
 
 
 def _span(rows: ir.Table) -> ir.Table:
     return rows.agg(exchanges=_.count(), first=_.start_us.min(), last=_.end_us.max())
 
 
-def _selected(connection: Any, rows: ir.Table, selection: Selection, covered: Covered) -> ir.Table:
-    """The rows that the selection takes."""
+def _selected(connection: Any, seen: Timeline, selection: Selection, covered: Covered) -> Timeline:
+    """What the selection takes."""
     since, until = (None if at is None else _us(at) for at in (selection.since, selection.until))
     host = None if selection.host is None else selection.host.lower()
     if (since, until, host) != (None, None, None):
-        rows = kept(connection, "between", _between, rows, since=since, until=until, host=host)
+        seen = seen.only(connection, "between", _between, since=since, until=until, host=host)
     if selection.endpoint is None and not selection.tokens:
-        return rows
-    members = lives(connection, rows, covered).members
-    matching = kept(connection, "matching", _matching, rows, endpoint=selection.endpoint, tokens=selection.tokens)
-    return kept(connection, "selected", _whole, rows, members, matching)
+        return seen
+    members = lives(connection, seen, covered).members
+    named = {"endpoint": selection.endpoint, "tokens": selection.tokens}
+    matching = kept(connection, "matching", _matching, seen.rows, seen.observed, **named)
+    return seen.only(connection, "selected", _whole, members, matching)
 
 
 def _between(rows: ir.Table, *, since: int | None, until: int | None, host: str | None) -> ir.Table:
@@ -215,16 +232,17 @@ def _between(rows: ir.Table, *, since: int | None, until: int | None, host: str 
     return rows if host is None else rows.filter(_.host == host)
 
 
-def _matching(rows: ir.Table, *, endpoint: str | None, tokens: tuple[str, ...]) -> ir.Table:
+def _matching(rows: ir.Table, observed: ir.Table, *, endpoint: str | None, tokens: tuple[str, ...]) -> ir.Table:
     """The ids of the exchanges that the selection names themselves."""
     if endpoint is not None:
         rows = rows.filter(_.method.concat(" ", _.endpoint).contains(endpoint))
     if tokens:
-        keys = rows.observations.map(lambda o: o["keys"].concat(o["issued"])).flatten()
-        segments = keys.map(lambda key: key.split("|")).flatten()
-        named = segments.filter(lambda segment: segment.isin(tokens)).length() > 0
-        in_url = [rows.url.contains(token) for token in tokens]
-        rows = rows.filter(reduce(or_, in_url, named.fill_null(False)))
+        keys = observed.select("starts", key=observed["keys"].concat(observed.issued).unnest())
+        segments = keys.select("starts", segment=keys.key.split("|").unnest())
+        named = segments.filter(_.segment.isin(tokens)).select(names_it="starts").distinct()
+        rows = rows.left_join(named, _.starts == named.names_it)
+        url = url_of(rows)
+        rows = rows.filter(reduce(or_, [url.contains(token) for token in tokens], rows.names_it.notnull()))
     return rows.select("exchange_id")
 
 
@@ -253,12 +271,12 @@ def _told(connection: Any, rows: ir.Table, found: Lives, found_out: pd.DataFrame
 
 
 def _steps(rows: ir.Table, parts: ir.Table, numbers: ir.Table, named: ir.Table, *, whole: bool) -> ir.Table:
-    columns = ("exchange_id", "host", "method", "endpoint", "url", "status", "error")
+    columns = ("exchange_id", "host", "method", "endpoint", "status", "error")
     instants = ("start_us", "response_start_us", "end_us")
     instruction = ("source", "raw", "klass", "asked_s")
     played = parts.join(numbers.select("number", "operation"), "number")
     played = played.select("operation", "role", "state", member="starts")
-    told = rows.select("starts", *columns, *instants, *instruction, "request_id")
+    told = rows.select("starts", *columns, url_of(rows).name("url"), *instants, *instruction, "request_id")
     told = told.left_join(played, _.starts == played.member).left_join(named, _.exchange_id == named.told)
     told = told.filter(_.member.notnull() | _.told.notnull()).drop("member", "told", "starts")
     return told if whole else told.limit(0)

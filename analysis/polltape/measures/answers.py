@@ -10,6 +10,7 @@ import pandas as pd
 from ibis import _
 
 from polltape.operations.tables import run
+from polltape.operations.timeline import Timeline
 from polltape.protocols import throttle
 
 ACCEPTED: Final = 202
@@ -17,7 +18,7 @@ TOO_LARGE: Final = 413
 """Throttles only where it says when to come back."""
 
 
-def answers(rows: ir.Table) -> pd.DataFrame:
+def answers(timeline: Timeline) -> pd.DataFrame:
     """One row for each host, endpoint (``METHOD template``), status, and protocol that calls it a write.
 
     ``protocol`` is null for what is no write, or was not answered.  ``checkout``: on a path of Shopify's checkout.
@@ -25,35 +26,47 @@ def answers(rows: ir.Table) -> pd.DataFrame:
     ``throttled``: answered 429 or 503, 413 with an instruction, or by a body that says so, the queue's aside.
     """
     whole = {"status": "Int64", "pending": "int64", "throttled": "int64", "count": "int64"}
-    return run(_counts, rows, by=_BY).astype(whole)
+    return run(_counts, timeline.rows, timeline.observed, by=_BY).astype(whole)
 
 
 _BY: Final = ("host", "endpoint", "status", "protocol", "checkout")
 
 
-def _counts(rows: ir.Table) -> ir.Table:
-    named = rows.select("host", "status", **written(rows), throttled=throttles(rows), checkout=on_checkout(rows))
-    return named.group_by(*_BY).agg(count=_.count(), pending=_.pending.sum(), throttled=_.throttled.sum())
+def _counts(rows: ir.Table, observed: ir.Table) -> ir.Table:
+    told = with_throttled(with_writes(rows, observed), observed)
+    named = told.group_by("host", "method", "template", "status", "protocol").agg(
+        count=_.count(), pending=_.pending.sum(), throttled=_.throttled.sum()
+    )
+    named = named.mutate(endpoint=_.method.concat(" ", _.template), checkout=on_checkout(named.template))
+    return named.group_by(*_BY).agg(count=_["count"].sum(), pending=_.pending.sum(), throttled=_.throttled.sum())
 
 
-def written(rows: ir.Table) -> dict[str, ir.Value]:
-    """The endpoint, the protocol that calls the request a write, if it was answered, and whether it was "not yet"."""
-    writes = rows.observations.filter(lambda o: o["role"] == "write")
-    shown = writes.filter(lambda o: o["state"] == "pending").length() > 0
-    return {
-        "endpoint": rows.method.concat(" ", rows.endpoint),
-        "protocol": rows.status.notnull().ifelse(writes[0]["protocol"], ibis.null("string")),
-        "pending": ((rows.status == ACCEPTED) | shown).fill_null(False),
-    }
+def with_writes(rows: ir.Table, observed: ir.Table) -> ir.Table:
+    """The rows with their ``template``, the ``protocol`` that calls each a write, and whether it is ``pending``.
+
+    Only of requests that were answered there is a protocol; the answer may be "not yet" by its status or its body.
+    """
+    writes = observed.mutate(place=observed.rowid()).filter(_.role == "write")
+    writes = writes.group_by("starts").agg(
+        writer=_.protocol.argmin(_.place), shown=(_.state == "pending").fill_null(False).any()
+    )
+    writes = writes.rename(written="starts")
+    told = rows.rename(template="endpoint").left_join(writes, _.starts == writes.written)
+    return told.mutate(
+        protocol=told.status.notnull().ifelse(told.writer, ibis.null("string")),
+        pending=((told.status == ACCEPTED) | told.shown).fill_null(False),
+    )
 
 
-def throttles(rows: ir.Table) -> ir.BooleanValue:
-    """Whether the answer throttles its client: by status, or in the words of its body."""
+def with_throttled(rows: ir.Table, observed: ir.Table) -> ir.Table:
+    """The rows with whether the answer has ``throttled`` its client: by status, or in the words of its body."""
     by_status = rows.status.isin(sorted(throttle.THROTTLED)) | ((rows.status == TOO_LARGE) & rows.klass.notnull())
-    in_words = rows.observations.filter(lambda o: o["throttled"]).length() > 0
-    return (by_status.fill_null(False) & ~rows.queued) | in_words.fill_null(False)
+    in_words = observed.filter(_.throttled).select(said="starts").distinct()
+    told = rows.mutate(by_status=by_status.fill_null(False) & ~rows.queued)
+    told = told.left_join(in_words, _.starts == in_words.said)
+    return told.mutate(throttled=told.by_status | told.said.notnull())
 
 
-def on_checkout(rows: ir.Table) -> ir.BooleanValue:
+def on_checkout(template: ir.StringValue) -> ir.BooleanValue:
     """Whether the path is one of Shopify's checkout: its template says so."""
-    return rows.endpoint.re_search(r"^/(admin|wallets|api)(/.*)?/checkouts(\.json$|/\{token\})") | ibis.literal(False)
+    return template.re_search(r"^/(admin|wallets|api)(/.*)?/checkouts(\.json$|/\{token\})") | ibis.literal(False)

@@ -19,6 +19,7 @@ from polltape.protocols import protocol_named
 OUTCOMES: Final = ("completed", "failed", "rejected", "action_required", "superseded", "abandoned", "pending")
 QUANTILES: Final = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 GROUP: Final = ["protocol", "kind", "host"]
+_MEASURED: Final = ["truncated", "outcome", "duration_s", "lower_s", "upper_s", "observed_s"]
 MOST_ESTIMATES: Final = 200
 """A table of more groups has no estimates by Turnbull: each is iterated, some ten milliseconds."""
 
@@ -30,7 +31,7 @@ def durations(operations: pd.DataFrame, at_once: pd.DataFrame) -> pd.DataFrame:
     their own answer.  A quantile that the data does not reach is null.
     """
     counts = at_once.groupby(GROUP).size()
-    groups = operations.groupby(GROUP, dropna=False, sort=True)
+    groups = operations[[*GROUP, *_MEASURED]].groupby(GROUP, dropna=False, sort=True)
     estimated = groups.ngroups <= MOST_ESTIMATES
     rows = [_row(dict(zip(GROUP, names, strict=True)), group, counts, estimated) for names, group in groups]
     return pd.DataFrame(rows).astype({"at_once": "Int64"}) if rows else pd.DataFrame()
@@ -60,7 +61,8 @@ def _row(names: dict[str, Any], group: pd.DataFrame, at_once: pd.Series[int], es
     protocol = protocol_named(names["protocol"])
     counted = protocol is None or protocol.counts_at_once
     row = names | {"operations": len(whole)}
-    row |= {outcome: int((whole["outcome"] == outcome).sum()) for outcome in OUTCOMES}
+    times = whole["outcome"].value_counts()
+    row |= {outcome: int(times.get(outcome, 0)) for outcome in OUTCOMES}
     row["truncated"] = len(group) - len(whole)
     row["at_once"] = int(at_once.get(tuple(names.values()), 0)) if counted else None
     server = brackets(whole).quantile(0.5) if estimated else None
@@ -91,11 +93,10 @@ def _shares(whole: pd.DataFrame) -> dict[str, Any]:
         return {"horizon_s": None, "shares": {}, "abandoned_share": None, "superseded_share": None}
     ended = whole["outcome"].isin(FINAL)
     lived = whole["duration_s"].where(ended, whole["observed_s"])
-    causes = [outcome if end else None for outcome, end in zip(whole["outcome"], ended, strict=True)]
     horizon = float(lived.max())
     return {
         "horizon_s": horizon,
-        "shares": aalen_johansen(lived.to_numpy(), causes, horizon),
+        "shares": aalen_johansen(lived.to_numpy(), whole["outcome"].where(ended, None), horizon),
         "abandoned_share": float((whole["outcome"] == "abandoned").mean()),
         "superseded_share": float((whole["outcome"] == "superseded").mean()),
     }

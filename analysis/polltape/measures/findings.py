@@ -25,9 +25,10 @@ from polltape.measures.queue import QUEUE, ignored_waits, misjudged
 from polltape.measures.statistics import Ints
 from polltape.measures.statuses import fault, meaning
 from polltape.measures.words import counted, seconds, shortened
+from polltape.operations.governed import UNDER_WAY_US, ints, numbers, requests_within, server_of
 from polltape.operations.lives import Lives
-from polltape.operations.tables import Query, asked, framed, observations, ordered, records, taken
-from polltape.operations.waits import UNDER_WAY_US
+from polltape.operations.tables import Query, asked, framed, kept, lent_frame, ordered, records, taken
+from polltape.operations.timeline import line_of
 from polltape.protocols import par_posnext, protocol_named
 from polltape.protocols.instruction import CLASSES
 
@@ -53,6 +54,7 @@ class Evidence:
 
     connection: Any
     rows: ir.Table
+    observed: ir.Table
     lives: Lives
     waits: pd.DataFrame
     openers: ir.Table
@@ -159,32 +161,37 @@ def _broken(code: str, raw: pd.Series[str], asked_s: pd.Series[float], waited_s:
 
 def _no_instruction(evidence: Evidence) -> Iterator[pa.Table]:
     """RA003: pending in an operation, or throttled, where the protocol documents an instruction, and there is none."""
-    silent = evidence.ask(_silent, evidence.rows, evidence.lives.parts, evidence.lives.numbers)
+    tables = (evidence.rows, evidence.observed, evidence.lives.parts, evidence.lives.numbers)
+    silent = evidence.ask(_silent, *tables)
     if len(silent):
         text = " shows that the operation is pending, but gives no instruction to wait"
         yield drafted("RA003", joined(told(silent["status"], str), text), silent["operation"], silent["exchange_id"])
-    silent = evidence.ask(_silently_throttled, evidence.openers)
+    silent = evidence.ask(_silently_throttled, evidence.openers, evidence.rows)
     if len(silent):
         text = "says that it is throttled, but gives no instruction to wait"
         yield drafted("RA003", text, silent["operation"], silent["exchange_id"])
 
 
-def _silent(rows: ir.Table, parts: ir.Table, numbers: ir.Table) -> ir.Table:
-    rows = observations(rows.filter(_.klass.isnull() & _.ended))
-    expected = rows.filter(rows.observations["hint_expected"] & ~rows.observations["throttled"])
-    expected = expected.select("exchange_id", "starts", "status", protocol=expected.observations["protocol"])
-    silent = expected.join(parts, ["starts", "protocol"]).join(numbers.select("number", "operation"), "number")
+def _silent(rows: ir.Table, observed: ir.Table, parts: ir.Table, numbers: ir.Table) -> ir.Table:
+    expected = observed.filter(_.hint_expected & ~_.throttled).select("starts", "protocol")
+    unasked = rows.filter(_.klass.isnull() & _.ended).select("exchange_id", "starts", "status")
+    silent = (
+        expected.join(unasked, "starts")
+        .join(parts, ["starts", "protocol"])
+        .join(numbers.select("number", "operation"), "number")
+    )
     return silent.select("exchange_id", "operation", "status")
 
 
-def _silently_throttled(openers: ir.Table) -> ir.Table:
-    return openers.filter(_.throttles & _.klass.isnull()).select("exchange_id", "operation")
+def _silently_throttled(openers: ir.Table, rows: ir.Table) -> ir.Table:
+    unasked = rows.filter(_.klass.isnull()).select("starts", "exchange_id")
+    return openers.filter(_.throttles).join(unasked, "starts").select("exchange_id", "operation")
 
 
 def _odd_instructions(evidence: Evidence) -> Iterator[pa.Table]:
     """RA004, RA005."""
     codes = {name: klass.finding for name, klass in CLASSES.items() if klass.finding}
-    odd = evidence.ask(_odd, evidence.openers, classes=tuple(sorted(codes)))
+    odd = evidence.ask(_odd, evidence.openers, evidence.rows, classes=tuple(sorted(codes)))
     alike: Any = odd.groupby(["source", "raw", "klass", "lines", "asked_s"], dropna=False, sort=False)
     for (source, raw, klass, lines, asked_s), group in alike:
         several = f" in {lines} lines" if lines > 1 else ""
@@ -194,42 +201,51 @@ def _odd_instructions(evidence: Evidence) -> Iterator[pa.Table]:
         yield drafted(str(code), text, group["operation"], group["exchange_id"])
 
 
-def _odd(openers: ir.Table, *, classes: tuple[str, ...]) -> ir.Table:
-    odd = openers.filter(_.klass.isin(classes))
+def _odd(openers: ir.Table, rows: ir.Table, *, classes: tuple[str, ...]) -> ir.Table:
+    odd = rows.filter(_.klass.isin(classes)).join(openers.select("starts", "operation"), "starts")
     return odd.select("exchange_id", "operation", "source", "raw", "klass", "lines", "asked_s")
 
 
-def _throttled_host(evidence: Evidence) -> Iterator[Draft]:
+def _throttled_host(evidence: Evidence) -> Iterator[pa.Table]:
     """RA007: another method or path of a throttled host before the deadline, and not under way."""
-    throttled = evidence.waits[evidence.waits["scope"] == "host"]
-    if throttled.empty:
+    waits = evidence.waits[evidence.waits["scope"] == "host"]
+    if waits.empty:
         return
-    columns = ["exchange_id", "client", "authority", "method", "path", "end_us", "deadline_us", "slack_us", "operation"]
-    table = pa.Table.from_pandas(
-        throttled[columns].rename(columns=lambda name: f"w_{name}"), preserve_index=False
-    ).replace_schema_metadata()
-    sent = evidence.ask(_sent_meanwhile, evidence.rows, taken(evidence.connection, "throttled", table))
-    for row in records(sent.drop_duplicates("exchange_id")):
-        left = (row.w_deadline_us - row.start_us) / 1e6
-        text = f"{row.method} {shortened(row.endpoint)} sent to a throttled host {seconds(left)} before its deadline"
-        yield Draft("RA007", text, _name(row.w_operation), [row.w_exchange_id, row.exchange_id])
+    waits = waits[["starts", "exchange_id", "end_us", "deadline_us", "slack_us", "operation"]]
+    answers = kept(evidence.connection, "throttled", _answers, evidence.rows, lent_frame(evidence.rows, "hosts", waits))
+    throttled = asked(evidence.connection, _in_turn, answers)
+    sent = asked(evidence.connection, _to_servers, evidence.rows, answers)
+    end_us, deadline_us, slack_us = (ints(throttled[name]) for name in ("end_us", "deadline_us", "slack_us"))
+    server = numbers(throttled["server"])
+    which, row = requests_within(server, end_us + UNDER_WAY_US, deadline_us - slack_us, sent)
+    elsewhere = numbers(throttled["line"])[which] != numbers(sent["line"])[row]
+    # The waits are in turn: the first of a request's is the one that began first.
+    found = pd.DataFrame({"wait": which, "sent": row})[elsewhere].sort_values(["sent", "wait"]).drop_duplicates("sent")
+    if len(found):
+        wait, early = throttled.take(pa.array(found["wait"])), sent.take(pa.array(found["sent"]))
+        left_s = (ints(wait["deadline_us"]) - ints(early["start_us"])) / 1e6
+        where = told(joined(early["method"], " ", early["endpoint"]).to_pandas(), _request)
+        text = joined(where, " sent to a throttled host ", in_seconds(left_s), " before its deadline")
+        yield drafted("RA007", text, wait["operation"], wait["exchange_id"], early["exchange_id"])
 
 
-def _sent_meanwhile(rows: ir.Table, throttled: ir.Table) -> ir.Table:
-    sent = rows.join(
-        throttled,
-        [
-            rows.client == throttled.w_client,
-            rows.authority == throttled.w_authority,
-            (rows.method != throttled.w_method) | (rows.path != throttled.w_path),
-            rows.start_us > throttled.w_end_us + UNDER_WAY_US,
-            rows.start_us < throttled.w_deadline_us - throttled.w_slack_us,
-        ],
-    )
-    early = sent.select(
-        "exchange_id", "method", "endpoint", "start_us", "w_exchange_id", "w_end_us", "w_deadline_us", "w_operation"
-    )
-    return early.order_by("exchange_id", "w_end_us", "w_exchange_id")
+def _request(text: str) -> str:
+    method, endpoint = text.split(" ", 1)
+    return f"{method} {shortened(endpoint)}"
+
+
+def _answers(rows: ir.Table, waits: ir.Table) -> ir.Table:
+    of = rows.filter(_.client.notnull()).select("starts", server=server_of(rows), line=line_of(rows))
+    return waits.join(of, "starts")
+
+
+def _in_turn(answers: ir.Table) -> ir.Table:
+    return answers.order_by("end_us", "exchange_id")
+
+
+def _to_servers(rows: ir.Table, answers: ir.Table) -> ir.Table:
+    sent = rows.filter(_.client.notnull()).mutate(server=server_of(rows)).semi_join(answers, "server")
+    return sent.select("starts", "start_us", "server", "exchange_id", "method", "endpoint", line=line_of(sent))
 
 
 # -------------------------------------------------------------------------------------- operations
@@ -355,26 +371,27 @@ def _estimates(evidence: Evidence) -> Iterator[Draft]:
 
 def _flaws(evidence: Evidence) -> Iterator[Draft]:
     """PN001, PN002, PN004, and whatever else a protocol finds wrong with an exchange alone."""
-    for row in records(evidence.ask(_flawed, evidence.rows, codes=tuple(sorted(CODES)))):
+    for row in records(evidence.ask(_flawed, evidence.rows, evidence.observed, codes=tuple(sorted(CODES)))):
         yield Draft(row.code, row.text, None, [row.exchange_id])
 
 
-def _flawed(rows: ir.Table, *, codes: tuple[str, ...]) -> ir.Table:
-    flawed = observations(rows)
-    flawed = flawed.select("exchange_id", flaw=flawed.observations["flaws"].unnest())
+def _flawed(rows: ir.Table, observed: ir.Table, *, codes: tuple[str, ...]) -> ir.Table:
+    flawed = observed.filter(_.flaws.length() > 0)
+    flawed = flawed.select("exchange_id", flaw=flawed.flaws.unnest())
     found = flawed.select("exchange_id", code=flawed.flaw["code"], text=flawed.flaw["text"])
     return found.filter(_.code.isin(codes)).order_by("exchange_id")
 
 
 def _no_exception(evidence: Evidence) -> Iterator[Draft]:
     """PN003: PAR calls 202 an exception; a host where it is none."""
-    for row in records(evidence.ask(_often, evidence.rows)):
+    for row in records(evidence.ask(_often, evidence.observed)):
         text = f"{row.host} answered {len(row.exchanges)} of {row.writes} writes with 202, which is to be an exception"
         yield Draft("PN003", text, None, list(row.exchanges))
 
 
-def _often(rows: ir.Table) -> ir.Table:
-    writes = rows.filter(_.observations.filter(lambda o: (o["protocol"] == PAR) & (o["role"] == "write")).length() > 0)
+def _often(observed: ir.Table) -> ir.Table:
+    writes = observed.filter((_.protocol == PAR) & (_.role == "write"))
+    writes = writes.select("host", "exchange_id", "ends", "status").distinct()
     accepted = writes.status == ACCEPTED
     hosts = writes.group_by("host").agg(
         writes=_.count(),
@@ -404,7 +421,12 @@ _BY_STATUS: Final = ("host", "endpoint", "status", "checkout")
 def _suspects(rows: ir.Table) -> ir.Table:
     rows = rows.filter(_.status >= 0)
     rows = rows.select(
-        "exchange_id", "host", "status", "ends", endpoint=_.method.concat(" ", _.endpoint), checkout=on_checkout(rows)
+        "exchange_id",
+        "host",
+        "status",
+        "ends",
+        endpoint=_.method.concat(" ", _.endpoint),
+        checkout=on_checkout(_.endpoint),
     )
     suspects = rows.filter((_.status >= 400) | _.checkout & ~_.status.isin([200, 201, 202, 303]))
     return suspects.group_by(*_BY_STATUS).agg(exchanges=_.exchange_id.collect(order_by=_.ends))

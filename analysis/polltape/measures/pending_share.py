@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from ibis import _
 
-from polltape.measures.answers import written
+from polltape.measures.answers import with_writes
 from polltape.measures.statistics import wilson_bounds
 from polltape.operations.tables import lent_frame, run
+from polltape.operations.timeline import Timeline
 from polltape.protocols import par_posnext, protocol_named
 
 EXCEPTIONS: Final = {par_posnext.NAME: 0.05}
@@ -24,7 +25,7 @@ EXCEPTIONS: Final = {par_posnext.NAME: 0.05}
 ENDPOINT: Final = ["protocol", "host", "endpoint"]
 
 
-def pending_shares(rows: ir.Table, answered: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def pending_shares(timeline: Timeline, answered: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row for each protocol, host and endpoint of writes; and the same by how many requests were under way.
 
     Endpoints are ``METHOD template``.  ``writes``: those that were answered; ``pending``: of these, answered 202 or
@@ -45,7 +46,7 @@ def pending_shares(rows: ir.Table, answered: pd.DataFrame) -> tuple[pd.DataFrame
     found = with_intervals(found)
     threshold = found["protocol"].map(EXCEPTIONS).astype("float64")
     exception = np.select([found["high"] <= threshold, found["low"] > threshold], [True, False], default=None)  # type: ignore[call-overload]
-    return found.assign(threshold=threshold, exception=exception), _by_under_way(rows, found)
+    return found.assign(threshold=threshold, exception=exception), _by_under_way(timeline, found)
 
 
 def _is_closed(protocol: str) -> bool:
@@ -59,21 +60,23 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(share=table["pending"] / table["writes"], low=low, high=high)
 
 
-def _by_under_way(rows: ir.Table, found: pd.DataFrame) -> pd.DataFrame:
+def _by_under_way(timeline: Timeline, found: pd.DataFrame) -> pd.DataFrame:
     """The shares by powers of two of the requests under way at the endpoint."""
     if found.empty:
         return found.assign(under_way_from=[], under_way_to=[])
-    known = lent_frame(rows, "endpoints", found[["host", "endpoint"]].drop_duplicates())
+    known = lent_frame(timeline.rows, "endpoints", found[["host", "endpoint"]].drop_duplicates())
     by = [*ENDPOINT, "power"]
-    table = run(_under_way, rows, known, by=by).astype({"pending": "int64"})
+    table = run(_under_way, timeline.rows, timeline.observed, known, by=by).astype({"pending": "int64"})
     table = table.merge(found[ENDPOINT], on=ENDPOINT)
     table = table.assign(under_way_from=2 ** table["power"], under_way_to=2 ** (table["power"] + 1) - 1)
     return with_intervals(table.drop(columns="power"))
 
 
-def _under_way(rows: ir.Table, known: ir.Table) -> ir.Table:
+def _under_way(rows: ir.Table, observed: ir.Table, known: ir.Table) -> ir.Table:
     """Writes and pending ones by the power of two of the requests under way when they started."""
-    here = rows.select("host", "start_us", "end_us", **written(rows)).semi_join(known, ["host", "endpoint"])
+    here = with_writes(rows, observed).mutate(endpoint=_.method.concat(" ", _.template))
+    here = here.semi_join(known, ["host", "endpoint"])
+    here = here.select("host", "endpoint", "start_us", "end_us", "protocol", "pending")
     # Twice the microseconds, so that what ends at an instant ends before what begins there; but what takes no
     # time is under way at its instant.
     begun = here.mutate(at=here.start_us * 2 + 1, change=ibis.literal(1))

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 from ibis import _
 
 from polltape.measures.durations import GROUP
+from polltape.measures.statistics import Ints
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
-from polltape.operations.tables import lent_frame, run
+from polltape.operations.tables import asked, connection_of, framed
+from polltape.operations.timeline import Timeline
 from polltape.protocols import throttle
 
 SECOND_US: Final = 1_000_000
 
 
-def polling(
-    rows: ir.Table, lives: Lives, members: ir.Table, waits: pd.DataFrame, answered: pd.DataFrame
-) -> pd.DataFrame:
+def polling(timeline: Timeline, lives: Lives, waits: pd.DataFrame, answered: pd.DataFrame) -> pd.DataFrame:
     """One row for each protocol, kind and host with operations; throttling aside, whose retries are no polls.
 
     ``operations`` and ``polls``: all, truncated ones too; ``completed``: of the operations;
@@ -48,7 +48,7 @@ def polling(
             polls_max=asked.max().astype("Int64"),
         )
     )
-    load = load.join(_seen(rows, table, members, waits).set_index("group"))
+    load = load.merge(_seen(timeline.rows, lives, waits), on=GROUP, how="left")
     requests = load["host"].map(answered.groupby("host")["count"].sum())
     return load.assign(
         polls_per_completed=(load["polls"] / load["completed"]).where(load["completed"] > 0),
@@ -59,18 +59,39 @@ def polling(
     )
 
 
-def _seen(rows: ir.Table, operations: pd.DataFrame, members: ir.Table, waits: pd.DataFrame) -> pd.DataFrame:
+def _seen(rows: ir.Table, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame:
     """For each group of operations how many polls were early, and the most within one second."""
-    of = lent_frame(rows, "of_group", operations[["id", "group"]].astype({"group": "int64"}))
-    early = waits.loc[waits["verdict"] == "early", "next_exchange"].drop_duplicates()
-    hasty = lent_frame(rows, "hasty", pd.DataFrame({"hasty": early}))
-    return run(_early_and_peak, rows, members, of, hasty)
+    connection = connection_of(rows)
+    numbers = framed(asked(connection, _groups, lives.numbers))
+    grouped = numbers.groupby(GROUP, dropna=False, sort=False)
+    group_of = np.empty(int(numbers["number"].max()) + 1, np.int64)
+    group_of[numbers["number"]] = grouped.ngroup()
+    polls = asked(connection, _polls, rows, lives.parts)
+    group, starts, start_us = (polls[name].to_numpy() for name in ("number", "starts", "start_us"))
+    group = group_of[group]
+    early = waits.loc[waits["verdict"] == "early", "next_starts"].to_numpy(dtype=np.int64)
+    seen = pd.DataFrame({"group": group, "early": np.isin(starts, early), "beside": _beside(group, start_us)})
+    names = grouped.head(1)[GROUP].reset_index(drop=True)
+    return names.join(seen.groupby("group").agg(early=("early", "sum"), peak_per_s=("beside", "max")))
 
 
-def _early_and_peak(rows: ir.Table, members: ir.Table, of: ir.Table, hasty: ir.Table) -> ir.Table:
-    polls = members.filter(_.role == "poll").join(of, _.operation == of.id).select("exchange_id", "group")
-    polls = polls.join(rows.select("exchange_id", "start_us"), "exchange_id")
-    polls = polls.left_join(hasty, polls.exchange_id == hasty.hasty)
-    within = ibis.range_window(preceding=SECOND_US - 1, following=0, group_by="group", order_by="start_us")
-    counted = polls.select("group", "start_us", "hasty").mutate(beside=_.count().over(within))
-    return counted.group_by("group").agg(early=_.hasty.notnull().sum(), peak_per_s=_.beside.max())
+def _beside(group: Ints, us: Ints) -> Ints:
+    """For each instant how many of its group fall into the second that ends with it, itself included."""
+    order = np.lexsort((us, group))
+    span = int(us.max(initial=0) - us.min(initial=0)) + 2 * SECOND_US
+    placed = group[order] * span + (us[order] - us.min(initial=0))  # a group begins where none of another's second ends
+    first = np.searchsorted(placed, placed - SECOND_US, side="right")
+    last = np.searchsorted(placed, placed, side="right")
+    beside = np.empty(len(order), np.int64)
+    beside[order] = last - first
+    return beside
+
+
+def _groups(numbers: ir.Table) -> ir.Table:
+    return numbers.filter(_.protocol != throttle.NAME).select("number", *GROUP)
+
+
+def _polls(rows: ir.Table, parts: ir.Table) -> ir.Table:
+    """The polls of operations, throttling aside."""
+    polls = parts.filter((_.role == "poll") & (_.protocol != throttle.NAME)).select("starts", "number")
+    return polls.join(rows.select("starts", "start_us"), "starts").select("number", "starts", "start_us")

@@ -17,6 +17,7 @@ from polltape.measures.durations import lived_times
 from polltape.measures.statistics import kaplan_meier
 from polltape.operations.lives import Lives
 from polltape.operations.tables import lent_frame, run
+from polltape.operations.timeline import Timeline
 from polltape.protocols import shopify_queue
 
 QUEUE: Final = shopify_queue.NAME
@@ -28,7 +29,7 @@ WRONG_SHARE: Final = 0.5
 """CQ005: an estimate that is wrong by more than this share of itself."""
 
 
-def journeys(rows: ir.Table, lives: Lives, members: ir.Table, waits: pd.DataFrame) -> pd.DataFrame:
+def journeys(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame:
     """One row a journey, in the order of the operations; columns :data:`JOURNEY_COLUMNS`.
 
     ``released_us``: the end of the first answer that showed it released; ``release_s``: that less t0;
@@ -41,7 +42,7 @@ def journeys(rows: ir.Table, lives: Lives, members: ir.Table, waits: pd.DataFram
     table = lives.operations[lives.operations["protocol"] == QUEUE]
     if table.empty:
         return pd.DataFrame(columns=list(JOURNEY_COLUMNS))
-    seen = _seen(rows, members, waits).set_index("operation").reindex(table["id"])
+    seen = _seen(timeline, lives.members, waits).set_index("operation").reindex(table["id"])
     released, told = (seen[name].astype("Int64").set_axis(table.index) for name in ("released_us", "eta_us"))
     eta = seen["eta_s"].astype("float64").set_axis(table.index)
     error = ((released - told) / 1e6).astype("float64") - eta
@@ -63,18 +64,21 @@ def journeys(rows: ir.Table, lives: Lives, members: ir.Table, waits: pd.DataFram
     ).reset_index(drop=True)
 
 
-def _seen(rows: ir.Table, members: ir.Table, waits: pd.DataFrame) -> pd.DataFrame:
+def _seen(timeline: Timeline, members: ir.Table, waits: pd.DataFrame) -> pd.DataFrame:
     """For each journey its release, its first estimate, and how many of its polls came before ``pollAfter``."""
     early = ignored_waits(waits)[["operation", "next_exchange"]].drop_duplicates()
     early = early.rename(columns={"operation": "of", "next_exchange": "hasty"})
-    return run(_told, rows, members, lent_frame(rows, "hasty", early))
+    return run(_told, timeline.rows, timeline.observed, members, lent_frame(timeline.rows, "hasty", early))
 
 
-def _told(rows: ir.Table, members: ir.Table, hasty: ir.Table) -> ir.Table:
-    part = members.filter(_.protocol == QUEUE).join(rows, "exchange_id")
+def _told(rows: ir.Table, observed: ir.Table, members: ir.Table, hasty: ir.Table) -> ir.Table:
+    part = members.filter(_.protocol == QUEUE).join(
+        rows.select("exchange_id", "starts", "ends", "end_us"), "exchange_id"
+    )
     part = part.left_join(hasty, [part.operation == hasty.of, part.exchange_id == hasty.hasty])
-    estimates = part.observations.filter(lambda o: (o["protocol"] == QUEUE) & o["eta_s"].notnull())
-    part = part.mutate(eta_s=estimates[0]["eta_s"])
+    estimates = observed.mutate(place=observed.rowid()).filter((_.protocol == QUEUE) & _.eta_s.notnull())
+    estimates = estimates.group_by("starts").agg(eta_s=_.eta_s.argmin(_.place)).rename(estimated="starts")
+    part = part.left_join(estimates, part.starts == estimates.estimated)
     out, told = part.state == "released", part.eta_s.notnull()
     return part.group_by("operation").agg(
         released_us=part.end_us.argmin(part.ends, where=out),

@@ -48,20 +48,15 @@ def compliance(waits: pd.DataFrame, by: Sequence[str] = GROUP) -> pd.DataFrame:
     number, names = _groups(waits, by)
     groups = len(names)
     rated = waits["rated"].to_numpy(dtype=bool)
-    verdict = waits["verdict"].to_numpy(dtype=object)
-
-    def count(which: Flags) -> Ints:
-        return np.bincount(number[which], minlength=groups)
-
-    counts = {name: count(rated & (verdict == name)) for name in RATED}
-    counts |= {name: count(verdict == name) for name in UNRATED}
+    verdict = pd.Categorical(waits["verdict"], (*RATED, *UNRATED)).codes
+    early, late = (rated & (verdict == RATED.index(name)) for name in ("early", "late"))
+    counts = _counted(number, verdict, rated, groups)
     obeyed = counts["kept"] + counts["late"]
     total = obeyed + counts["early"]
     low, high = wilson_bounds(obeyed, total)
-    operations = _distinct(number, waits["operation"], rated, groups)
-    obeying = rated & (verdict != "early")
-    cluster_low, cluster_high = _by_client(number, waits["client"], rated, obeying, groups)
-    late = rated & (verdict == "late")
+    operation, client = (pd.factorize(waits[name])[0] for name in ("operation", "client"))
+    operations = _distinct(number, operation, rated, groups)
+    cluster_low, cluster_high = _by_client(number, client, rated, ~early, groups)
     over_s = (waits["waited_s"] - waits["asked_s"]).to_numpy(dtype=float, na_value=np.nan)
     return names.assign(
         **counts,
@@ -69,8 +64,8 @@ def compliance(waits: pd.DataFrame, by: Sequence[str] = GROUP) -> pd.DataFrame:
         low=low,
         high=high,
         operations=operations,
-        operations_clean=operations - _distinct(number, waits["operation"], rated & (verdict == "early"), groups),
-        clients=_distinct(number, waits["client"], rated, groups),
+        operations_clean=operations - _distinct(number, operation, early, groups),
+        clients=_distinct(number, client, rated, groups),
         late_s=np.bincount(number[late], over_s[late], minlength=groups),
         cluster_low=cluster_low,
         cluster_high=cluster_high,
@@ -114,16 +109,23 @@ def _groups(waits: pd.DataFrame, by: Sequence[str]) -> tuple[Ints, pd.DataFrame]
     return number, waits.loc[first, list(by)].set_axis(groups)
 
 
-def _distinct(number: Ints, names: pd.Series[str], which: Flags, groups: int) -> Ints:
-    """How many different names each group has among those waits; unknown ones count for nothing."""
-    codes, _ = pd.factorize(names)
-    pairs = pd.DataFrame({"group": number, "code": codes})[which & (codes >= 0)].drop_duplicates()
-    return np.bincount(pairs["group"], minlength=groups)
+def _counted(number: Ints, verdict: Ints, rated: Flags, groups: int) -> dict[str, Ints]:
+    """How often each group has each verdict."""
+    verdicts = len(RATED) + len(UNRATED)
+    counted = rated | (verdict >= len(RATED))
+    cells = np.bincount(number[counted] * verdicts + verdict[counted], minlength=groups * verdicts)
+    table = cells.reshape(groups, verdicts)
+    return {name: table[:, place] for place, name in enumerate((*RATED, *UNRATED))}
 
 
-def _by_client(
-    number: Ints, clients: pd.Series[str], rated: Flags, obeying: Flags, groups: int
-) -> tuple[Floats, Floats]:
+def _distinct(number: Ints, names: Ints, which: Flags, groups: int) -> Ints:
+    """How many different names each group has among those waits; unknown ones (-1) count for nothing."""
+    known = which & (names >= 0)
+    pairs = pd.unique(number[known] * (int(names.max(initial=0)) + 1) + names[known])
+    return np.bincount(pairs // (int(names.max(initial=0)) + 1), minlength=groups)
+
+
+def _by_client(number: Ints, clients: Ints, rated: Flags, obeying: Flags, groups: int) -> tuple[Floats, Floats]:
     """For each group the 95 % interval of the rate that takes clients, not waits, as independent.
 
     Unknown with fewer than ten clients, and in a table of more than :data:`MOST_INTERVALS` groups.
@@ -131,8 +133,7 @@ def _by_client(
     low, high = np.full(groups, np.nan), np.full(groups, np.nan)
     if groups > MOST_INTERVALS:
         return low, high
-    codes, _ = pd.factorize(clients)
-    pairs = pd.DataFrame({"group": number, "client": codes, "obeyed": obeying})[rated & (codes >= 0)]
+    pairs = pd.DataFrame({"group": number, "client": clients, "obeyed": obeying})[rated & (clients >= 0)]
     sums = pairs.groupby(["group", "client"], as_index=False)["obeyed"].agg(["sum", "size"])
     ends = np.searchsorted(sums["group"], np.arange(groups + 1))
     for group, (start, end) in enumerate(pairwise(ends)):

@@ -17,11 +17,13 @@ from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 type Flags = NDArray[np.bool_]
+type Causes = Sequence[str | None] | pd.Series[str]
 
 SEED: Final = 20261123
 """The seed of everything random, unless the caller gives another."""
@@ -212,16 +214,17 @@ def restricted_mean_by(
     found = curve.restricted_mean(horizon)
     if found is None:
         return None
+    names = {name: index for index, name in enumerate(dict.fromkeys(clusters))}
+    if len(names) == 1:
+        return RestrictedMean(found.mean, math.inf)
     edges = np.minimum(np.append(curve.times, max(horizon, curve.times[-1])), horizon)
     after = np.cumsum((np.diff(edges) * curve.survival)[::-1])[::-1]
     left = np.where(after > 0, curve.at_risk - curve.events, 1)  # where n = d nothing is left after it
     hazard = np.cumsum(after * curve.events / (curve.at_risk.astype(np.float64) * left))
     place = np.searchsorted(curve.times, seconds)
     moved = hazard[place] - np.where(ended, (after / left)[place], 0.0)
-    names = {name: index for index, name in enumerate(dict.fromkeys(clusters))}
     sums = np.bincount([names[name] for name in clusters], weights=moved)
-    scale = sums.size / (sums.size - 1) if sums.size > 1 else math.inf
-    return RestrictedMean(found.mean, float(scale * (sums**2).sum()))
+    return RestrictedMean(found.mean, float(sums.size / (sums.size - 1) * (sums**2).sum()))
 
 
 # ------------------------------------------------------------------------------------ competing risks
@@ -240,25 +243,25 @@ class IncidenceCurves:
         return {cause: float(curve[known - 1]) if known else 0.0 for cause, curve in self.shares.items()}
 
 
-def cumulative_incidence(durations: ArrayLike, causes: Sequence[str | None]) -> IncidenceCurves:
+def cumulative_incidence(durations: ArrayLike, causes: Causes) -> IncidenceCurves:
     """Aalen-Johansen: F_j(t) = Σ S(tᵢ-) · d_ij / nᵢ, with S of any cause (Aalen & Johansen 1978).
 
     ``causes``: what ended each unit, None where it is right-censored.  The shares of all causes and S add up
     to 1 at every time.  Causes come in the order of their names.
     """
     seconds = _seconds(durations)
-    curve = kaplan_meier(seconds, [cause is not None for cause in causes])
+    numbers, names = pd.factorize(pd.Series(np.asarray(causes, dtype=object), dtype="str"), sort=True)
+    curve = kaplan_meier(seconds, numbers >= 0)
     place = np.searchsorted(curve.times, seconds)
     before = np.concatenate([[1.0], curve.survival[:-1]])[: curve.times.size]
     shares = {}
-    for cause in sorted({cause for cause in causes if cause is not None}):
-        mine = np.fromiter((other == cause for other in causes), np.bool_, seconds.size)
-        died = np.bincount(place[mine], minlength=curve.times.size)
-        shares[cause] = np.cumsum(before * died / curve.at_risk)
+    for number, cause in enumerate(names):
+        died = np.bincount(place[numbers == number], minlength=curve.times.size)
+        shares[str(cause)] = np.cumsum(before * died / curve.at_risk)
     return IncidenceCurves(curve.times, shares)
 
 
-def aalen_johansen(durations: ArrayLike, causes: Sequence[str | None], horizon: float) -> dict[str, float]:
+def aalen_johansen(durations: ArrayLike, causes: Causes, horizon: float) -> dict[str, float]:
     """The share of units ended by each cause until ``horizon`` seconds (see :func:`cumulative_incidence`).
 
     Beyond the last time seen the shares stay as they were there.  Only causes that occur are named.

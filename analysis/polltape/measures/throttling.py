@@ -9,10 +9,11 @@ import ibis.expr.types as ir
 import pandas as pd
 from ibis import _
 
-from polltape.measures.answers import throttles
+from polltape.measures.answers import with_throttled
 from polltape.measures.durations import lived_times
 from polltape.operations.lives import Lives
 from polltape.operations.tables import lent_frame, run
+from polltape.operations.timeline import Timeline
 from polltape.protocols import throttle
 
 HOST_CODE: Final = "RA007"
@@ -20,9 +21,8 @@ HOST_CODE: Final = "RA007"
 
 
 def throttling(
-    rows: ir.Table,
+    timeline: Timeline,
     lives: Lives,
-    members: ir.Table,
     waits: pd.DataFrame,
     findings: pd.DataFrame,
     answered: pd.DataFrame,
@@ -43,24 +43,25 @@ def throttling(
     hosts = hosts[hosts["throttled"] > 0]
     if hosts.empty:
         return hosts
-    table = hosts.merge(_wasted(rows, members, _early(waits, findings)), on="host", how="left")
+    table = hosts.merge(_wasted(timeline, lives.members, _early(waits, findings)), on="host", how="left")
     table = table.merge(_lost(lives.operations), on="host", how="left")
     whole = ["again", "early", "operations", "ended", "clients"]
     table[whole] = table[whole].fillna(0).astype("int64")
     return table.assign(share=table["throttled"] / table["requests"])
 
 
-def _wasted(rows: ir.Table, members: ir.Table, early: list[str]) -> pd.DataFrame:
+def _wasted(timeline: Timeline, members: ir.Table, early: list[str]) -> pd.DataFrame:
     """For each host how many retries were throttled again, and how many requests came too early."""
-    return run(_again, rows, members, lent_frame(rows, "hasty", pd.DataFrame({"exchange_id": early}, dtype="str")))
+    hasty = lent_frame(timeline.rows, "hasty", pd.DataFrame({"exchange_id": early}, dtype="str"))
+    return run(_again, timeline.rows, timeline.observed, members, hasty)
 
 
-def _again(rows: ir.Table, members: ir.Table, hasty: ir.Table) -> ir.Table:
+def _again(rows: ir.Table, observed: ir.Table, members: ir.Table, hasty: ir.Table) -> ir.Table:
     hasty = hasty.mutate(early=1, retry=0)
     retries = members.filter((_.protocol == throttle.NAME) & (_.role == "poll"))
     retries = retries.select("exchange_id", early=ibis.literal(0), retry=ibis.literal(1))
     told = ibis.union(hasty, retries).group_by("exchange_id").agg(early=_.early.max(), retry=_.retry.max())
-    found = rows.select("exchange_id", "host", throttled=throttles(rows)).join(told, "exchange_id")
+    found = with_throttled(rows.join(told, "exchange_id"), observed)
     again = found.throttled & (found.retry > 0)
     return found.group_by("host").agg(again=again.sum(), early=found.early.sum())
 

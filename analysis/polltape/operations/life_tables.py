@@ -149,6 +149,7 @@ class _Part:
         first = pa.array(np.zeros(len(at["row"]), np.int64))
         keys = self._of(at["row"], "keys")
         return {
+            "starts": pa.array(self._grouped.ints("starts")[at["row"]]),
             "exchange_id": self._of(at["row"], "exchange_id"),
             "key": _element(keys, first),
             **self.plain(at, "status", "state"),

@@ -42,8 +42,8 @@ def linked(names: pa.Table) -> tuple[Ints, Flags]:
     """The component of each row: equal where names are linked, however far apart; and which rows are part of anything.
 
     ``names``: ``keys`` and ``issued`` (lists) and ``target`` as hashes, ``opening`` (opens or truncates an operation),
-    ``opens``, ``general`` (whatever a request addresses is a key).  Equal hashes of different names only put into one
-    group what the fold keeps apart.
+    ``opens``, ``general`` (whatever a request addresses is a key), ``aside`` (is to be no part, whatever its names).
+    Equal hashes of different names only put into one group what the fold keeps apart.
 
     A name that nobody ever issued links nothing: any GET addresses its own URL and all the endings of its path.
     """
@@ -76,7 +76,7 @@ def linked(names: pa.Table) -> tuple[Ints, Flags]:
     related[of[heads]] = True
     # What addresses nothing that was issued, and opens nothing, is no part of anything.
     part = ~_flags(columns["general"]) | related | ~several | _flags(columns["opens"])
-    return top[first], part
+    return top[first], part & ~_flags(columns["aside"])
 
 
 def _may_link(number: Ints, row: Ints, counts: list[Ints], opening: Flags) -> Flags:

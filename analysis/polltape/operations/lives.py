@@ -10,12 +10,12 @@ table            columns
 ``parts``        starts (of the exchange), ``number`` (of the operation), protocol, role, state,
                  ``precedence``: where an exchange plays a part in several operations, which one its
                  waits belong to (0 first)
-``numbers``      ``number``, ``operation`` (its id), ``closed``, protocol, kind
+``numbers``      ``number``, ``operation`` (its id), ``closed``, protocol, kind, host
 ``members``      the parts with names: exchange_id, protocol, operation, role, state, precedence
 ``at_once``      protocol, kind, host, exchange_id of writes that ended in their own answer
 ``afterwards``   exchange_id, operation, ending (its ending exchange), what: ``backwards``,
                  ``polled_on``, ``stale``, ``bare`` as in :class:`~polltape.operations.fold.Folded`
-``outside``      exchange_id, key, status, state of reads of an idle resource, and ``idle``: its
+``outside``      starts, exchange_id, key, status, state of reads of an idle resource, and ``idle``: its
                  key has no operation anywhere
 ===============  ===========================================================================
 
@@ -39,7 +39,7 @@ from polltape.operations.fold import Folded, Operation, fold
 from polltape.operations.life_tables import LifeTables
 from polltape.operations.sightings import seen, sightings, throttled, throttling
 from polltape.operations.tables import framed, seen_as, taken
-from polltape.operations.timeline import clock_steps, narrow, timeline
+from polltape.operations.timeline import Timeline, timeline
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -58,24 +58,24 @@ class Lives:
     outside: pd.DataFrame
 
 
-def lives(connection: Any, rows: ir.Table, covered: Covered) -> Lives:
+def lives(connection: Any, timeline: Timeline, covered: Covered) -> Lives:
     """Every operation of the timeline, and which exchange played which role in it."""
     tables = LifeTables(covered)
-    suspects = throttling(connection, rows)
-    inside = [tables.add(grouped) for grouped in sightings(connection, rows)]
+    suspects = throttling(connection, timeline)
+    inside = [tables.add(grouped) for grouped in sightings(connection, timeline)]
     if len(suspects):
         known = np.intersect1d(suspects, np.concatenate([np.empty(0, np.int64), *inside]))
-        for grouped in throttled(connection, rows, known):
+        for grouped in throttled(connection, timeline, known):
             tables.add(grouped)
     operations = tables.table("operations")
-    named = operations.select(["number", "id", "closed", "protocol", "kind"])
+    named = operations.select(["number", "id", "closed", "protocol", "kind", "host"])
     numbers = taken(connection, "numbers", named.rename_columns({"id": "operation"}))
     parts = taken(connection, "parts", tables.table("members"))
     return Lives(
         operations=_operations(operations.drop_columns("number")),
         parts=parts,
         numbers=numbers,
-        members=seen_as(connection, "members", _members, rows, parts, numbers),
+        members=seen_as(connection, "members", _members, timeline.rows, parts, numbers),
         at_once=tables.table("at_once").to_pandas(),
         afterwards=tables.table("afterwards").to_pandas(),
         outside=tables.table("outside").to_pandas(),
@@ -101,27 +101,25 @@ def folded_of(capture: Capture) -> list[Folded]:
     """What the fold tells of a capture, one for each group of linked keys."""
     connection = ibis.duckdb.connect()
     try:
-        recorded = narrow(connection, capture)
-        stepped = bool(clock_steps(connection, recorded))
-        return list(folds(connection, timeline(connection, recorded, stepped=stepped)))
+        return list(folds(connection, timeline(connection, capture)))
     finally:
         connection.disconnect()
 
 
-def folds(connection: Any, rows: ir.Table) -> Iterator[Folded]:
+def folds(connection: Any, timeline: Timeline) -> Iterator[Folded]:
     """What happened on each key (or component of linked keys) of the timeline; throttling last.
 
     A throttled answer inside an operation opens nothing, so the operations must be known by then.
     """
     inside: list[int] = []
-    for grouped in sightings(connection, rows):
+    for grouped in sightings(connection, timeline):
         for group in seen(grouped):
             folded = fold(group)
             inside += [member.seen.starts for operation in folded.operations for member in operation.members]
             yield folded
-    suspects = throttling(connection, rows)
+    suspects = throttling(connection, timeline)
     if len(suspects):
-        for grouped in throttled(connection, rows, np.intersect1d(suspects, np.array(inside, np.int64))):
+        for grouped in throttled(connection, timeline, np.intersect1d(suspects, np.array(inside, np.int64))):
             yield from map(fold, seen(grouped))
 
 

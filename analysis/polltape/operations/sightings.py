@@ -7,13 +7,12 @@ request that was observed before; which equality is meant, the protocols say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
 import ibis
-import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
@@ -22,7 +21,8 @@ from ibis import _
 from polltape.operations.fold import Seen
 from polltape.operations.links import linked
 from polltape.operations.shapes import Flags, Grouped, Ints, coded
-from polltape.operations.tables import add, asked, drop, kept, observations, taken
+from polltape.operations.tables import Query, asked, count, drop, hashed, kept, taken
+from polltape.operations.timeline import Timeline, authority_of, line_of, target_of, write_of
 from polltape.protocols import http_async, throttle
 from polltape.protocols.shopify_queue import resubmitted_state
 
@@ -31,44 +31,44 @@ PART_ROWS: Final = 1_000_000
 BATCH_GROUPS: Final = 10_000
 """How many groups become Python objects at a time."""
 
-_OBSERVED: Final = (
-    *("protocol", "kind", "role", "keys", "issued", "reads_as", "state", "readings"),
-    *("opens", "truncates", "address", "itself"),
-)
 _SEEN: Final = Seen._fields
-_ROW: Final = tuple(name for name in _SEEN if name not in _OBSERVED)
 _SEEN_OF: Final = partial(tuple.__new__, Seen)
 _UNIQUE: Final = frozenset({"exchange_id"})
+_NUMBERED: Final = frozenset({"line", "write", "target"})
+"""Columns of texts of which only matters which are equal; the tables have numbers there."""
 
 
-def sightings(connection: Any, rows: ir.Table) -> Iterator[Grouped]:
+def sightings(connection: Any, timeline: Timeline) -> Iterator[Grouped]:
     """What the protocols observed, throttling aside: linked rows together, part by part."""
-    observed = kept(connection, "observed", _observed, rows)
+    observed = timeline.observed
     queued = asked(connection, _queued, observed)
+    tables = [observed]
     if len(queued):
-        states = _states(connection, rows, resubmitted_state)
-        wanted = taken(connection, "queued", queued)
-        add(connection, observed, _bare, rows, observed, wanted, states)
-    yield from _parts(connection, observed, *linked(asked(connection, _names, observed)))
+        states = _states(connection, timeline.rows, resubmitted_state)
+        tables.append(
+            kept(connection, "bare", _bare, timeline.rows, observed, taken(connection, "queued", queued), states)
+        )
+    names = pa.concat_tables([asked(connection, _names, table) for table in tables])
+    yield from _parts(connection, tables, *linked(names.combine_chunks()))
 
 
-def throttling(connection: Any, rows: ir.Table) -> Ints:
+def throttling(connection: Any, timeline: Timeline) -> Ints:
     """The exchanges that throttled, whatever they were part of, by the rank of their start."""
-    return np.unique(np.asarray(asked(connection, _throttles, rows)["starts"].to_numpy(), dtype=np.int64))
+    return np.unique(np.asarray(asked(connection, _throttles, timeline.observed)["starts"].to_numpy(), dtype=np.int64))
 
 
-def _throttles(rows: ir.Table) -> ir.Table:
-    seen = observations(rows)
-    seen = seen.filter(seen.observations["protocol"] == throttle.NAME)
-    return seen.select("starts", opens=seen.observations["opens"], key=seen.observations["keys"][0])
+def _throttles(observed: ir.Table) -> ir.Table:
+    seen = observed.filter(observed.protocol == throttle.NAME)
+    return seen.select("starts", "opens", key=seen["keys"][0])
 
 
-def throttled(connection: Any, rows: ir.Table, inside: Ints) -> Iterator[Grouped]:
+def throttled(connection: Any, timeline: Timeline, inside: Ints) -> Iterator[Grouped]:
     """The throttled requests and all others that are the same ones, by key.
 
     ``inside``: the exchanges that an operation of another protocol has, by the rank of their start; they open nothing.
     """
-    throttles = kept(connection, "throttles", _throttles, rows)
+    rows = timeline.rows
+    throttles = kept(connection, "throttles", _throttles, timeline.observed)
     members = taken(connection, "inside", pa.table({"starts": pa.array(inside)}))
     opening = kept(connection, "opening", _opening, throttles, members)
     if not len(asked(connection, _one, opening)):
@@ -76,7 +76,7 @@ def throttled(connection: Any, rows: ir.Table, inside: Ints) -> Iterator[Grouped
     states = _states(connection, rows, throttle.retried_state)
     same = kept(connection, "same", _same, rows, throttles, opening, states)
     key = coded(asked(connection, _hashed_keys, same)["key"].combine_chunks())
-    yield from _parts(connection, same, key, np.ones(len(key), bool))
+    yield from _parts(connection, [same], key, np.ones(len(key), bool))
 
 
 def _opening(throttles: ir.Table, members: ir.Table) -> ir.Table:
@@ -91,7 +91,7 @@ def _same(rows: ir.Table, throttles: ir.Table, opening: ir.Table, states: ir.Tab
     """Every request that is the same as one that was throttled."""
     known = throttles.select(throttled="starts").distinct()
     opened = opening.select(opening="starts").distinct()
-    same = _with_request(rows).mutate(key=_throttle_key(rows)).semi_join(opening.select("key").distinct(), "key")
+    same = _with_requests(rows).mutate(key=_throttle_key(rows)).semi_join(opening.select("key").distinct(), "key")
     same = same.left_join(known, same.starts == known.throttled)
     same = same.left_join(opened, _.starts == opened.opening)
     same = same.left_join(states, same.status == states.of_status)
@@ -99,7 +99,7 @@ def _same(rows: ir.Table, throttles: ir.Table, opening: ir.Table, states: ir.Tab
     return same.mutate(
         keys=ibis.array([same.key]),
         opens=same.opening.notnull(),
-        target=ibis.null("string"),
+        target=ibis.null("uint64"),
         **_defaults(ibis.literal(throttle.NAME), ibis.literal(throttle.KIND), "read", state, without={"keys", "opens"}),
     ).select(*_SEEN)
 
@@ -108,23 +108,8 @@ def _hashed_keys(same: ir.Table) -> ir.Table:
     return same.select(number=same.rowid(), key=hashed(same.keys[0])).order_by("number")
 
 
-def _with_request(rows: ir.Table) -> ir.Table:
-    return rows.mutate(line=rows.method.concat(" ", rows.path))
-
-
-def _observed(rows: ir.Table) -> ir.Table:
-    """One row an observation with the columns of :class:`Seen`."""
-    flat = observations(_with_request(rows))
-    seen = flat.observations
-    flat = flat.filter(seen["protocol"] != throttle.NAME)
-    table = flat.mutate(**{name: flat.observations[name] for name in _OBSERVED})
-    again = table.role.startswith("resubmit")
-    return table.mutate(target=again.ifelse(_target(table), ibis.null("string"))).select(*_SEEN)
-
-
-def _target(table: ir.Table) -> ir.StringValue:
-    """What a request has in common with one that only lacks the token; null where its body is unknown."""
-    return table.client.fill_null("").concat("|", table.authority, "|", table.write)
+def _with_requests(rows: ir.Table) -> ir.Table:
+    return rows.mutate(line=line_of(rows), write=write_of(rows))
 
 
 def _queued(observed: ir.Table) -> ir.Table:
@@ -135,9 +120,9 @@ def _queued(observed: ir.Table) -> ir.Table:
 
 def _bare(rows: ir.Table, observed: ir.Table, queued: ir.Table, states: ir.Table) -> ir.Table:
     """The requests that equal a queued one and carry no token."""
-    carried = observed.semi_join(queued, "protocol").select("exchange_id")
-    others = _with_request(rows).anti_join(carried, "exchange_id")
-    equal = others.mutate(target=_target(others)).join(queued, "target")
+    carried = observed.semi_join(queued, "protocol").select("starts")
+    others = _with_requests(rows).anti_join(carried, "starts")
+    equal = others.mutate(target=target_of(others)).join(queued, "target")
     equal = equal.left_join(states, equal.status == states.of_status)
     filled = _defaults(equal.protocol, equal.kind, "resubmit-bare", equal.shown)
     return equal.mutate(**filled).select(*_SEEN)
@@ -181,63 +166,73 @@ def _throttle_key(rows: ir.Table) -> ir.StringValue:
     """:func:`polltape.protocols.throttle.key_of` as an expression."""
     name = ibis.literal(" ").concat(rows.graphql).fill_null("")
     return ibis.literal(f"{throttle.NAME}|").concat(
-        rows.authority, "|", rows.client.fill_null("None"), "|", rows.method, " ", rows.path, name
+        authority_of(rows), "|", rows.client.fill_null("None"), "|", rows.method, " ", rows.path, name
     )
 
 
 # ---------------------------------------------------------------------------------------------- reading
 
 
-@ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
-def hashed(text: str) -> dt.uint64:
-    """Equal for equal texts."""
-
-
 def _names(observed: ir.Table) -> ir.Table:
     """What :func:`~polltape.operations.links.linked` reads, in the order of the table's rows."""
+    aside = observed.protocol == throttle.NAME
+    named = {name: observed[name].map(lambda key: hashed(key)) for name in ("keys", "issued")}
     return observed.select(
+        "target",
+        "opens",
         number=observed.rowid(),
-        **{name: observed[name].map(lambda key: hashed(key)) for name in ("keys", "issued")},
-        target=observed.target.isnull().ifelse(ibis.null("uint64"), hashed(observed.target)),
-        opens=observed.opens,
-        opening=observed.opens | observed.truncates.notnull(),
+        **{name: aside.ifelse(ibis.null("array<uint64>"), hashes) for name, hashes in named.items()},
+        opening=(observed.opens | observed.truncates.notnull()) & ~aside,
         general=observed.protocol == http_async.NAME,
+        aside=aside,
     ).order_by("number")
 
 
-def _parts(connection: Any, table: ir.Table, component: Ints, part: Flags) -> Iterator[Grouped]:
+def _parts(connection: Any, tables: Sequence[ir.Table], component: Ints, part: Flags) -> Iterator[Grouped]:
     """The rows that are part of anything, by component, each group by response end; at least one piece.
 
-    ``component``, ``part``: for each row of the table.  The order of the groups means nothing.
+    ``component``, ``part``: for each row of the tables, those of one behind those of the other.  The order of the
+    groups means nothing.
     """
     pieces = max(1, -(-len(component) // PART_ROWS))
     if pieces == 1:
-        yield _grouped(asked(connection, _numbered, table), component, part)
-        drop(connection, table)
+        yield _grouped(_behind(connection, tables, _numbered), component, part)
         return
     places = {"place": np.flatnonzero(part), "piece": (component % pieces)[part]}
     of = taken(connection, "pieces", pa.table({name: pa.array(values) for name, values in places.items()}))
     for piece in range(pieces):
-        yield _grouped(asked(connection, _piece, table, of, piece=piece), component, part)
-    drop(connection, table, of)
+        yield _grouped(_behind(connection, tables, _piece, of, piece=piece), component, part)
+    drop(connection, of)
 
 
-def _numbered(table: ir.Table) -> ir.Table:
-    return table.select(*_SEEN, number=table.rowid())
+def _behind(connection: Any, tables: Sequence[ir.Table], query: Query, *others: ir.Table, **given: Any) -> pa.Table:
+    """What the query finds in each of the tables, their rows numbered from one to the next."""
+    found, before = [], 0
+    for table in tables:
+        found.append(asked(connection, query, table, *others, before=before, **given))
+        before += count(connection, table)
+    return pa.concat_tables(found)
 
 
-def _piece(table: ir.Table, of: ir.Table, *, piece: int) -> ir.Table:
-    return _numbered(table).join(of.filter(_.piece == piece), ibis._.number == of.place).select(*_SEEN, "number")
+def _numbered(table: ir.Table, *, before: int) -> ir.Table:
+    return table.select(*_SEEN, number=table.rowid() + before)
+
+
+def _piece(table: ir.Table, of: ir.Table, *, before: int, piece: int) -> ir.Table:
+    numbered = _numbered(table, before=before)
+    return numbered.join(of.filter(_.piece == piece), _.number == of.place).select(*_SEEN, "number")
 
 
 def _grouped(table: pa.Table, component: Ints, part: Flags) -> Grouped:
     """``table``: with the ``number`` of each row, by which the others are looked up."""
     number = np.asarray(table["number"].to_numpy(), dtype=np.int64)
-    there = np.flatnonzero(part[number])
-    group = component[number[there]]
-    order = np.lexsort((number[there], table["ends"].to_numpy()[there], group))
-    begins = np.flatnonzero(np.diff(group[order], prepend=-1))
-    found = table.select(_SEEN).take(there[order]).combine_chunks()
+    order = np.argsort(number, kind="stable")
+    order = order[part[number[order]]]
+    ends, group = table["ends"].to_numpy()[order], component[number[order]]
+    # Two whole numbers in one: by group, then by end; of one exchange in the order of its observations.
+    sorting = np.argsort(group * (int(ends.max(initial=0)) + 1) + ends, kind="stable")
+    begins = np.flatnonzero(np.diff(group[sorting], prepend=-1))
+    found = table.select(_SEEN).take(order[sorting]).combine_chunks()
     return Grouped(found, np.append(begins, len(order)).astype(np.int64))
 
 
@@ -258,6 +253,8 @@ def _values(column: Any, name: str) -> list[Any]:
         return [value or () for value in column.to_pylist()] if len(column.flatten()) else [()] * len(column)
     if column.null_count == len(column):
         return [None] * len(column)
+    if name in _NUMBERED:
+        column = column.cast(pa.string())
     if pa.types.is_string(column.type) and name not in _UNIQUE:
         coded = column.dictionary_encode()
         texts = [*coded.dictionary.to_pylist(), None]  # the last by the index -1

@@ -13,10 +13,32 @@ from functools import lru_cache
 from typing import Any, Final
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
+
+
+@ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
+def epoch_us(instant: dt.Timestamp("UTC")) -> dt.int64:  # type: ignore[valid-type]
+    """Microseconds since 1970."""
+
+
+@ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
+def hashed(text: str) -> dt.uint64:
+    """Equal for equal texts."""
+
+
+@ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
+def hashed_server(client: str, host: str, port: int) -> dt.uint64:
+    """Equal for equal values."""
+
+
+@ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
+def hashed_request(client: str, host: str, port: int, method: str, path: str) -> dt.uint64:
+    """Equal for equal values."""
+
 
 Query = Callable[..., ir.Table]
 """Tables, and hashable values by name, to an expression; a function of a module, so that it is known again."""
@@ -53,10 +75,10 @@ def kept(connection: Any, name: str, query: Query, *tables: ir.Table, **given: A
     return _named(connection, name, schema)
 
 
-def add(connection: Any, table: ir.Table, query: Query, *tables: ir.Table, **given: Any) -> None:
-    """More rows into a kept table."""
-    sql, _ = _prepared(query, tables, given)
-    connection.con.execute(f'INSERT INTO "{name_of(table)}" {sql}')
+def count(connection: Any, table: ir.Table) -> int:
+    """How many rows a kept table has."""
+    [(found,)] = connection.con.sql(f'SELECT count(*) FROM "{name_of(table)}"').fetchall()
+    return int(found)
 
 
 def seen_as(connection: Any, name: str, query: Query, *tables: ir.Table, **given: Any) -> ir.Table:
@@ -92,6 +114,14 @@ def _textual(kind: pa.DataType) -> bool:
     return pa.types.is_large_string(kind) or pa.types.is_null(kind)
 
 
+def beside(connection: Any, name: str, left: ir.Table, right: ir.Table) -> ir.Table:
+    """Two tables side by side, row by row, as a view; DuckDB keeps the order of a file's rows."""
+    connection.con.execute(
+        f'CREATE OR REPLACE TEMP VIEW "{name}" AS SELECT * FROM "{name_of(left)}" POSITIONAL JOIN "{name_of(right)}"'
+    )
+    return _named(connection, name, ibis.Schema({**left.schema(), **right.schema()}))
+
+
 def drop(connection: Any, *tables: ir.Table) -> None:
     """Forget what :func:`kept` and :func:`taken` have kept."""
     for table in tables:
@@ -120,14 +150,6 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def observations(rows: ir.Table) -> ir.Table:
-    """One row an observation: ``observations`` is the struct.
-
-    Not ``Table.unnest``: that is a lateral join, for which DuckDB hashes whole rows, lists and all.
-    """
-    return rows.mutate(observations=rows.observations.unnest())
 
 
 def run(query: Query, *tables: ir.Table, by: Sequence[str] = (), **given: Any) -> pd.DataFrame:

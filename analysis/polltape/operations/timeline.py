@@ -1,4 +1,6 @@
-"""The narrow table that everything is measured from: one row an exchange, instants on one clock, in one order.
+"""The narrow tables that everything is measured from: one row an exchange, one row an observation.
+
+Instants are on one clock, and all starts and ends of the capture have one order.  ``rows``, one an exchange:
 
 ==================  ==========================================================================
 column              meaning
@@ -6,11 +8,12 @@ column              meaning
 exchange_id         as recorded
 session_id          recording session
 client, host        pseudonym; host without port
-authority           host, with the port where it is not the scheme's default
-url                 absolute URL, redacted
-method, path,       the request line, and the template of its path
-endpoint
-write               identity of the request: method, path, body digest; null where unknown
+scheme, port,       of the URL, redacted (:func:`authority_of`, :func:`url_of`)
+path, query
+method, endpoint    the method, and the template of the path
+digest              of the request's body; null where it is unknown
+request_unread,     why a body is not there to be read; null where it is, or has no kind that is read
+answer_unread
 status, error       the answer, or what took its place
 start_us            request start, microseconds since 1970
 response_start_us   response start, null where unknown
@@ -18,7 +21,7 @@ end_us              response end, or the latest known instant
 ended               whether the response end is known
 starts, ends        ranks: one order of all starts and ends.  At one instant the ends of earlier
                     requests come first, then the requests that took no time at all, one after the
-                    other, then the starts of the others
+                    other, then the starts of the others.  ``starts`` names the exchange elsewhere
 source, raw, klass, the instruction to wait
 asked_s, clock,
 tolerance, lines,
@@ -28,75 +31,89 @@ redirect            absolute URL that a 3xx names
 request_id          X-Request-Id of the answer
 api_version         X-Shopify-API-Version of the answer
 graphql             GraphQL operation of the request, null without one
-observations        list of struct, as stored
 ==================  ==========================================================================
+
+``observed``, one an observation: the columns of :class:`~polltape.operations.fold.Seen`, where requests have numbers
+(:func:`line_of`, :func:`write_of`, :func:`target_of`), and the other fields of
+:class:`~polltape.exchange.Observation`.  Those of one exchange stand in their order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis
-import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
+import pyarrow as pa
 from ibis import _
 
-from polltape.exchange import DEFAULT_PORTS
-from polltape.operations.tables import asked, drop, kept, lent
+from polltape.capture.bodies import OTHER_TYPE
+from polltape.exchange import DEFAULT_PORTS, Observation
+from polltape.operations.instants import Instants, Step, each_once, on_one_clock, ranks
+from polltape.operations.tables import asked, beside, epoch_us, hashed, kept, lent, seen_as
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
 
-CLOCK_STEP_US: Final = 500_000
-"""Wall clock and monotonic clock apart by this much more than a moment ago: the wall clock was set."""
-
-
-@ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
-def epoch_us(instant: dt.Timestamp("UTC")) -> dt.int64:  # type: ignore[valid-type]
-    """Microseconds since 1970."""
-
-
 _PLAIN: Final = (
-    "exchange_id",
-    "session_id",
-    "client",
-    "method",
-    "scheme",
-    "host",
-    "port",
-    "path",
-    "query",
-    "endpoint",
-    "status",
-    "error",
-    "redirect",
-    "queued",
-    "request_id",
-    "api_version",
-    "graphql",
-    "observations",
+    *("exchange_id", "session_id", "client", "method", "scheme", "host", "port", "path", "query", "endpoint"),
+    *("status", "error", "redirect", "queued", "request_id", "api_version", "graphql"),
 )
-_MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")
-_INSTANTS: Final = ("start_us", "response_start_us", "end_us")
 _INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance", "lines", "rated")
+_MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")
+_OBSERVED: Final = tuple(Observation.__dataclass_fields__)
+_OF_ROW: Final = (
+    *(
+        "exchange_id",
+        "starts",
+        "ends",
+        "start_us",
+        "response_start_us",
+        "end_us",
+        "status",
+        "asked_s",
+        "host",
+        "client",
+    ),
+)
 
 
-def timeline(connection: Any, rows: ir.Table, *, stepped: bool) -> ir.Table:
-    """The timeline of :func:`narrow` rows as a table of the connection; columns as in the module's text.
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The tables of the module's text, and each time that the recorder's wall clock was set."""
 
-    ``stepped``: :func:`clock_steps` has found some.
-    """
-    return kept(connection, "timeline", _timeline, rows, stepped=stepped)
+    rows: ir.Table
+    observed: ir.Table
+    steps: tuple[Step, ...] = ()
+
+    def only(
+        self, connection: Any, name: str, query: Callable[..., ir.Table], *tables: ir.Table, **given: Any
+    ) -> Timeline:
+        """The exchanges that a query over the rows, and over these tables, leaves."""
+        rows = kept(connection, name, query, self.rows, *tables, **given)
+        return Timeline(rows, kept(connection, f"{name} observed", _of_rows, self.observed, rows), self.steps)
 
 
-def _timeline(rows: ir.Table, *, stepped: bool) -> ir.Table:
-    rows = _on_one_clock(rows) if stepped else rows
-    # A HAR's numbers may contradict each other: nothing ends before it starts.
-    return _ranked(rows.mutate(end_us=ibis.greatest(rows.end_us, rows.start_us))).drop(*_MONOTONIC)
+def timeline(connection: Any, capture: Capture) -> Timeline:
+    """A capture's timeline as tables of the connection, each exchange once."""
+    found = _recorded(connection, capture)
+    read = asked(connection, _instants, found)
+    once = each_once(read["id"], lambda: asked(connection, _names, found))
+    instants = Instants.of(read)
+    steps = on_one_clock(instants, read)
+    starts, ends = ranks(instants, once, lambda: asked(connection, _ids, found)["exchange_id"])
+    placed: dict[str, Any] = {"once": once, "starts": starts, "ends": ends, **instants.columns()}
+    found = beside(connection, "placed", found, lent(connection, "places", pa.table(placed)))
+    rows = kept(connection, "timeline", _rows, found)
+    observed = kept(connection, "observed", _observed, found)
+    connection.con.unregister("places")
+    return Timeline(rows, observed, steps)
 
 
-def narrow(connection: Any, capture: Capture) -> ir.Table:
-    """Every source's rows as a table of the connection, only the columns that are measured, each exchange once."""
+def _recorded(connection: Any, capture: Capture) -> ir.Table:
+    """Every source's rows under one name, one source behind the other; read where it is used."""
     parts = []
     if capture.files:
         # Not hive-partitioned: the folder's date is for people, the instants are in the rows.
@@ -105,13 +122,7 @@ def narrow(connection: Any, capture: Capture) -> ir.Table:
         parts.append(read)
     if capture.table is not None:
         parts.append(lent(connection, "imported", capture.table))
-    rows = kept(connection, "recorded", _narrowed, *parts)
-    known = asked(connection, _copies, rows).to_pylist()[0]
-    if known["rows"] == known["ids"]:
-        return rows
-    once = kept(connection, "once", _once, rows)
-    drop(connection, rows)
-    return once
+    return seen_as(connection, "recorded", _narrowed, *parts)
 
 
 def _narrowed(*parts: ir.Table) -> ir.Table:
@@ -119,107 +130,99 @@ def _narrowed(*parts: ir.Table) -> ir.Table:
     return selected[0] if len(selected) == 1 else ibis.union(*selected)
 
 
-def _copies(rows: ir.Table) -> ir.Table:
-    """Equal ids have equal hashes; the other way round nearly always, and where not nothing is lost but time."""
-    return rows.agg(rows=_.count(), ids=_.exchange_id.hash().nunique())
-
-
-def _once(rows: ir.Table) -> ir.Table:
-    copy = ibis.row_number().over(group_by="exchange_id", order_by=["start_us", "session_id"])
-    return rows.mutate(copy=copy).filter(_.copy == 0).drop("copy")
-
-
 def _select(part: ir.Table) -> ir.Table:
-    default_port = ibis.cases(*((part.scheme == s, p) for s, p in DEFAULT_PORTS.items()), else_=-1)
-    authority = (part.port == default_port).ifelse(part.host, part.host.concat(":", part.port.cast("string")))
-    query = part.query.isnull().ifelse("", ibis.literal("?").concat(part.query.fill_null("")))
     end = ibis.coalesce(
         part.response_ended_at, part.response_started_at, part.request_ended_at, part.request_started_at
     )
     return part.select(
         *_PLAIN,
         *_MONOTONIC,
-        authority=authority,
-        url=part.scheme.concat("://", authority, part.path, query),
-        write=part.method.concat(" ", part.path, " ", part.request_body["digest"]),
-        start_us=epoch_us(part.request_started_at),
-        response_start_us=epoch_us(part.response_started_at),
-        end_us=epoch_us(end),
+        "observations",
+        wall_start_us=epoch_us(part.request_started_at),
+        wall_response_us=epoch_us(part.response_started_at),
+        wall_end_us=epoch_us(end),
         ended=part.response_ended_at.notnull() & part.status.notnull(),
+        digest=part.request_body["digest"],
+        request_unread=_unread(part.request_body["not_stored"]),
+        answer_unread=_unread(part.response_body["not_stored"]),
         **{name: part.instruction[name] for name in _INSTRUCTION},
     )
 
 
-def _readings(rows: ir.Table) -> ir.Table:
-    """Every pair of wall clock and monotonic clock, and how far the wall clock has been set since the first.
+def _unread(not_stored: ir.StringValue) -> ir.StringValue:
+    return not_stored.nullif(OTHER_TYPE)
 
-    ``set_us`` is this reading's step, ``offset_us`` the sum of all steps up to it.
+
+def _instants(found: ir.Table) -> ir.Table:
+    walls = ("wall_start_us", "wall_response_us", "wall_end_us")
+    return found.select("session_id", *walls, *_MONOTONIC, id=hashed(found.exchange_id))
+
+
+def _ids(found: ir.Table) -> ir.Table:
+    return found.select("exchange_id")
+
+
+def _names(found: ir.Table) -> ir.Table:
+    return found.select("exchange_id", "session_id", "wall_start_us")
+
+
+def _rows(placed: ir.Table) -> ir.Table:
+    once = placed.filter(_.once)
+    instants = ("start_us", "response_start_us", "end_us", "ended", "starts", "ends")
+    return once.select(*_PLAIN, "digest", "request_unread", "answer_unread", *instants, *_INSTRUCTION)
+
+
+def _observed(placed: ir.Table) -> ir.Table:
+    """Not ``Table.unnest``: that is a lateral join, for which DuckDB hashes whole rows, lists and all."""
+    once = placed.filter(_.once)
+    requests = {"line": line_of(once), "write": write_of(once)}
+    sent = {name: once[name] for name in ("method", "scheme", "port", "path", "digest")}
+    each = once.select(*_OF_ROW, **requests, **sent, seen=once.observations.unnest())
+    again = each.seen["role"].startswith("resubmit")
+    target = again.ifelse(target_of(each), ibis.null("uint64"))
+    return each.select(*_OF_ROW, *requests, target=target, **{name: each.seen[name] for name in _OBSERVED})
+
+
+def _of_rows(observed: ir.Table, rows: ir.Table) -> ir.Table:
+    return observed.semi_join(rows, "starts")
+
+
+def port_of(rows: ir.Table) -> ir.IntegerValue:
+    """The port, 0 where it is the scheme's default."""
+    default_port = ibis.cases(*((rows.scheme == s, p) for s, p in DEFAULT_PORTS.items()), else_=-1)
+    return (rows.port == default_port).ifelse(0, rows.port)
+
+
+def authority_of(rows: ir.Table) -> ir.StringValue:
+    """Host, and the port where it is not the scheme's default."""
+    port = port_of(rows)
+    return (port == 0).ifelse(rows.host, rows.host.concat(":", port.cast("string")))
+
+
+def url_of(rows: ir.Table) -> ir.StringValue:
+    """The absolute URL, redacted."""
+    query = rows.query.isnull().ifelse("", ibis.literal("?").concat(rows.query.fill_null("")))
+    return rows.scheme.concat("://", authority_of(rows), rows.path, query)
+
+
+def line_of(rows: ir.Table) -> ir.IntegerValue:
+    """A number that is equal for equal methods and paths.
+
+    The numbers of requests have 64 bits: among ten million that differ, two are equal once in 400,000 captures.
     """
-    pairs = ibis.union(
-        *(
-            rows.filter(rows[mono].notnull() & rows[wall].notnull()).select(
-                "exchange_id",
-                "session_id",
-                instant=ibis.literal(wall),
-                wall_us=rows[wall],
-                apart_us=rows[wall] - rows[mono] // 1000,
-                mono_ns=rows[mono],
-            )
-            for wall, mono in zip(_INSTANTS, _MONOTONIC, strict=True)
-        )
-    )
-    in_order = ibis.window(group_by="session_id", order_by=["mono_ns", "exchange_id"])
-    pairs = pairs.mutate(change_us=_.apart_us - _.apart_us.lag().over(in_order))
-    pairs = pairs.mutate(set_us=(_.change_us.abs() > CLOCK_STEP_US).ifelse(_.change_us, 0).fill_null(0))
-    return pairs.mutate(
-        offset_us=_.set_us.sum().over(
-            ibis.cumulative_window(group_by="session_id", order_by=["mono_ns", "exchange_id"])
-        )
-    )
+    return hashed(rows.method.concat(" ", rows.path))
 
 
-def clock_steps(connection: Any, rows: ir.Table) -> list[tuple[str, int, float]]:
-    """Each time the recorder's wall clock was set: (session, microseconds since 1970, seconds it moved)."""
-    if not asked(connection, _apart, rows).to_pylist()[0]["sessions"]:
-        return []  # the cheap answer, nearly always
-    found = asked(connection, _steps, rows).to_pylist()
-    return [(row["session_id"], int(row["wall_us"]), row["set_us"] / 1e6) for row in found]
+def write_of(rows: ir.Table) -> ir.IntegerValue:
+    """A number that is equal for the same request, body included; null where the body is unknown."""
+    return _known(rows, rows.method.concat(" ", rows.path, " ", rows.digest))
 
 
-def _apart(rows: ir.Table) -> ir.Table:
-    """How many sessions may have a step: their two clocks were not always equally far apart."""
-    apart = [rows[wall] - rows[mono] // 1000 for wall, mono in zip(_INSTANTS, _MONOTONIC, strict=True)]
-    spread = rows.group_by("session_id").agg(low=ibis.least(*apart).min(), high=ibis.greatest(*apart).max())
-    return spread.filter((_.high - _.low) > CLOCK_STEP_US).agg(sessions=_.count())
+def target_of(rows: ir.Table) -> ir.IntegerValue:
+    """A number that is equal for the same request of one client to one server; null where the body is unknown."""
+    whose = rows.client.fill_null("").concat("|", authority_of(rows), "|", rows.method, " ", rows.path)
+    return _known(rows, whose.concat(" ", rows.digest))
 
 
-def _steps(rows: ir.Table) -> ir.Table:
-    return (
-        _readings(rows)
-        .filter(_.set_us != 0)
-        .order_by("session_id", "mono_ns")
-        .select("session_id", "wall_us", "set_us")
-    )
-
-
-def _on_one_clock(rows: ir.Table) -> ir.Table:
-    """The rows with their instants as if the wall clock had never been set after the session's first reading."""
-    readings = _readings(rows)
-    offsets = readings.group_by("exchange_id").agg(
-        **{name: _.offset_us.max(where=_.instant == name) for name in _INSTANTS}
-    )
-    offsets = offsets.rename({f"{name}_offset": name for name in _INSTANTS}).rename(of="exchange_id")
-    joined = rows.left_join(offsets, rows.exchange_id == offsets.of)
-    moved = {name: joined[name] - joined[f"{name}_offset"].fill_null(0) for name in _INSTANTS}
-    return joined.mutate(**moved).select(*rows.columns)
-
-
-def _ranked(rows: ir.Table) -> ir.Table:
-    """With ``starts`` and ``ends``, the ranks of the exchange's two events among all events."""
-    lasts = rows.end_us > rows.start_us
-    start = rows.select("exchange_id", at_us="start_us", place=lasts.ifelse(2, 1), is_end=ibis.literal(False))
-    end = rows.select("exchange_id", at_us="end_us", place=lasts.ifelse(0, 1), is_end=ibis.literal(True))
-    order = ["at_us", "place", "exchange_id", "is_end"]
-    ranked = ibis.union(start, end).mutate(rank=ibis.row_number().over(order_by=order))
-    ranks = ranked.group_by("exchange_id").agg(starts=_.rank.min(), ends=_.rank.max())
-    return rows.join(ranks, "exchange_id")
+def _known(rows: ir.Table, request: ir.StringValue) -> ir.IntegerValue:
+    return rows.digest.isnull().ifelse(ibis.null("uint64"), hashed(request))

@@ -31,8 +31,11 @@ from ibis import _
 
 from polltape.operations.covered import Covered
 from polltape.operations.fold import FINAL
+from polltape.operations.governed import governing
 from polltape.operations.lives import Lives
+from polltape.operations.shapes import Flags, Ints
 from polltape.operations.tables import asked, framed, kept, ordered, taken
+from polltape.operations.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,41 +47,40 @@ class Tolerance:
 
 
 THROTTLED: Final = (429, 503, 413)
-UNDER_WAY_US: Final = 100_000
 LONGEST_S: Final = 1e12
 """Longer waits are counted as this: an instant so far off still fits 64 bits of microseconds."""
 _OF_RESPONSE: Final = (
-    *("exchange_id", "operation", "closed", "scope"),
-    *("client", "host", "authority", "method", "path", "endpoint", "status"),
+    *("starts", "exchange_id", "operation", "closed", "scope"),
+    *("client", "host", "method", "endpoint", "status"),
     *("source", "raw", "klass", "clock", "tolerance", "rated", "asked_s", "response_start_us", "end_us"),
 )
 """What a wait tells of the response that opened it."""
 
 
-def openers(connection: Any, rows: ir.Table, lives: Lives) -> ir.Table:
+def openers(connection: Any, timeline: Timeline, lives: Lives) -> ir.Table:
     """Every response with an instruction, usable or not, that could open a wait, with its operation and scope.
 
-    Columns of the timeline and ``number``, ``operation`` (its id), ``closed`` (rank of the operation's end),
-    ``throttles`` (answers as a 429 does, whatever its status; these are here without an instruction, too), ``scope``
-    (``host``, ``redirect``, ``operation`` or ``request``).
+    ``starts`` and ``ends`` of the exchange, ``number`` and ``operation`` (its id), ``closed`` (rank of the operation's
+    end), ``throttles`` (answers as a 429 does, whatever its status; these are here without an instruction, too),
+    ``scope`` (``host``, ``redirect``, ``operation`` or ``request``), ``usable`` (whether a wait begins here).
     """
-    idle = pa.table({"idle": pa.array(lives.outside["exchange_id"].unique(), pa.string())})
-    outside = taken(connection, "outside", idle)
-    return kept(connection, "openers", _openers, rows, lives.parts, lives.numbers, outside)
+    idle: Any = lives.outside["starts"].unique()
+    outside = taken(connection, "outside", pa.table({"idle": idle}))
+    return kept(connection, "openers", _openers, timeline.rows, timeline.observed, lives.parts, lives.numbers, outside)
 
 
-def _openers(rows: ir.Table, parts: ir.Table, numbers: ir.Table, outside: ir.Table) -> ir.Table:
-    throttles = (rows.observations.filter(lambda o: o["throttled"]).length() > 0).fill_null(False)
-    rows = rows.mutate(throttles=throttles).filter(_.ended & (_.klass.notnull() | _.throttles))
+def _openers(rows: ir.Table, observed: ir.Table, parts: ir.Table, numbers: ir.Table, outside: ir.Table) -> ir.Table:
+    in_words = observed.filter(_.throttled).select(said="starts").distinct()
+    rows = rows.filter(_.ended).select("starts", "ends", "status", "queued", "klass", "asked_s")
+    rows = rows.left_join(in_words, _.starts == in_words.said).mutate(throttles=_.said.notnull())
     by_status = rows.status.isin(THROTTLED) | rows.status.between(300, 399)
-    rows = rows.mutate(by_status=by_status.fill_null(False))
+    rows = rows.filter(_.klass.notnull() | _.throttles).mutate(by_status=by_status.fill_null(False))
     # An answer opens no wait for an operation that it ends; as a 413 or a 303 it still opens one, without it.
     part = parts.filter(~_.state.isin(sorted(FINAL)).fill_null(False)).drop("protocol")
     part = part.join(rows.select("starts", "by_status"), "starts")
     part = part.filter(_.role.isin(["submit", "join", "poll"]) | _.by_status)
     part = part.group_by("starts").agg(number=_.number.argmin(_.precedence)).rename(part="starts")
-    joined = rows.left_join(part, _.starts == part.part)
-    joined = joined.left_join(outside, _.exchange_id == outside.idle)
+    joined = rows.left_join(part, _.starts == part.part).left_join(outside, _.starts == outside.idle)
     joined = joined.filter(_.by_status | _.throttles | _.number.notnull() | _.idle.notnull())
     named = numbers.select("operation", "closed", of="number")
     joined = joined.left_join(named, _.number == named.of)
@@ -88,106 +90,65 @@ def _openers(rows: ir.Table, parts: ir.Table, numbers: ir.Table, outside: ir.Tab
         (joined.operation.notnull(), "operation"),
         else_="request",
     )
-    return joined.mutate(scope=scope).drop("by_status", "of", "idle", "part", "observations")
+    usable = joined.asked_s.notnull()
+    return joined.select("starts", "ends", "number", "operation", "closed", "throttles", scope=scope, usable=usable)
 
 
 def waits(
-    connection: Any, rows: ir.Table, opening: ir.Table, lives: Lives, covered: Covered, tolerance: Tolerance
+    connection: Any, timeline: Timeline, opening: ir.Table, lives: Lives, covered: Covered, tolerance: Tolerance
 ) -> pd.DataFrame:
     """One row a wait that one of the ``opening`` responses opened; instants in microseconds since 1970.
 
-    Columns: :data:`_OF_RESPONSE` as in the timeline and in :func:`openers`, ``next_exchange``,
+    Columns: :data:`_OF_RESPONSE` as in the timeline and in :func:`openers`, ``next_exchange``, ``next_starts``,
     ``next_start_us``, ``deadline_us``, ``slack_us``, ``waited_s``, ``margin_s``, ``verdict``, ``rated`` (counts in
     the compliance rate), and ``protocol`` and ``kind`` of the operation.  Ordered by response end, then exchange.
     """
-    governed = kept(connection, "governed", _governed, rows, lives.parts, opening)
-    found = asked(connection, _waits, rows, opening, governed, lives.numbers)
+    governed = taken(connection, "governed", governing(connection, timeline.rows, lives.parts, opening))
+    found = asked(connection, _waits, timeline.rows, opening, governed, lives.numbers)
     return _judged(framed(ordered(found, ["end_us", "exchange_id"])), covered, tolerance)
 
 
 def _waits(rows: ir.Table, opening: ir.Table, governed: ir.Table, numbers: ir.Table) -> ir.Table:
-    usable = opening.filter(_.asked_s.notnull())
+    usable = opening.filter(_.usable).join(governed, "starts").drop("ends", "usable", "throttles")
     nexts = rows.select(next_exchange="exchange_id", next_start_us="start_us", next_starts="starts")
-    joined = usable.select("starts", "number", *_OF_RESPONSE).left_join(governed, _.starts == governed.opener)
-    joined = joined.left_join(nexts, _.next_rank == nexts.next_starts)
+    told = rows.select(*(name for name in _OF_RESPONSE if name in rows.columns))
+    joined = usable.join(told, "starts").left_join(nexts, "next_starts")
     kinds = numbers.select("protocol", "kind", of="number")
     joined = joined.left_join(kinds, _.number == kinds.of)
-    return joined.select(*_OF_RESPONSE, "next_exchange", "next_start_us", "protocol", "kind")
-
-
-def _governed(rows: ir.Table, parts: ir.Table, opening: ir.Table) -> ir.Table:
-    """For each wait (``opener``: the rank of its request) the rank of the request that it governs, null without one."""
-    usable = opening.filter(_.asked_s.notnull())
-    sent = parts.filter(_.role.isin(["poll", "join", "resubmit"]))
-    in_operation = _next(usable.filter(_.scope == "operation"), sent, ["number"])
-    here = ["client", "method", "authority", "path"]
-    same = _next(usable.filter(_.scope.isin(["request", "host"])), rows, here)
-    # A request to elsewhere within 100 ms was under way, so the search for it begins behind that.
-    later = usable.filter(_.scope == "host").mutate(end_us=_.end_us + UNDER_WAY_US)
-    elsewhere = _next(later, rows, ["client", "authority"], by_rank=False)
-    to = usable.filter((_.scope == "redirect") & _.redirect.notnull()).drop("url").rename(url="redirect")
-    redirected = _next(to, rows, ["client", "url"])
-    found = ibis.union(in_operation, same, elsewhere, redirected)
-    return found.group_by("opener").agg(next_rank=_.next_rank.min())
-
-
-def _next(openers: ir.Table, requests: ir.Table, by: list[str], *, by_rank: bool = True) -> ir.Table:
-    """The next request with equal ``by`` columns, by rank at or after the response's end.
-
-    With ``by_rank=False`` by time instead, strictly after ``end_us``.
-    """
-    starts = requests.semi_join(openers, by).select(
-        *by,
-        opener=ibis.null("int64"),
-        at=requests.starts if by_rank else requests.start_us,
-        mark=ibis.literal(0),
-        rank=requests.starts,
-    )
-    marks = openers.select(
-        *by,
-        opener="starts",
-        at=openers.ends if by_rank else openers.end_us,
-        mark=ibis.literal(1),  # behind a start at the same instant: strictly after
-        rank=ibis.null("int64"),
-    )
-    following = ibis.window(group_by=by, order_by=["at", "mark", "opener"], preceding=0, following=None)
-    both = ibis.union(starts, marks).mutate(next_rank=_.rank.min().over(following))
-    return both.filter(_.opener.notnull()).select("opener", "next_rank")
+    return joined.select(*_OF_RESPONSE, "next_exchange", "next_starts", "next_start_us", "protocol", "kind")
 
 
 def _judged(table: pd.DataFrame, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
     """With waited, margin and verdict; all in whole microseconds, so that no rounding decides."""
-    asked_us = (table["asked_s"].clip(upper=LONGEST_S) * 1e6).round().astype("int64")
-    waited_us = table["next_start_us"].astype("Int64") - table["end_us"]
-    since_headers_us = table["next_start_us"].astype("Int64") - table["response_start_us"].astype("Int64")
-    slack_us = pd.Series(
-        np.where(table["tolerance"] == "date", round(tolerance.date_s * 1e6), round(tolerance.delay_s * 1e6)),
-        index=table.index,
-    )
-    until_us = pd.Series(covered.until_each(table["end_us"].to_numpy(dtype="int64")), index=table.index)
-    deadline_us = table["end_us"] + asked_us
-    too_early = (waited_us - asked_us < -slack_us) & (since_headers_us - asked_us < -slack_us).fillna(True)
-    verdict = np.select(
-        [
-            waited_us.isna() & table["closed"].notna(),
-            waited_us.isna() & (until_us > deadline_us),
-            waited_us.isna(),
-            too_early.fillna(False).astype(bool),
-            (waited_us <= asked_us + asked_us.clip(lower=1_000_000)).fillna(False).astype(bool),
-        ],
-        ["void", "unanswered", "open", "early", "kept"],
-        default="late",
-    )
-    rated = (
-        pd.Series(verdict, index=table.index).isin(["kept", "late", "early"])
-        & (deadline_us <= until_us)
-        & table["rated"].astype(bool)
-    )
+    end_us = table["end_us"].to_numpy(dtype=np.int64)
+    next_us, headers_us = (_or_zero(table[name]) for name in ("next_start_us", "response_start_us"))
+    governs, answered = (table[name].notna().to_numpy() for name in ("next_start_us", "response_start_us"))
+    asked_us = np.rint(np.minimum(table["asked_s"].to_numpy(dtype=np.float64), LONGEST_S) * 1e6).astype(np.int64)
+    waited_us, since_headers_us = next_us - end_us, next_us - headers_us
+    dated = (table["tolerance"] == "date").to_numpy()
+    slack_us = np.where(dated, round(tolerance.date_s * 1e6), round(tolerance.delay_s * 1e6))
+    until_us, deadline_us = covered.until_each(end_us), end_us + asked_us
+    early = (waited_us - asked_us < -slack_us) & ((since_headers_us - asked_us < -slack_us) | ~answered)
+    in_time = waited_us <= asked_us + np.maximum(asked_us, 1_000_000)
+    unended = table["closed"].isna().to_numpy()
+    conditions = [~governs & ~unended, ~governs & (until_us > deadline_us), ~governs, early, in_time]
+    verdict = np.select(conditions, range(5), 5)
     return table.assign(
         deadline_us=deadline_us,
         slack_us=slack_us,
-        waited_s=waited_us.astype("Float64") / 1e6,
-        margin_s=(waited_us - asked_us).astype("Float64") / 1e6,
-        verdict=verdict,
-        rated=rated,
+        waited_s=_seconds(waited_us, governs),
+        margin_s=_seconds(waited_us - asked_us, governs),
+        verdict=np.array(_VERDICTS, dtype=object)[verdict],
+        rated=governs & (deadline_us <= until_us) & table["rated"].to_numpy(dtype=np.bool_),
     ).reset_index(drop=True)
+
+
+_VERDICTS: Final = ("void", "unanswered", "open", "early", "kept", "late")
+
+
+def _or_zero(column: pd.Series[int]) -> Ints:
+    return column.to_numpy(dtype=np.float64, na_value=0.0).astype(np.int64)
+
+
+def _seconds(us: Ints, known: Flags) -> pd.Series[float]:
+    return pd.Series(pd.arrays.FloatingArray(us / 1e6, ~known))

@@ -222,8 +222,9 @@ def _findings(page: Page, analysis: Analysis) -> None:
 
 def by_code(findings: pd.DataFrame, most: int) -> dict[str, tuple[int, list[Row]]]:
     """For each code how many findings there are, and the first of them; codes in the order of the handbook."""
-    groups = {str(code): (len(group), rows(group.head(most))) for code, group in findings.groupby("code")}
-    return {code: groups[code] for code in CODES if code in groups}
+    times = findings["code"].value_counts()
+    first = findings.groupby("code").head(most)
+    return {code: (int(times[code]), rows(first[first["code"] == code])) for code in CODES if code in times.index}
 
 
 def title(code: str) -> str:
@@ -247,7 +248,6 @@ def _next(page: Page, analysis: Analysis) -> None:
 
 def _first_operation(analysis: Analysis) -> str | None:
     """The operation to look at: the one of the first finding, codes in the order of the handbook."""
-    table = analysis.findings[analysis.findings["operation"].isin(analysis.operations["id"])]
-    there = set(table["code"].unique())
-    first = next((code for code in CODES if code in there), None)
-    return None if first is None else str(table.loc[table["code"] == first, "operation"].iloc[0])
+    table = analysis.findings[analysis.findings["operation"].notna()].drop_duplicates("code")
+    of = dict(zip(table["code"], table["operation"], strict=True))
+    return next((str(of[code]) for code in CODES if code in of), None)
