@@ -42,6 +42,14 @@ def test_any_other_target_is_refused(url: str) -> None:
         peer_of(url)
 
 
+@pytest.mark.parametrize("whose", ["reader:hunter2", "hunter2"])
+@pytest.mark.parametrize("rest", ["staging.example", "staging.example:port", "staging.example/path"])
+def test_a_target_with_credentials_is_refused_without_telling_them(whose: str, rest: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        peer_of(f"https://{whose}@{rest}")
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+
+
 def test_a_credential_comes_from_the_environment() -> None:
     assert headers_given(["X-Api-Key=env:KEY"], {"KEY": "secret"}) == (Header("X-Api-Key", "secret"),)
 

@@ -19,7 +19,7 @@ from polltape.capture.coverage import FOLDER
 from polltape.errors import InputError, first_line
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_CREDENTIALS: Final = re.compile(r"://[^/?#]*:[^/?#]*@")
+_CREDENTIALS: Final = re.compile(r"://[^/?#]*@")
 _SCHEMES: Final = "s3://bucket/path, gs://bucket/path or abfs://container@account.dfs.core.windows.net/path"
 _RETRY_S: Final = 20
 _AT_ONCE: Final = 8 * 1024 * 1024

@@ -65,18 +65,8 @@ _INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance"
 _MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")
 _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
 _OF_ROW: Final = (
-    *(
-        "exchange_id",
-        "starts",
-        "ends",
-        "start_us",
-        "response_start_us",
-        "end_us",
-        "status",
-        "asked_s",
-        "host",
-        "client",
-    ),
+    *("exchange_id", "starts", "ends", "start_us", "response_start_us", "end_us"),
+    *("status", "asked_s", "host", "client"),
 )
 
 

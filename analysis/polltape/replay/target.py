@@ -11,6 +11,7 @@ from typing import Final, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from polltape.capture.redaction_rules import Rules, normalise
+from polltape.capture.remote import without_credentials
 from polltape.errors import UsageError
 from polltape.exchange import DEFAULT_PORTS, Exchange, Header
 from polltape.replay.carrying import Carrier, Outgoing
@@ -23,15 +24,16 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 def peer_of(url: str) -> Peer:
     """The server that a URL names.  Raises UsageError where it is no bare ``http(s)://host[:port]``."""
     wanted = "give it as http://HOST[:PORT] or https://HOST[:PORT]"
+    told = without_credentials(url)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"--target {url}: {error}", hint=wanted) from error
+        raise UsageError(f"--target {told}: {error}", hint=wanted) from error
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise UsageError(f"--target {url}: no http or https address", hint=wanted)
+        raise UsageError(f"--target {told}: no http or https address", hint=wanted)
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-        raise UsageError(f"--target {url}: only scheme, host and port are taken; the paths are the recording's")
+        raise UsageError(f"--target {told}: only scheme, host and port are taken; the paths are the recording's")
     tls = ssl.create_default_context() if parts.scheme == "https" else None
     return Peer(parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme], tls)
 
