@@ -348,6 +348,19 @@ def test_a_file_of_the_first_schema_is_observed_anew(tmp_path: Path) -> None:
     assert capture.coverage == (coverage(),)
 
 
+def test_what_a_protocol_stumbles_over_is_told_with_its_row(tmp_path: Path) -> None:
+    paths = write_exchanges(tmp_path / "new", "one", [exchange(n) for n in range(5)], [coverage()])
+
+    def stumbles(one: Exchange) -> Exchange:
+        if one.exchange_id in ("id-1", "id-3"):
+            raise ValueError(one.exchange_id)
+        return one
+
+    (told,) = opened(*paths, redact=fail, observe=stumbles, anew=True).warnings
+    assert "2 rows could not be read by the protocols (ValueError)" in told
+    assert told.endswith("(row 1, 3, counted from 0)")
+
+
 def test_on_request_files_of_this_schema_are_observed_anew(tmp_path: Path) -> None:
     paths = write_exchanges(tmp_path / "new", "one", [exchange(n) for n in range(3)], [coverage()])
     capture = opened(*paths, redact=fail, observe=lambda one: replace(one, endpoint="/anew"), anew=True)

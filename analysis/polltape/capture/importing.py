@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -36,10 +36,13 @@ Reader = Callable[[Path, Notes, Key | None], Iterator[tuple[Exchange, bool]]]
 def read_rows(path: Path, notes: Notes, _key: Key | None) -> Iterator[tuple[Exchange, bool]]:
     """The rows of a Parquet file whose footer was checked, without what protocols read in them."""
     notes.coverage += read_footer(path).coverage
-    for table in read_unobserved(path):
-        for start in range(0, table.num_rows, ROWS_A_BATCH):
-            for exchange in from_table(table.slice(start, ROWS_A_BATCH)):
-                yield exchange, True
+    batches = (
+        table.slice(start, ROWS_A_BATCH)
+        for table in read_unobserved(path)
+        for start in range(0, table.num_rows, ROWS_A_BATCH)
+    )
+    for notes.at, exchange in enumerate(chain.from_iterable(map(from_table, batches))):
+        yield exchange, True
 
 
 IMPORTERS: Final[dict[str, tuple[Reader, str]]] = {
