@@ -33,8 +33,6 @@ _LONG_URL: Final = 2000
 _BESIDE: Final = 100  # names that are looked at to tell whether "number" is a card's
 _CONSTANTS: Final = frozenset({"true", "false", "null", "none", "undefined"})
 _COOKIES: Final = frozenset({"cookie", "setcookie"})
-
-
 _DOCUMENT: Final = re.compile(r"\{\s*\"|\[\s*[\[{\"]")
 _DOCUMENTS: Final = 20  # in one text; of more only the names are looked at
 _JSON: Final = json.JSONDecoder()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from polltape.measures.analysis import Analysis, Selection, Settings
 
 Words = tuple[str, ...]
-LONGEST_TOLERANCE_S = 1e9
+LONGEST_TOLERANCE_S: Final = 1e9
 
 
 @click.command()

@@ -10,7 +10,7 @@ import pandas as pd
 from ibis import _
 
 from polltape.operations.tables import run
-from polltape.operations.timeline import Timeline
+from polltape.operations.timeline import Timeline, with_throttled_in_words
 from polltape.protocols import throttle
 
 ACCEPTED: Final = 202
@@ -60,11 +60,9 @@ def with_writes(rows: ir.Table, observed: ir.Table) -> ir.Table:
 
 def with_throttled(rows: ir.Table, observed: ir.Table) -> ir.Table:
     """The rows with whether the answer has ``throttled`` its client: by status, or in the words of its body."""
-    by_status = rows.status.isin(sorted(throttle.THROTTLED)) | ((rows.status == TOO_LARGE) & rows.klass.notnull())
-    in_words = observed.filter(_.throttled).select(said="starts").distinct()
-    told = rows.mutate(by_status=by_status.fill_null(False) & ~rows.queued)
-    told = told.left_join(in_words, _.starts == in_words.said)
-    return told.mutate(throttled=told.by_status | told.said.notnull())
+    told = with_throttled_in_words(rows, observed, "in_words")
+    by_status = told.status.isin(sorted(throttle.THROTTLED)) | ((told.status == TOO_LARGE) & told.klass.notnull())
+    return told.mutate(throttled=(by_status.fill_null(False) & ~told.queued) | told.in_words)
 
 
 def on_checkout(template: ir.StringValue) -> ir.BooleanValue:

@@ -25,7 +25,8 @@ from polltape.measures.queue import QUEUE, ignored_waits, misjudged
 from polltape.measures.statistics import Ints
 from polltape.measures.statuses import fault, meaning
 from polltape.measures.words import counted, seconds, shortened
-from polltape.operations.governed import UNDER_WAY_US, ints, numbers, requests_within, server_of
+from polltape.operations.columns import ints, known, numbers
+from polltape.operations.governed import UNDER_WAY_US, requests_within, server_of
 from polltape.operations.lives import Lives
 from polltape.operations.tables import Query, asked, framed, kept, lent_frame, ordered, records, taken
 from polltape.operations.timeline import line_of
@@ -116,7 +117,7 @@ def _named(values: pa.ChunkedArray[Any], ends: Ints, *, once: bool = False) -> A
     column: Any = values.combine_chunks()
     coded = column.dictionary_encode()
     finding = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
-    there = column.is_valid().to_numpy(zero_copy_only=False)
+    there = known(column)
     finding, number = finding[there], coded.indices.drop_null().to_numpy().astype(np.int64)
     dictionary = coded.dictionary
     if once and len(dictionary):

@@ -10,7 +10,7 @@ import pandas as pd
 from ibis import _
 
 from polltape.measures.durations import GROUP
-from polltape.measures.statistics import Ints
+from polltape.operations.columns import Ints, ints
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
 from polltape.operations.tables import asked, connection_of, framed
@@ -67,7 +67,7 @@ def _seen(rows: ir.Table, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame:
     group_of = np.empty(int(numbers["number"].max()) + 1, np.int64)
     group_of[numbers["number"]] = grouped.ngroup()
     polls = asked(connection, _polls, rows, lives.parts)
-    group, starts, start_us = (polls[name].to_numpy() for name in ("number", "starts", "start_us"))
+    group, starts, start_us = (ints(polls[name]) for name in ("number", "starts", "start_us"))
     group = group_of[group]
     early = waits.loc[waits["verdict"] == "early", "next_starts"].to_numpy(dtype=np.int64)
     seen = pd.DataFrame({"group": group, "early": np.isin(starts, early), "beside": _beside(group, start_us)})

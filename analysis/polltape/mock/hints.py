@@ -20,6 +20,9 @@ from polltape.mock.messages import http_date
 from polltape.protocols.instruction import read_instruction
 
 WAIT_HEADER: Final = "X-Polltape-Wait"
+"""The exact wait in seconds, beside a hint that speed has made too coarse."""
+DIGEST_HEADER: Final = "X-Polltape-Digest"
+"""What the recorder thought of a digest that is passed on; nobody can tell of what redaction left of it."""
 RETRY_AFTER: Final = "retry-after"
 MILLISECONDS: Final = frozenset({"retry-after-ms", "x-ms-retry-after-ms"})
 _NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]+)?")

@@ -21,6 +21,7 @@ import msgspec
 
 from polltape.exchange import Body, Exchange, Header
 from polltape.mock.hints import (
+    DIGEST_HEADER,
     MILLISECONDS,
     RETRY_AFTER,
     WAIT_HEADER,
@@ -47,7 +48,6 @@ _HOP_BY_HOP: Final = {  # RFC 9110 §7.6.1
 }
 _ONE_TRANSFER: Final = {"content-length", "content-encoding", "etag", "date", "age"}
 _REAL_SERVER_ONLY: Final = {"alt-svc", "strict-transport-security", "expect-ct", "public-key-pins"}
-DIGEST_HEADER: Final = "X-Polltape-Digest"
 _OWN: Final = "x-polltape-"  # there already where a mock was recorded
 _DROPPED: Final = frozenset(SIGNATURES | _HOP_BY_HOP | _ONE_TRANSFER | _REAL_SERVER_ONLY)
 _TIMED: Final = ('"pollAfter"', '"pollDelay"', '"queueEtaSeconds"')

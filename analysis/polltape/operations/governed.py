@@ -10,41 +10,41 @@ import numpy as np
 import pyarrow as pa
 from ibis import _
 
-from polltape.operations.shapes import Flags, Ints, ragged
+from polltape.operations.columns import Flags, Ints, Numbers, ints, known, numbers
+from polltape.operations.shapes import ragged
 from polltape.operations.tables import asked, hashed, hashed_request, hashed_server
 from polltape.operations.timeline import port_of, url_of
 
 UNDER_WAY_US: Final = 100_000
 """What is sent elsewhere this soon after the answer that throttles was under way."""
 NEVER: Final = np.iinfo(np.int64).max
-Numbers = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 def governing(connection: Any, rows: ir.Table, parts: ir.Table, opening: ir.Table) -> pa.Table:
     """For each usable one of the openers (``starts``) the request that it governs (``next_starts``, null without)."""
     waiting = asked(connection, _waiting, opening, rows)
     scope = waiting["scope"].combine_chunks()
-    starts, ends, end_us, number = (ints(waiting[name]) for name in ("starts", "ends", "end_us", "number"))
-    known = waiting["client"].is_valid().to_numpy()
+    starts, ends, end_us = (ints(waiting[name]) for name in ("starts", "ends", "end_us"))
+    whose = known(waiting["client"])
     next_starts = np.full(len(starts), NEVER)
 
-    def govern(which: Flags, keys: Any, since: Ints, sent: Requests) -> None:
-        next_starts[which] = np.minimum(next_starts[which], sent.next(numbers(keys)[which], since[which]))
+    def govern(which: Flags, keys: Numbers, since: Ints, sent: Requests) -> None:
+        next_starts[which] = np.minimum(next_starts[which], sent.next(keys[which], since[which]))
 
     def within(*scopes: str) -> Flags:
         return np.isin(scope.to_numpy(zero_copy_only=False), scopes)
 
     if (which := within("operation")).any():
-        govern(which, number, ends, Requests.of(asked(connection, _asking, parts)))
-    if (which := within("request", "host") & known).any():
-        govern(which, waiting["place"], ends, Requests.of(asked(connection, _by_place, rows)))
-    if (which := within("host") & known).any():
+        govern(which, numbers(waiting["number"]), ends, Requests.of(asked(connection, _asking, parts)))
+    if (which := within("request", "host") & whose).any():
+        govern(which, numbers(waiting["place"]), ends, Requests.of(asked(connection, _by_place, rows)))
+    if (which := within("host") & whose).any():
         read = asked(connection, _by_server, rows)
         # A request to elsewhere within 100 ms was under way, so the search for it begins behind that.
         since = ranks_after(ints(read["starts"]), ints(read["start_us"]), end_us + UNDER_WAY_US)
-        govern(which, waiting["server"], since, Requests.of(read))
-    if (which := within("redirect") & known & waiting["to"].is_valid().to_numpy()).any():
-        govern(which, waiting["to"], ends, Requests.of(asked(connection, _by_url, rows)))
+        govern(which, numbers(waiting["server"]), since, Requests.of(read))
+    if (which := within("redirect") & whose & known(waiting["to"])).any():
+        govern(which, numbers(waiting["to"]), ends, Requests.of(asked(connection, _by_url, rows)))
     found: dict[str, Any] = {"starts": starts, "next_starts": pa.array(next_starts, mask=next_starts == NEVER)}
     return pa.table(found)
 
@@ -127,7 +127,7 @@ def _waiting(opening: ir.Table, rows: ir.Table) -> ir.Table:
         server=server_of(rows),
         to=rows.redirect.isnull().ifelse(ibis.null("uint64"), hashed(rows.client.concat(" ", rows.redirect))),
     )
-    usable = opening.filter(_.usable).select("starts", "ends", "scope", number=_.number.fill_null(-1))
+    usable = opening.filter(_.usable).select("starts", "ends", "scope", number=_.number)
     return usable.join(told, "starts")
 
 
@@ -156,14 +156,3 @@ def server_of(rows: ir.Table) -> ir.IntegerValue:
 
 def _place(rows: ir.Table) -> ir.IntegerValue:
     return hashed_request(rows.client, rows.host, port_of(rows), rows.method, rows.path)
-
-
-def ints(column: Any) -> Ints:
-    """A column without nulls."""
-    return np.asarray(column.to_numpy(), dtype=np.int64)
-
-
-def numbers(column: Any) -> Numbers:
-    """A column of hashes or keys, 0 where there is none."""
-    filled = column if isinstance(column, np.ndarray) else column.fill_null(0)
-    return np.asarray(filled).astype(np.uint64)

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polltape.capture.coverage import CLOCK_STEP_US
-from polltape.operations.shapes import Flags, Ints, coded, over
+from polltape.operations.columns import Flags, Ints, ints, known
+from polltape.operations.shapes import coded, over
 
 _MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")
 
@@ -40,8 +41,8 @@ class Instants:
     @classmethod
     def of(cls, read: pa.Table) -> Instants:
         """As the wall clock told them: ``wall_start_us``, ``wall_response_us`` (may be null), ``wall_end_us``."""
-        response = read["wall_response_us"].combine_chunks()
-        return cls(_ints(read["wall_start_us"]), _ints(response), _ints(read["wall_end_us"]), _there(response))
+        start_us, response_us, end_us = (ints(read[f"wall_{name}_us"]).copy() for name in ("start", "response", "end"))
+        return cls(start_us, response_us, end_us, known(read["wall_response_us"]))
 
     def columns(self) -> dict[str, Any]:
         """As columns; a HAR's numbers may contradict each other, but nothing ends before it starts."""
@@ -63,7 +64,7 @@ def each_once(ids: Any, names: Callable[[], pa.Table]) -> Flags:
         return once
     found = names()
     exchange, session = (_order(found[name]) for name in ("exchange_id", "session_id"))
-    order = np.lexsort((session, _ints(found["wall_start_us"]), exchange))
+    order = np.lexsort((session, ints(found["wall_start_us"]), exchange))
     once[order[1:]] = np.diff(exchange[order]) != 0
     return once
 
@@ -74,13 +75,13 @@ def on_one_clock(instants: Instants, read: pa.Table) -> tuple[Step, ...]:
     ``read``: ``session_id``, and the monotonic clock of each instant, null where it was not read.
     """
     walls = (instants.start_us, instants.response_start_us, instants.end_us)
-    monotonic = [read[name].combine_chunks() for name in _MONOTONIC]
-    known = [_there(mono) for mono in monotonic]
-    known[1] = known[1] & instants.answered
-    row = np.concatenate([np.flatnonzero(there) for there in known])
+    monotonic = [read[name] for name in _MONOTONIC]
+    told = [known(mono) for mono in monotonic]
+    told[1] = told[1] & instants.answered
+    row = np.concatenate([np.flatnonzero(there) for there in told])
     wall_us, mono_ns = (
-        np.concatenate([values[there] for values, there in zip(columns, known, strict=True)])
-        for columns in (walls, [_ints(mono) for mono in monotonic])
+        np.concatenate([values[there] for values, there in zip(columns, told, strict=True)])
+        for columns in (walls, [ints(mono) for mono in monotonic])
     )
     apart_us = wall_us - mono_ns // 1000
     session = coded(read["session_id"].combine_chunks())[row]
@@ -94,8 +95,8 @@ def on_one_clock(instants: Instants, read: pa.Table) -> tuple[Step, ...]:
     total = np.cumsum(change)
     offset_us = np.empty(len(order), np.int64)
     offset_us[order] = total - np.repeat(total[begins], np.diff(np.append(begins, len(order))))
-    ends = np.cumsum([np.count_nonzero(there) for there in known])
-    for values, there, offsets in zip(walls, known, np.split(offset_us, ends[:-1]), strict=True):
+    ends = np.cumsum([np.count_nonzero(there) for there in told])
+    for values, there, offsets in zip(walls, told, np.split(offset_us, ends[:-1]), strict=True):
         values[there] -= offsets
     set_at = np.flatnonzero(change)
     sessions = read["session_id"].take(pa.array(row[order[set_at]])).to_pylist()
@@ -151,12 +152,3 @@ def _tied(when: Ints, row: Ints) -> Ints:
 def _order(texts: Any) -> Ints:
     """The place of each text among those that differ, in their order; unknown ones are last."""
     return np.asarray(pc.rank(texts, sort_keys="ascending", tiebreaker="dense").to_numpy(), dtype=np.int64)
-
-
-def _ints(column: Any) -> Ints:
-    """Whole numbers of one's own, 0 where there is none."""
-    return np.array(pc.fill_null(column, 0).to_numpy(), dtype=np.int64)
-
-
-def _there(column: Any) -> Flags:
-    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)

@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polltape.operations.columns import Flags, Floats, Ints, flags, floats, ints
 from polltape.operations.covered import Covered
 from polltape.operations.fold import ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS, fold
 from polltape.operations.patterns import AFTERWARDS, NONE, Laid, Patterns
-from polltape.operations.shapes import Flags, Grouped, Ints, over, shapes
+from polltape.operations.shapes import Grouped, over, shapes
 from polltape.operations.sightings import seen
 from polltape.protocols import shopify_queue, throttle
 
 Columns = dict[str, Any]
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _PRECEDENCE: Final = {shopify_queue.NAME: 0, throttle.NAME: 2}
 """An exchange's wait belongs to the queue it stands in, else to the operation itself, else to its throttling."""
@@ -85,7 +85,7 @@ class _Part:
         first, opened, ended, last = (laid[name] for name in ("first", "opened", "ended", "last"))
         truncated = laid["truncated"].astype(bool)
         start_us, end_us = self._grouped.ints("start_us"), self._grouped.ints("end_us")
-        answered_us = _filled(self._grouped.column("response_start_us"), _UNKNOWN)
+        answered_us = ints(self._grouped.column("response_start_us"), _UNKNOWN)
         t0, ends_us, last_us = end_us[opened], end_us[ended], end_us[last]
         unended, unknown = ended == NONE, answered_us[ended] == _UNKNOWN
         limit_us = np.where(unended, _NEVER, np.where(unknown, ends_us, answered_us[ended]))
@@ -172,7 +172,7 @@ class _Part:
         """The newest key of each operation, without its protocol; else a name that nobody can ask by."""
         laid = self._laid.operations
         keys, issued = self._of(laid["key"], "keys"), self._of(laid["key"], "issued")
-        count = _filled(keys.value_lengths(), 0)
+        count = ints(keys.value_lengths())
         asked = np.where((laid["key"] != NONE) & (laid["key_at"] < count), laid["key_at"], NONE)
         given = np.where((laid["key"] != NONE) & (laid["key_at"] >= count), laid["key_at"] - count, NONE)
         found = pc.coalesce(
@@ -190,8 +190,8 @@ class _Part:
         return pa.ListArray.from_arrays(offsets, self._of(members, name))
 
     def _any(self, name: str) -> Flags:
-        flags = np.asarray(self._grouped.column(name).fill_null(False).to_numpy(zero_copy_only=False), dtype=np.bool_)
-        return over(np.logical_or, flags[self._laid.members["row"]], self._begins)
+        said = flags(self._grouped.column(name))
+        return over(np.logical_or, said[self._laid.members["row"]], self._begins)
 
     def _last_pending(self, start_us: Ints, limit_us: Ints) -> Ints:
         """Start of the last member that showed pending and began before the limit."""
@@ -203,7 +203,7 @@ class _Part:
     def _last_asked(self) -> tuple[Floats, Flags]:
         """The last usable wait that a member was asked to keep, else 0; and whether there was one."""
         at = self._laid.members
-        asked_s = _floats(self._grouped.column("asked_s"))[at["row"]]
+        asked_s = floats(self._grouped.column("asked_s"))[at["row"]]
         ends = np.where(np.isnan(asked_s), NONE, self._grouped.ints("ends")[at["row"]])
         last = over(np.maximum, ends, self._begins)
         of_last = (ends == last[at["operation"]]) & (ends != NONE)
@@ -222,16 +222,8 @@ def _rows(rows: Ints) -> Any:
 
 def _element(lists: Any, places: Any) -> Any:
     """One element of each list; null where no place is given."""
-    lengths = np.asarray(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+    lengths = ints(lists.value_lengths())
     return lists.flatten().take(pc.add(pa.array(np.cumsum(lengths) - lengths), places))
-
-
-def _filled(column: Any, null: int) -> Ints:
-    return np.asarray(column.fill_null(null).to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def _floats(column: Any) -> Floats:
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _nullable(values: np.ndarray[Any, Any], null: Flags) -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from polltape.operations.shapes import Flags, Ints, coded, listed, over
+from polltape.operations.columns import Flags, Ints, flags, known
+from polltape.operations.shapes import coded, listed, over
 
 
 def components[Name: (str, int)](edges: Iterable[tuple[Name, Name]]) -> dict[Name, Name]:
@@ -50,12 +51,12 @@ def linked(names: pa.Table) -> tuple[Ints, Flags]:
     columns: dict[str, Any] = {name: names[name].combine_chunks() for name in names.column_names}
     rows = len(names)
     lists = [listed(columns["keys"]), listed(columns["issued"])]
-    there = columns["target"].is_valid().to_numpy(zero_copy_only=False).astype(np.int64)
+    there = known(columns["target"]).astype(np.int64)
     counts = [np.diff(offsets) for offsets, _ in lists] + [there]
     texts = pa.concat_arrays([*(values for _, values in lists), columns["target"].drop_null()])
     number = coded(texts)
     row = np.concatenate([np.repeat(np.arange(rows), count) for count in counts])
-    opening = _flags(columns["opening"])
+    opening = flags(columns["opening"])
     links = _may_link(number, row, counts, opening)
     order = np.argsort(row, kind="stable")
     number, row = number[order], row[order]
@@ -75,8 +76,8 @@ def linked(names: pa.Table) -> tuple[Ints, Flags]:
     related = np.zeros(rows, bool)
     related[of[heads]] = True
     # What addresses nothing that was issued, and opens nothing, is no part of anything.
-    part = ~_flags(columns["general"]) | related | ~several | _flags(columns["opens"])
-    return top[first], part & ~_flags(columns["aside"])
+    part = ~flags(columns["general"]) | related | ~several | flags(columns["opens"])
+    return top[first], part & ~flags(columns["aside"])
 
 
 def _may_link(number: Ints, row: Ints, counts: list[Ints], opening: Flags) -> Flags:
@@ -94,7 +95,3 @@ def _edges(left: Ints, right: Ints) -> Iterable[tuple[int, int]]:
     apart = left != right
     pairs = np.unique(np.stack([left[apart], right[apart]], axis=1), axis=0)
     return map(tuple, pairs.tolist())
-
-
-def _flags(column: Any) -> Flags:
-    return np.asarray(column.fill_null(False).to_numpy(zero_copy_only=False), dtype=np.bool_)

@@ -13,8 +13,9 @@ from typing import Final
 
 import numpy as np
 
+from polltape.operations.columns import Ints
 from polltape.operations.fold import Folded, Operation, Seen
-from polltape.operations.shapes import Ints, ragged
+from polltape.operations.shapes import ragged
 
 NONE: Final = -1
 AFTERWARDS: Final = ("backwards", "polled_on", "stale", "bare")

@@ -15,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
+from polltape.operations.columns import Ints, ints, known
 
 _SAID: Final = ("protocol", "kind", "role", "reads_as", "state", "truncates", "opens", "address", "itself")
 _READING: Final = ("reads_as", "state")
@@ -39,7 +38,7 @@ class Grouped:
 
     def ints(self, name: str) -> Ints:
         """A column of whole numbers that is never null."""
-        return np.asarray(self.column(name).to_numpy(zero_copy_only=False), dtype=np.int64)
+        return ints(self.column(name))
 
     def only(self, groups: Ints) -> Grouped:
         """These groups, in this order."""
@@ -111,8 +110,7 @@ def coded(column: Any) -> Ints:
     if column.null_count == len(column):
         return np.zeros(len(column), np.int64)
     numbers = column.dictionary_encode().indices if not pa.types.is_dictionary(column.type) else column.indices
-    found = np.asarray(numbers.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
-    return found + 1
+    return ints(numbers, -1) + 1
 
 
 def _said(grouped: Grouped) -> Ints:
@@ -126,8 +124,8 @@ def _said(grouped: Grouped) -> Ints:
 
 def _status(column: Any) -> Ints:
     """Statuses as far as the fold tells them apart: none, 202, another 2xx, below 400, the rest."""
-    status = np.asarray(column.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
-    kinds = [column.is_null().to_numpy(zero_copy_only=False), status == 202, (status >= 200) & (status < 300)]
+    status = ints(column, -1)
+    kinds = [~known(column), status == 202, (status >= 200) & (status < 300)]
     return np.select([*kinds, status < 400], [0, 1, 2, 3], 4)
 
 
@@ -144,14 +142,14 @@ def _events(grouped: Grouped) -> tuple[Ints, Ints]:
 def _requests(grouped: Grouped) -> tuple[Ints, Ints]:
     """Which request lines, and which writes, of a group are equal."""
     line, write = (_local(coded(grouped.column(name)), grouped.group) for name in ("line", "write"))
-    return line, np.where(grouped.column("write").is_null().to_numpy(zero_copy_only=False), -1, write)
+    return line, np.where(known(grouped.column("write")), write, -1)
 
 
 def _names(grouped: Grouped) -> list[tuple[Ints, Ints]]:
     """Keys, issued keys and target as numbers within the group; a list is (offsets, values)."""
     lists = [listed(grouped.column("keys")), listed(grouped.column("issued"))]
     target = grouped.column("target")
-    there = target.is_valid().to_numpy(zero_copy_only=False)
+    there = known(target)
     lists.append((np.concatenate([[0], np.cumsum(there)]), target.drop_null()))
     texts = pa.concat_arrays([values.cast(pa.large_string()) for _, values in lists])
     group = grouped.group
@@ -174,8 +172,7 @@ def _readings(grouped: Grouped) -> tuple[Ints, Ints]:
 
 def listed(column: Any) -> tuple[Ints, Any]:
     """Offsets and values of a column of lists; null is an empty one."""
-    counts = np.asarray(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
-    return np.concatenate([[0], np.cumsum(counts)]), column.flatten()
+    return np.concatenate([[0], np.cumsum(ints(column.value_lengths()))]), column.flatten()
 
 
 def _local(numbers: Ints, group: Ints) -> Ints:

@@ -18,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 from ibis import _
 
+from polltape.operations.columns import Flags, Ints, ints
 from polltape.operations.fold import Seen
 from polltape.operations.links import linked
-from polltape.operations.shapes import Flags, Grouped, Ints, coded
+from polltape.operations.shapes import Grouped, coded
 from polltape.operations.tables import Query, asked, count, drop, hashed, kept, taken
 from polltape.operations.timeline import Timeline, authority_of, line_of, target_of, write_of
 from polltape.protocols import http_async, throttle
@@ -54,7 +55,7 @@ def sightings(connection: Any, timeline: Timeline) -> Iterator[Grouped]:
 
 def throttling(connection: Any, timeline: Timeline) -> Ints:
     """The exchanges that throttled, whatever they were part of, by the rank of their start."""
-    return np.unique(np.asarray(asked(connection, _throttles, timeline.observed)["starts"].to_numpy(), dtype=np.int64))
+    return np.unique(ints(asked(connection, _throttles, timeline.observed)["starts"]))
 
 
 def _throttles(observed: ir.Table) -> ir.Table:
@@ -225,10 +226,10 @@ def _piece(table: ir.Table, of: ir.Table, *, before: int, piece: int) -> ir.Tabl
 
 def _grouped(table: pa.Table, component: Ints, part: Flags) -> Grouped:
     """``table``: with the ``number`` of each row, by which the others are looked up."""
-    number = np.asarray(table["number"].to_numpy(), dtype=np.int64)
+    number = ints(table["number"])
     order = np.argsort(number, kind="stable")
     order = order[part[number[order]]]
-    ends, group = table["ends"].to_numpy()[order], component[number[order]]
+    ends, group = ints(table["ends"])[order], component[number[order]]
     # Two whole numbers in one: by group, then by end; of one exchange in the order of its observations.
     sorting = np.argsort(group * (int(ends.max(initial=0)) + 1) + ends, kind="stable")
     begins = np.flatnonzero(np.diff(group[sorting], prepend=-1))

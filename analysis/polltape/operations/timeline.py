@@ -177,6 +177,13 @@ def _of_rows(observed: ir.Table, rows: ir.Table) -> ir.Table:
     return observed.semi_join(rows, "starts")
 
 
+def with_throttled_in_words(rows: ir.Table, observed: ir.Table, name: str) -> ir.Table:
+    """The rows with whether the body of the answer says that it throttles, whatever its status."""
+    said = observed.filter(_.throttled).select(said="starts").distinct()
+    told = rows.left_join(said, _.starts == said.said)
+    return told.mutate(**{name: told.said.notnull()}).drop("said")
+
+
 def port_of(rows: ir.Table) -> ir.IntegerValue:
     """The port, 0 where it is the scheme's default."""
     default_port = ibis.cases(*((rows.scheme == s, p) for s, p in DEFAULT_PORTS.items()), else_=-1)

@@ -29,13 +29,13 @@ import pandas as pd
 import pyarrow as pa
 from ibis import _
 
+from polltape.operations.columns import Flags, Ints
 from polltape.operations.covered import Covered
 from polltape.operations.fold import FINAL
 from polltape.operations.governed import governing
 from polltape.operations.lives import Lives
-from polltape.operations.shapes import Flags, Ints
 from polltape.operations.tables import asked, framed, kept, ordered, taken
-from polltape.operations.timeline import Timeline
+from polltape.operations.timeline import Timeline, with_throttled_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,8 @@ def openers(connection: Any, timeline: Timeline, lives: Lives) -> ir.Table:
 
 
 def _openers(rows: ir.Table, observed: ir.Table, parts: ir.Table, numbers: ir.Table, outside: ir.Table) -> ir.Table:
-    in_words = observed.filter(_.throttled).select(said="starts").distinct()
     rows = rows.filter(_.ended).select("starts", "ends", "status", "queued", "klass", "asked_s")
-    rows = rows.left_join(in_words, _.starts == in_words.said).mutate(throttles=_.said.notnull())
+    rows = with_throttled_in_words(rows, observed, "throttles")
     by_status = rows.status.isin(THROTTLED) | rows.status.between(300, 399)
     rows = rows.filter(_.klass.notnull() | _.throttles).mutate(by_status=by_status.fill_null(False))
     # An answer opens no wait for an operation that it ends; as a 413 or a 303 it still opens one, without it.

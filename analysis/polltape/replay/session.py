@@ -16,16 +16,13 @@ from typing import Final
 
 from polltape.capture.content import decode
 from polltape.exchange import Body, Coverage, Exchange, Header, all_headers, first_header
+from polltape.mock.hints import DIGEST_HEADER, WAIT_HEADER
 from polltape.operations.fold import FINAL
 from polltape.protocols import observe
 from polltape.replay.carrying import Carrier, Outgoing
 from polltape.replay.origins import OF_THE_MESSAGE
 from polltape.replay.plan import Ended, Lifetime, Pace, Step, plan
 
-WAIT_HEADER: Final = "X-Polltape-Wait"
-"""The exact wait in seconds that the mock sends beside a hint that speed has made too coarse."""
-DIGEST_HEADER: Final = "X-Polltape-Digest"
-"""What the recorder thought of the digest that the mock passes on; nobody can tell of what redaction left of it."""
 _JUDGED: Final = {"right": True, "wrong": False}
 _NOT_SENT: Final = OF_THE_MESSAGE | {
     *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"),

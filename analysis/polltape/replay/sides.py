@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -62,11 +63,13 @@ def lifetimes_of(exchanges: Iterable[Exchange], analysis: Analysis) -> list[Life
     known = {exchange.exchange_id: exchange for exchange in exchanges}
     findings = analysis.findings
     backwards: list[Any] = list(findings[findings["code"] == _BACKWARDS].itertuples())
+    later: defaultdict[str, list[str]] = defaultdict(list)
+    for finding in backwards:
+        later[finding.operation] += finding.exchanges
     rows: list[Any] = list(analysis.operations.itertuples())
     found = []
     for row in rows:
-        later = [name for finding in backwards if finding.operation == row.id for name in finding.exchanges]
-        members = [known[name] for name in (*row.exchanges, *later)]
+        members = [known[name] for name in (*row.exchanges, *later[row.id])]
         start, end = min(e.request_started_at for e in members), max(e.last_instant for e in members)
         found.append(Lifetime(row.exchanges[0], bool(row.truncated), start, end))
     return found
