@@ -13,6 +13,7 @@ help: ## list the targets
 setup: $(STAMP) ## install everything, pinned by hash, into .venv
 
 # uv where there is one, else uv by hash into the project's own environment (a venv made by uv has no pip).
+# Compiled here and now: with PYTHONDONTWRITEBYTECODE=1, as in many containers, every start would compile pandas anew.
 $(STAMP): pyproject.toml $(PINS)
 	@set -eu; \
 	python=""; \
@@ -30,8 +31,9 @@ $(STAMP): pyproject.toml $(PINS)
 	fi; \
 	echo "Installing into $(VENV) with $$("$$uv" --version)"; \
 	"$$uv" pip install --quiet --python $(BIN)/python --require-hashes -r requirements/build.txt; \
-	"$$uv" pip install --quiet --python $(BIN)/python --require-hashes --no-build-isolation -r requirements/dev.txt; \
+	"$$uv" pip install --quiet --python $(BIN)/python --require-hashes --no-build-isolation --compile-bytecode -r requirements/dev.txt; \
 	"$$uv" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
+	$(BIN)/python -m compileall -q analysis; \
 	touch $(STAMP)
 
 demo: setup ## mock shop, recorder, real clients, analysis, HTML report, replay of the bug
