@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import sys
 import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
@@ -44,6 +45,9 @@ def told(head: Head) -> dict[str, Any]:
 
 class Sink:
     """Stands for the helper: keeps the frames it is given, or refuses them."""
+
+    marks = None
+    died = False
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
@@ -401,6 +405,71 @@ def test_frames_of_many_waiting_writers_arrive_whole_and_in_order(tmp_path: Path
         assert (tmp_path / "got").read_bytes() == b"".join(frames) + b"end"
 
     asyncio.run(main())
+
+
+SPOOLS_TWO = """
+import os, sys
+with open(sys.argv[1], "r+b") as file:
+    data = b""
+    while len(data) < 20:
+        data += os.read(0, 20 - len(data))
+    os.pwrite(file.fileno(), (20).to_bytes(8, sys.byteorder), 32)
+print('{"spooled": 20}', flush=True)
+os.read(0, 1)
+os.kill(os.getpid(), 9)
+"""
+"""A helper that spools the first 20 bytes, takes one more and is killed."""
+
+
+def test_what_a_dead_helper_had_not_spooled_is_still_there(tmp_path: Path) -> None:
+    """In the pipe, or in the hands of the helper; not what never came into the pipe whole."""
+    lock = tmp_path / "lock"
+    lock.write_bytes(bytes(record.MARKS_AT + 8 * len(record.MARKS)))
+
+    async def main() -> None:
+        helper = record.Helper([sys.executable, "-c", SPOOLS_TWO, str(lock)], 20.0)
+        helper.marks = record.Marks(str(lock))
+        for number in range(2):
+            helper.put_now([b"%d" % number * 10])
+        assert helper.hear(record.time.monotonic() + 20, "spooled")
+        assert not helper.unspooled()
+        assert helper.offer([b"a", b"b" * 9]) is None
+        assert len(helper._kept) == 1  # what is spooled is let go
+        with pytest.raises(record.HelperError, match="killed by signal 9"):
+            await hook(helper.offer([b"c" * 3_000_000]))
+        assert helper.unspooled() == [[b"a", b"b" * 9]]
+        helper.close()
+        helper.forget()
+
+    asyncio.run(main())
+
+
+def test_a_file_system_that_cannot_share_memory_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from polltape.recorder import marks
+    from polltape.recorder.frames import Counts
+
+    def refuses(*_: object) -> object:
+        raise OSError(19, "No such device")
+
+    assert (record.MARKS_AT, record.MARKS) == (marks.MARKS_AT, marks.MARKS)
+    for maps in (True, False):
+        path = tmp_path / f"lock{maps}"
+        with path.open("w+b") as file:
+            file.write(b"4242\n")
+            file.flush()
+            if not maps:
+                monkeypatch.setattr("mmap.mmap", refuses)
+            theirs, ours = marks.Marks(file.fileno()), record.Marks(str(path))
+            theirs.tell(1 << 40, Counts(3, 4, 5))
+            assert {name: ours[name] for name in record.MARKS[1:]} == {
+                "spooled": 1 << 40,
+                "recorded": 3,
+                "withheld": 4,
+                "left_out": 5,
+            }
+            ours.give(7)
+            assert (theirs.given, marks.given_to(path)) == (7, 7)
+        assert path.read_bytes().startswith(b"4242\n")
 
 
 def test_a_helper_that_takes_nothing_is_hung(tmp_path: Path) -> None:

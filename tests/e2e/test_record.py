@@ -25,6 +25,7 @@ from mitmdumps import (
 )
 
 from polltape.capture.coverage import read_coverage
+from polltape.recorder.convert import recover
 
 # ------------------------------------------------------------------------------------------ what is kept
 
@@ -211,13 +212,41 @@ def test_a_hung_helper_stops_the_traffic(start: Start, shop: int) -> None:
 
 def test_traffic_goes_on_without_the_helper_if_the_user_wants_it(start: Start, shop: int) -> None:
     mitmdump = start("--mode", f"reverse:http://127.0.0.1:{shop}", "--set", "polltape_on_failure=continue")
-    port = mitmdump.port
-    os.kill(mitmdump.helper(), signal.SIGKILL)
+    port, helper = mitmdump.port, mitmdump.helper()
+    os.kill(helper, signal.SIGSTOP)
+    for _ in range(3):
+        request(port)
+    os.kill(helper, signal.SIGKILL)
     wait_for("the notice", lambda: "traffic goes on UNRECORDED" in mitmdump.output)
     assert request(port) == 202
+    wait_for("what was in the pipe", lambda: len(rows(mitmdump.captures)) == 3)
     mitmdump.send(signal.SIGINT)
     assert mitmdump.ended() == 0
-    assert "1 not recorded" in mitmdump.output
+    assert "polltape recorded 3 exchanges (3 redacted, 0 left out, 0 missing" in mitmdump.output
+    assert "; 1 not recorded" in mitmdump.output
+    assert " lost" not in mitmdump.output
+
+
+def test_two_dead_helpers_are_told_and_what_is_missing_is_counted(start: Start, shop: int, tmp_path: Path) -> None:
+    program = tmp_path / "polltape-once"
+    program.write_text(
+        f'#!/bin/sh\n[ -e "{tmp_path}/once" ] && exit 7\n: > "{tmp_path}/once"\nexec "{PROGRAMS}/polltape" "$@"\n'
+    )
+    program.chmod(0o755)
+    mitmdump = start("--mode", f"reverse:http://127.0.0.1:{shop}", "--set", f"polltape_helper={program}")
+    port, helper = mitmdump.port, mitmdump.helper()
+    request(port)
+    wait_for("the spool to hold it", lambda: any(b"PTR" in path.read_bytes() for path in spooled(mitmdump.captures)))
+    os.kill(helper, signal.SIGSTOP)
+    for _ in range(3):
+        request(port)
+    os.kill(helper, signal.SIGKILL)
+    assert mitmdump.ended() == 1
+    [line] = [line for line in mitmdump.output.splitlines() if "cannot be saved" in line]
+    assert "what the dead helper had not written cannot be saved: the helper ended with status 7" in line
+    assert "Traceback" not in mitmdump.output
+    assert recover(mitmdump.captures).gaps == 3
+    assert len(rows(mitmdump.captures)) == 1
 
 
 @pytest.mark.parametrize(

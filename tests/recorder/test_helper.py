@@ -25,6 +25,7 @@ from polltape.protocols.par_digest import digest
 from polltape.recorder.convert import convert_spool, dead_sessions, lock_path, recover, spool_path, take_lock
 from polltape.recorder.frames import FRAMES_VERSION, FrameReader
 from polltape.recorder.helper import Plan, Recording, _lock, serve
+from polltape.recorder.marks import MARKS_AT
 
 WALL = datetime(2025, 11, 23, 12, 0, 0, tzinfo=UTC).timestamp()
 SESSION = "01900000-0000-7000-8000-000000000001"
@@ -249,10 +250,72 @@ def test_a_crash_between_rename_and_removal_makes_no_duplicates(tmp_path: Path) 
     killed(tmp_path, stream(START, exchange_head(1), exchange_head(2)))
     path = spool_path(tmp_path, SESSION, 1)
     content = path.read_bytes()
-    convert_spool(tmp_path, path, None, None)
+    convert_spool(tmp_path, path, [], None)
     path.write_bytes(content)
     recover(tmp_path)
     assert [row.seq for row in rows(tmp_path)] == [1, 2]
+
+
+def test_what_was_given_and_is_missing_at_the_end_is_a_gap(tmp_path: Path) -> None:
+    """Both are dead: the addon's mark in the lock file tells how far the numbers went."""
+    killed(tmp_path, stream(START, exchange_head(1), exchange_head(3)))
+    with lock_path(tmp_path, SESSION).open("r+b") as file:
+        file.seek(MARKS_AT)
+        file.write((9).to_bytes(8, sys.byteorder))
+    said: list[str] = []
+    assert recover(tmp_path, said.append).gaps == 7
+    assert said == [f"{SESSION}: 2 exchanges (7 missing)"]
+    assert read_coverage(tmp_path)[0].gaps == 7
+
+
+def resumed(directory: Path, *heads: dict[str, Any], counts: dict[str, int], last: int) -> Recording:
+    """What a second helper makes of the session, given these frames."""
+    data = stream({**START, "session": SESSION, "counts": counts, "last": last}, *heads)
+    return record(directory, data, resumes=True)
+
+
+def test_a_second_helper_goes_on_with_the_session_of_a_dead_one(tmp_path: Path) -> None:
+    """Exchange 2 was spooled, which the dead helper could not tell any more; 3, 4 and 6 had begun."""
+    begun = {"kind": "provisional", "status": None}
+    heads = [exchange_head(1), exchange_head(2), *(exchange_head(n, **begun) for n in (3, 4, 6))]
+    killed(tmp_path, stream(START, *heads))
+    again = [exchange_head(2), exchange_head(3), {"kind": "retract", "seq": 6}, exchange_head(7)]
+    recording = resumed(tmp_path, *again, counts={"recorded": 4, "left_out": 2}, last=8)
+    found = sorted((row.seq or 0, row.status) for row in rows(tmp_path))
+    assert found == [(1, 202), (2, 202), (3, 202), (4, None), (7, 202)]
+    [coverage] = read_coverage(tmp_path)
+    assert (coverage.clean, coverage.gaps) == (False, 2)  # 5 and 8
+    assert recording.health.recorded == 5
+    assert recording.end().startswith("recorded 5 exchanges (5 redacted, 1 unfinished, 3 left out, 2 missing;")
+    assert leftovers(tmp_path) == []
+
+
+def test_a_second_helper_writes_nothing_twice_that_another_recorder_has_recovered(tmp_path: Path) -> None:
+    killed(tmp_path, stream(START, exchange_head(1), exchange_head(2)))
+    recover(tmp_path)
+    resumed(tmp_path, exchange_head(2), exchange_head(3), counts={"recorded": 1}, last=3)
+    assert sorted(row.seq or 0 for row in rows(tmp_path)) == [1, 2, 3]
+    assert read_coverage(tmp_path)[0].gaps == 0
+
+
+def test_a_second_helper_makes_no_folder_where_there_is_none(tmp_path: Path) -> None:
+    heads = [{**START, "session": SESSION}, exchange_head(1)]
+    status, said = run_helper(tmp_path / "gone", stream(*heads))
+    assert status == 1
+    assert "No such file or directory" in said[0]["error"]
+    assert not (tmp_path / "gone").exists()
+    (tmp_path / "other" / ".spool").mkdir(parents=True)
+    status, said = run_helper(tmp_path / "other", stream(*heads))
+    assert (status, "is not there any more" in said[0]["error"]) == (2, True)
+
+
+def test_a_retracted_exchange_is_no_row_of_an_earlier_spool(tmp_path: Path) -> None:
+    unfinished = {"kind": "provisional", "status": None}
+    rotate = {"kind": "rotate", "wall": WALL, "mono": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("polltape.recorder.helper.Background.add", lambda *_: None)  # both spools are there at the end
+        record(tmp_path, stream(START, exchange_head(1, **unfinished), rotate, {"kind": "retract", "seq": 1}, stop(1)))
+    assert rows(tmp_path) == []
 
 
 def test_living_sessions_are_left_alone(tmp_path: Path) -> None:
@@ -365,7 +428,8 @@ def test_the_process_tells_its_counts(tmp_path: Path) -> None:
     status, said = run_helper(tmp_path, stream(START, exchange_head(1), stop(2)))
     assert status == 0
     ready, *working, end = said
-    assert ready == {"ready": True, "body_cap": 1 << 24}
+    session = ready.pop("session")
+    assert ready == {"ready": True, "body_cap": 1 << 24, "marks": str(lock_path(tmp_path, session))}
     assert all(sign == {"working": True} for sign in working)
     size = sum(path.stat().st_size for path in tmp_path.glob("date=*/*.parquet"))
     assert end == {

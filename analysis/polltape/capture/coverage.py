@@ -43,6 +43,10 @@ class Sequence:
                 self.low += 1
                 self.above.discard(self.low)
 
+    def has(self, number: int) -> bool:
+        """Whether the number is accounted for."""
+        return number <= self.low or number in self.above
+
     def missing(self, last: int | None = None) -> int:
         """How many numbers up to the greatest one known, or ``last``, are not accounted for."""
         top = max(self.low, last or 0, *self.above) if self.above else max(self.low, last or 0)

@@ -136,13 +136,14 @@ class Spool:
     """What a spool file holds.
 
     ``payloads``: of each exchange, by id, its last state, encoded.  ``open_ids``: those of them that are
-    only provisional.  ``seqs``: every sequence number that is accounted for.  ``damaged``: stretches of
-    bytes that are no record, and records that cannot be understood.  ``torn``: the file ends inside a
-    record.
+    only provisional.  ``retracted``: ids that shall be no rows.  ``seqs``: every sequence number that is
+    accounted for.  ``damaged``: stretches of bytes that are no record, and records that cannot be
+    understood.  ``torn``: the file ends inside a record.
     """
 
     payloads: dict[str, bytes] = field(default_factory=dict)
     open_ids: set[str] = field(default_factory=set)
+    retracted: set[str] = field(default_factory=set)
     seqs: set[int] = field(default_factory=set)
     damaged: int = 0
     torn: bool = False
@@ -155,6 +156,7 @@ class Spool:
             exchange_id, seq = _retract_decoder.decode(payload)
             self.payloads.pop(exchange_id, None)
             self.open_ids.discard(exchange_id)
+            self.retracted.add(exchange_id)
             self.seqs.add(seq)
         else:
             self._take(_ident_decoder.decode(payload), payload, kind is Kind.PROVISIONAL)
@@ -164,6 +166,11 @@ class Spool:
         (self.open_ids.add if provisional else self.open_ids.discard)(ident.exchange_id)
         if ident.seq is not None:
             self.seqs.add(ident.seq)
+
+    def open_exchanges(self) -> dict[int, tuple[str, bytes]]:
+        """Those that are only provisional, by sequence number: id and payload."""
+        payloads = {exchange_id: self.payloads[exchange_id] for exchange_id in self.open_ids}
+        return {_ident_decoder.decode(payload).seq or 0: (name, payload) for name, payload in payloads.items()}
 
     def exchanges(self, without: Container[str] = ()) -> Iterator[Exchange]:
         """Each exchange in its last state, in order of its first record; without the open ones named."""

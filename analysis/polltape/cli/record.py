@@ -90,9 +90,9 @@ def recover(directory: Path) -> None:
       polltape recover captures
     """
     from polltape.recorder.convert import recover as recover_folder
+    from polltape.recorder.convert import told
 
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder", hint="name the folder that was recorded to")
     done = recover_folder(directory, say=lambda line: click.echo(line, err=True))
-    exchanges = "exchange" if done.rows == 1 else "exchanges"
-    click.echo(f"recovered {done.rows} {exchanges} of {done.sessions} recordings in {directory}")
+    click.echo(f"{told(done)} in {directory}")

@@ -3,7 +3,8 @@
 Needs nothing but the standard library and mitmproxy.  A child process, ``polltape helper``, redacts, writes the spool
 and turns it into Parquet.  This file hands each raw exchange over as one frame through a pipe, and lets a response go
 only once its frame is in it; what is in the pipe survives the death of mitmproxy.  If the helper dies or hangs, traffic
-stops visibly.  docs/record.md is the handbook page.
+stops visibly; what a dead one had not spooled yet is kept here, and a second one brings it to the disk.
+docs/record.md is the handbook page.
 
 A frame is a prefix (:data:`PREFIX`: length of the payload, its CRC-32, running number of the frame, length of the head)
 and the payload: a head, then the raw bodies.  The head of an exchange is numbers (:data:`EXCHANGE`), the lengths of the
@@ -18,6 +19,7 @@ import fcntl
 import itertools
 import json
 import logging
+import mmap
 import os
 import re
 import select
@@ -26,8 +28,10 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -37,13 +41,15 @@ from typing import Any, Final
 from mitmproxy import command, ctx, exceptions, flowfilter, http
 from mitmproxy.addonmanager import Loader
 
-FRAMES_VERSION: Final = 2
+FRAMES_VERSION: Final = 3
 PREFIX: Final = struct.Struct(">IIQI")
 EXCHANGE: Final = struct.Struct(">B??QIIII4d4q4q4H")
 """0 or (provisional) 1, streamed, client speaks TLS, seq, status, ports: named, client's, server's; four instants; four
 readings of the clock; size of the request's body, and how much of it is kept, the same of the response's; fields of
 request headers, request trailers, response headers, response trailers.  What is not there is 0, −1 or not a number."""
 NOT_THERE: Final = float("nan")
+MARKS_AT: Final = 24
+MARKS: Final = ("given", "spooled", "recorded", "withheld", "left_out")
 PIPE_BYTES: Final = 1 << 20
 READY_S: Final = 30.0
 SILENCE_S: Final = 60.0
@@ -96,18 +102,49 @@ def helper_environment() -> dict[str, str]:
     return environment
 
 
+class Marks:
+    """Numbers in the session's lock file, which the helper shares: a SIGKILL of either, or both, leaves them readable.
+
+    ``given``, the highest sequence number handed over, is ours; of the helper are ``spooled``, the bytes of whole
+    frames that it took from the pipe and brought to the spool, and what it counted until then.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        size = MARKS_AT + 8 * len(MARKS)
+        self._view: memoryview | None = None
+        with contextlib.suppress(OSError):  # a file system that cannot share memory
+            self._view = memoryview(mmap.mmap(self._file, size))[MARKS_AT:].cast("Q")
+
+    def __getitem__(self, name: str) -> int:
+        number = MARKS.index(name)
+        if self._view is not None:
+            return self._view[number]
+        return int.from_bytes(os.pread(self._file, 8, MARKS_AT + 8 * number), sys.byteorder)
+
+    def give(self, seq: int) -> None:
+        """All up to this number have been handed over, or are under way."""
+        if self._view is not None:
+            self._view[0] = seq
+        else:
+            os.pwrite(self._file, seq.to_bytes(8, sys.byteorder), MARKS_AT)
+
+
 class Helper:
     """The child process and the two pipes: frames to it, lines of JSON from it.
 
     Frames leave in the order in which they were given; what has no room in the pipe is the backlog.  A helper that
-    takes nothing for ``patience_s`` while there is one counts as hung.
+    takes nothing for ``patience_s`` while there is one counts as hung.  Frames are kept until they are spooled: as
+    many as the pipe holds and the helper has at work.
     """
 
     def __init__(self, argv: Sequence[str], patience_s: float) -> None:
         self._patience_s = patience_s
         self._backlog = bytearray()
         self._taken = 0
-        self._moved = asyncio.get_running_loop().create_future()
+        self._kept: deque[tuple[int, Sequence[bytes]]] = deque()  # where in the pipe each ends
+        self._moved: asyncio.Future[None] | None = None
+        self.marks: Marks | None = None
         self._broken = ""
         self._heard = b""
         self.error = self.said = ""
@@ -195,6 +232,7 @@ class Helper:
         """Hand over a frame: None where it is in the pipe already, else wait for this."""
         if self._broken:
             raise HelperError(self._broken)
+        self._keep(parts)
         written = 0 if self._backlog else self._write(parts)
         if written == sum(map(len, parts)):
             return None
@@ -202,6 +240,19 @@ class Helper:
         self._backlog += b"".join(parts)[written:]
         asyncio.get_running_loop().add_writer(self._in, self._pump)
         return self._until(self._taken + len(self._backlog))
+
+    def _keep(self, parts: Sequence[bytes]) -> None:
+        if self.marks is None:
+            return
+        spooled, kept = self.marks["spooled"], self._kept
+        while kept and kept[0][0] <= spooled:
+            kept.popleft()
+        kept.append((self._taken + len(self._backlog) + sum(map(len, parts)), parts))
+
+    def unspooled(self) -> list[Sequence[bytes]]:
+        """What was in the pipe whole and did not reach the spool."""
+        spooled = self.marks["spooled"] if self.marks else 0
+        return [parts for end, parts in self._kept if spooled < end <= self._taken]
 
     def _write(self, parts: Sequence[bytes | bytearray]) -> int:
         """Write what fits; how many bytes."""
@@ -218,6 +269,8 @@ class Helper:
     async def _until(self, goal: int) -> None:
         """Until the helper's pipe has taken so many bytes."""
         while self._taken < goal:
+            if self._moved is None:
+                self._moved = asyncio.get_running_loop().create_future()
             try:
                 await asyncio.wait_for(asyncio.shield(self._moved), self._patience_s)
             except TimeoutError as error:
@@ -231,11 +284,13 @@ class Helper:
             del self._backlog[: self._write([self._backlog])]
         if self._broken or not self._backlog:
             loop.remove_writer(self._in)
-        moved, self._moved = self._moved, loop.create_future()
-        moved.set_result(None)
+        moved, self._moved = self._moved, None
+        if moved is not None:
+            moved.set_result(None)
 
     def put_now(self, parts: Sequence[bytes]) -> None:
         """The same without waiting in an event loop: for the start and the end."""
+        self._keep(parts)
         self._backlog += b"".join(parts)
         while self._backlog:
             if not select.select([], [self._in], [], self._patience_s)[1]:
@@ -244,9 +299,15 @@ class Helper:
 
     def close(self) -> None:
         """No more frames: the helper drains the pipe and finishes by itself."""
-        asyncio.get_running_loop().remove_writer(self._in)
+        with contextlib.suppress(RuntimeError):  # of a rescue, in a thread without an event loop
+            asyncio.get_running_loop().remove_writer(self._in)
         assert self.process.stdin is not None
         self.process.stdin.close()
+
+    @property
+    def died(self) -> bool:
+        """Whether the process is gone."""
+        return self.process.poll() is not None
 
     def forget(self) -> None:
         """Let go of the process: it goes on alone, if it is still there."""
@@ -399,13 +460,16 @@ class Recorder:
         self._matches: flowfilter.TFilter | None = None
         self._program = ""
         self._cap = 1 << 24
-        self._numbers = itertools.count(1)
+        self._numbers: Iterator[int] = itertools.count(1)
         self._seq = 0
+        self._given = 0
         self._tracks: dict[str, Track] = {}
         self._skipped: list[int] = []
         self._recorded = 0
         self._unrecorded = 0
         self._background: set[asyncio.Task[Any]] = set()
+        self._saving: threading.Thread | None = None
+        self._session = ""
 
     def load(self, loader: Loader) -> None:
         for name, (default, help_, *choices) in OPTIONS.items():
@@ -444,15 +508,23 @@ class Recorder:
                 self._complain(str(error))
 
     def _start(self) -> None:
-        options = {name: getattr(ctx.options, name) for name in (*OPTIONS, "mode", "keep_host_header")}
-        arguments = ["helper", "--frames", str(FRAMES_VERSION), "--dir", self._directory]
-        helper = Helper([self._program, *arguments], float(ctx.options.polltape_timeout))
-        helper.put_now(self._note("start", options=options))
-        self._cap = helper.hear(time.monotonic() + READY_S, "ready")["body_cap"]
-        self._helper = helper
+        self._helper, ready = self._new_helper()
+        self._cap, self._session = ready["body_cap"], ready["session"]
+        try:
+            self._helper.marks = Marks(ready["marks"])
+        except OSError as error:
+            raise HelperError(f"{ready['marks']}: {error.strerror}") from error
         what = f" what matches {ctx.options.polltape_filter}" if ctx.options.polltape_filter else ""
         logger.info(f"polltape records to {self._directory}{what}")
         self._in_background(self._sweep())
+
+    def _new_helper(self, **more: Any) -> tuple[Helper, dict[str, Any]]:
+        """A helper that is ready, and what it said then."""
+        options = {name: getattr(ctx.options, name) for name in (*OPTIONS, "mode", "keep_host_header")}
+        arguments = ["helper", "--frames", str(FRAMES_VERSION), "--dir", self._directory]
+        helper = Helper([self._program, *arguments], float(ctx.options.polltape_timeout))
+        helper.put_now(self._note("start", options=options, **more))
+        return helper, helper.hear(time.monotonic() + READY_S, "ready")
 
     @property
     def _directory(self) -> str:
@@ -485,16 +557,45 @@ class Recorder:
                     helper.put_now(self._exchange_frame(track, final=False))
                 helper.put_now(self._note("stop", last=self._seq))
             helper.close()
-            self._hear_out(helper)
+            self._hear_out(helper, SILENCE_S if self._failure is None else 1.0)
         except HelperError as error:
             self._complain(f"{error}; what it has is in {self._directory}")
+        if self._saving is not None:
+            with leaving_by_signal(), contextlib.suppress(HelperError):
+                self._saving.join()
+        elif self._failure is not None and helper.died:
+            self._save(helper, wanted)
         helper.forget()
         self._say_end(helper)
 
-    def _hear_out(self, helper: Helper) -> None:
+    def _save(self, dead: Helper, under_way: Sequence[Track] = ()) -> None:
+        """A second helper goes on with the session of a dead one: what that had not spooled, and its Parquet."""
+        frames = dead.unspooled()
+        if dead.marks is None or (dead.end and not frames):
+            return
+        self._numbers = itertools.repeat(0)
+        counts = {name: dead.marks[name] for name in MARKS[2:]}
+        second = None
+        try:
+            second, _ = self._new_helper(session=self._session, counts=counts, last=dead.marks["given"])
+            for parts in frames:
+                second.put_now(parts)
+            for track in under_way:
+                second.put_now(self._exchange_frame(track, final=False))
+            second.close()
+            self._hear_out(second, SILENCE_S)
+            dead.end = second.end
+            logger.info("polltape: what the dead helper had not written is saved")
+        except HelperError as error:
+            logger.warning(f"polltape: what the dead helper had not written cannot be saved: {error}")
+        finally:
+            if second is not None:
+                second.forget()
+
+    def _hear_out(self, helper: Helper, silence_s: float) -> None:
         """Wait for the helper's last word, as long as it tells that it works on."""
         begin = time.monotonic()
-        silence_s, told = (SILENCE_S, False) if self._failure is None else (1.0, True)
+        told = silence_s < SILENCE_S
         with leaving_by_signal():
             while "end" not in helper.hear(min(time.monotonic() + silence_s, begin + END_S), "end", "working"):
                 if not told and time.monotonic() - begin > 2.0:
@@ -515,10 +616,16 @@ class Recorder:
         return bool(ctx.options.polltape_on_failure == "stop")
 
     def _fail(self, reason: str) -> None:
-        if self._failure is None and self._stops():
+        if self._failure is not None:
+            return
+        if self._stops():
             self._complain(f"{reason}; traffic stops here, what is recorded is in {self._directory}")
             ctx.master.shutdown()
+            return
         self._complain(f"{reason}; traffic goes on UNRECORDED (polltape_on_failure=continue)")
+        if self._helper is not None and self._helper.died:
+            self._saving = threading.Thread(target=self._save, args=[self._helper], daemon=True)
+            self._saving.start()
 
     def _refuse(self, flow: http.HTTPFlow) -> None:
         """This exchange is not recorded: it must not reach the client either, unless the user wants that."""
@@ -586,6 +693,9 @@ class Recorder:
 
     def _exchange_frame(self, track: Track, final: bool) -> tuple[bytes, ...]:
         before = self._note("skipped") if self._skipped else ()
+        if track.seq > self._given and self._helper is not None and self._helper.marks is not None:
+            self._given = track.seq
+            self._helper.marks.give(track.seq)
         try:
             return *before, *frame(next(self._numbers), *head_of(track, final, self._cap))
         except Exception as error:  # another addon made of the flow what no flow is
@@ -638,7 +748,7 @@ class Recorder:
         while self._failure is None:
             await asyncio.sleep(SWEEP_S)
             self._helper.listen()
-            if self._helper.process.poll() is not None:
+            if self._helper.died:
                 self._fail(self._helper.death())
                 return
             old = time.monotonic_ns() - int(SWEEP_S * 1e9)

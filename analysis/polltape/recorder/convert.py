@@ -17,7 +17,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.abc import MetaPathFinder
@@ -29,6 +29,7 @@ from polltape.capture.parquet import write_exchanges
 from polltape.capture.spool import SUFFIX, read_spool
 from polltape.errors import InputError
 from polltape.exchange import Coverage, Exchange
+from polltape.recorder.marks import given_to
 
 FOLDER: Final = ".spool"
 LOCK_SUFFIX: Final = ".lock"
@@ -98,7 +99,7 @@ def take_over(path: Path) -> int | None:
 def _is_recorded(path: Path) -> bool:
     """Whether the helper that holds the lock is alive; one that has not told who it is yet is."""
     try:
-        pid = int(path.read_bytes())
+        pid = int(path.read_bytes().partition(b"\n")[0])
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
@@ -131,17 +132,21 @@ def _observed(exchanges: Iterator[Exchange], done: Converted, progress: Callable
 def convert_spool(
     directory: Path,
     path: Path,
-    following: Path | None,
+    following: Sequence[Path],
     coverage: Coverage | None,
     progress: Callable[[], None] = lambda: None,
 ) -> Converted:
     """Turn one spool into Parquet and remove it.  Raises OSError; the spool then stays.
 
-    ``following`` is the session's next spool: what is only provisional here and stands there again, is a row
-    there.  ``progress`` is called for each exchange.
+    ``following`` are the session's later spools: what is only provisional here and stands there again, is a row
+    there, or none.  ``progress`` is called for each exchange.
     """
     spool = read_spool(path)
-    carried = read_spool(following).payloads if following is not None and following.exists() else {}
+    carried: set[str] = set()
+    for later in following if spool.open_ids else ():
+        if later.exists():
+            after = read_spool(later)
+            carried |= after.payloads.keys() | after.retracted
     done = Converted()
     coverages = [] if coverage is None else [coverage]
     exchanges = _observed(spool.exchanges(without=carried), done, progress)
@@ -162,8 +167,8 @@ def convert_all(
     """Turn every spool of a session into Parquet, oldest first.  Raises OSError."""
     paths = spools_of(directory, session_id)
     total = Converted()
-    for path, following in zip(paths, [*paths[1:], None], strict=True):
-        total.add(convert_spool(directory, path, following, coverage, progress))
+    for number, path in enumerate(paths, start=1):
+        total.add(convert_spool(directory, path, paths[number:], coverage, progress))
     return total
 
 
@@ -220,6 +225,18 @@ def recover(directory: Path, say: Callable[[str], None] = lambda _: None) -> Con
     return total
 
 
+def told(done: Converted) -> str:
+    """What a recovery did, in words.
+
+    >>> told(Converted(rows=5, sessions=1, gaps=2))
+    'recovered 5 exchanges of 1 recording; 2 are missing'
+    """
+    rows, sessions = (
+        f"{n} {what}{'s' * (n != 1)}" for n, what in ((done.rows, "exchange"), (done.sessions, "recording"))
+    )
+    return f"recovered {rows} of {sessions}" + (f"; {done.gaps} are missing" if done.gaps else "")
+
+
 def _told(session_id: str, done: Converted) -> str:
     notes = [
         f"{count} {what}"
@@ -239,13 +256,13 @@ def _recover_session(directory: Path, session_id: str) -> Converted:
     session = read_session(coverage_path(directory, session_id))
     total = Converted(sessions=1)
     if session is not None:
-        total.gaps = _account(directory, session, paths)
+        total.gaps = _account(directory, session, paths, given_to(lock_path(directory, session_id)))
     total.add(convert_all(directory, session_id, session.coverage if session else None))
     return total
 
 
-def _account(directory: Path, session: Session, paths: list[Path]) -> int:
-    """Count what is missing of a session whose helper did not come to its end; the number."""
+def _account(directory: Path, session: Session, paths: list[Path], given: int) -> int:
+    """Count what is missing of a session whose helper did not come to its end, up to the last number given to it."""
     if session.coverage.clean or not paths:
         return session.coverage.gaps
     latest = session.coverage.ended_at
@@ -257,7 +274,7 @@ def _account(directory: Path, session: Session, paths: list[Path]) -> int:
             session.sequence.add(seq)
         latest = max([latest, *(_last_instant(session, exchange) for exchange in spool.exchanges())])
         session.damaged += spool.damaged
-    gaps = session.sequence.missing()
+    gaps = session.sequence.missing(given)
     # It was there at least until the last thing it recorded.
     session.coverage = replace(session.coverage, ended_at=latest, gaps=gaps)
     write_session(directory, session)
@@ -294,9 +311,9 @@ def main(argv: list[str]) -> int:
         os.nice(10)
     directory = Path(argv[0])
     if len(argv) == 1:
-        recover(directory)
+        print(told(recover(directory)), flush=True)
         return 0
-    path, following = Path(argv[1]), Path(argv[2])
+    path, *following = map(Path, argv[1:])
     session = read_session(coverage_path(directory, path.stem.rpartition("-")[0]))
     convert_spool(directory, path, following, session.coverage if session else None)
     return 0

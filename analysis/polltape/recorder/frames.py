@@ -22,7 +22,7 @@ import msgspec
 
 from polltape.exchange import Header
 
-FRAMES_VERSION: Final = 2
+FRAMES_VERSION: Final = 3
 PREFIX: Final = struct.Struct(">IIQI")
 EXCHANGE: Final = struct.Struct(">B??QIIII4d4q4q4H")
 """The numbers of an exchange, as the addon documents them."""
@@ -44,11 +44,20 @@ class BodyHead(msgspec.Struct, frozen=True):
     kept: int | None = None
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """What a helper has counted of its session: exchanges, those kept without content, those the filter left out."""
+
+    recorded: int = 0
+    withheld: int = 0
+    left_out: int = 0
+
+
 class Head(msgspec.Struct, frozen=True):
     """The head of a frame.  ``kind``: start, exchange, provisional, skipped, retract, beat, rotate, stop.
 
-    ``named`` is what the client addressed: kind of the proxy mode, whether it speaks TLS to the proxy, mitmproxy's
-    scheme, host and port, and the Host header.  ``client``, ``server``: socket addresses.
+    A start with a ``session`` goes on with that of a dead helper: what that counted, the ``last`` sequence number that
+    was handed over to it.  ``named`` is what the client addressed: kind of the proxy mode, whether it speaks TLS to
+    the proxy, mitmproxy's scheme, host and port, and the Host header.  ``client``, ``server``: socket addresses.
     """
 
     kind: str
@@ -58,6 +67,8 @@ class Head(msgspec.Struct, frozen=True):
     options: msgspec.Raw = msgspec.Raw()
     under_way: int = 0
     last: int = 0
+    session: str = ""
+    counts: Counts = Counts()
     skipped: list[int] = []
     # exchange, provisional; of retract the number alone
     seq: int = 0
@@ -147,12 +158,17 @@ def _body_head(size: int, kept: int) -> BodyHead:
 
 
 class FrameReader:
-    """Reads frames from a pipe.  ``damaged`` counts frames lost or unreadable; ``torn``: it ended inside one."""
+    """Reads frames from a pipe.  ``damaged`` counts frames lost or unreadable; ``torn``: it ended inside one.
+
+    ``position``: how many bytes of the pipe are behind the end of the frame that was given last.  Frames with the
+    number 0 are not counted.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._buffer = bytearray()
         self._next_number = 1
+        self.position = 0
         self.damaged = 0
         self.torn = False
 
@@ -180,8 +196,9 @@ class FrameReader:
             length, checksum, number, head_length = PREFIX.unpack_from(view, position)
             start, position = position + PREFIX.size, position + PREFIX.size + length
             frame = self._frame(view[start:position], checksum, head_length)
-            self.damaged += number - self._next_number + (frame is None)
-            self._next_number = number + 1
+            self.damaged += (number - self._next_number if number and self._next_number else 0) + (frame is None)
+            self._next_number = number + 1 if number else 0
+            self.position += PREFIX.size + length
             if frame is not None:
                 yield frame
         del self._buffer[:position]

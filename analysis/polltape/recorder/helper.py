@@ -2,7 +2,8 @@
 
 It speaks to the addon in lines of JSON on standard output: ``ready``; ``info`` and ``warning``, for people;
 ``working``, a sign of life at the end; ``error``; and ``end``, what became of the recording.  It ends when the pipe
-does: after a SIGKILL of mitmproxy it drains what is still in it, and finishes.  Signals that mean mitmproxy do not end
+does: after a SIGKILL of mitmproxy it drains what is still in it, and finishes.  After its own the addon starts another,
+which goes on with the session.  Signals that mean mitmproxy do not end
 it.  No raw byte reaches the disk, not even in a core dump.
 """
 
@@ -32,11 +33,21 @@ from polltape.errors import PolltapeError, UsageError
 from polltape.exchange import Coverage, Exchange
 from polltape.protocols.par_digest import judged
 from polltape.recorder.build import exchange_of, withheld
-from polltape.recorder.convert import convert_all, dead_sessions, lock_path, spool_path, take_lock, without_pandas
-from polltape.recorder.frames import FRAMES_VERSION, Frame, FrameReader, Head
+from polltape.recorder.convert import (
+    convert_all,
+    dead_sessions,
+    lock_path,
+    spool_path,
+    take_lock,
+    take_over,
+    without_pandas,
+)
+from polltape.recorder.frames import FRAMES_VERSION, Counts, Frame, FrameReader, Head
 from polltape.recorder.health import Health, HealthFile, State
 from polltape.recorder.ids import new_session_id
+from polltape.recorder.marks import Marks
 from polltape.recorder.options import Options, Plan, options_of
+from polltape.recorder.resume import Left, left_behind
 from polltape.recorder.retention import recordings, remove_old
 from polltape.recorder.unredacted import Unredacted
 from polltape.recorder.upstream import UpstreamWatch
@@ -101,14 +112,20 @@ class Background:
             if code is None:
                 return
             self.failed += code != 0
+            if self._child.stdout is not None:
+                with self._child.stdout as output:
+                    recovered = output.read().decode().strip()
+                if recovered:
+                    say(info=f"{recovered} in {self._directory}")
             self._child = None
         if self._waiting:
             command = [sys.executable, "-P", "-m", "polltape.recorder.convert", str(self._directory)]
             quiet = subprocess.DEVNULL
+            arguments = self._waiting.popleft()
             self._child = subprocess.Popen(
-                [*command, *self._waiting.popleft()],
+                [*command, *arguments],
                 stdin=quiet,
-                stdout=quiet,
+                stdout=quiet if arguments else subprocess.PIPE,
                 stderr=quiet,
                 pass_fds=(self._lock,),
             )
@@ -124,26 +141,37 @@ class Background:
 
 
 class Recording:
-    """One session: its spool, its coverage, its counts.  Raises OSError where the disk refuses."""
+    """One session: its spool, its coverage, its counts.  Raises OSError where the disk refuses.
 
-    def __init__(self, plan: Plan, redactor: Redacts, lock: int) -> None:
+    ``left``: what a dead helper left of it.
+    """
+
+    def __init__(self, plan: Plan, redactor: Redacts, lock: int, left: Left | None = None) -> None:
         self._plan = plan
         self._redactor = redactor
-        self._part = 1
+        now = datetime.now(UTC)
+        if left is None:
+            left = Left(Session(Coverage(plan.session_id, now, now, clean=False, source=SOURCE)))
+        self._part = left.part + 1
+        self._open = left.open
+        self._marks = Marks(lock)
+        self._given = 0
         self._writer = self._new_writer()
-        self._open: dict[int, tuple[str, bytes]] = {}  # by number: id and payload
         self._background = Background(plan.directory, lock)
         self._upstreams = UpstreamWatch(plan.upstreams)
         self._health_file = HealthFile(plan.health)
         self._retained_at = time.monotonic()
-        now = datetime.now(UTC)
-        self.session = Session(Coverage(plan.session_id, now, now, clean=False, source=SOURCE))
+        self.session = left.session
         self.health = Health(plan.session_id)
-        self.stopped = False
+        self.stopped = left.session.coverage.clean
 
     def _new_writer(self) -> SpoolWriter:
+        """A new spool, with what is under way."""
         path = spool_path(self._plan.directory, self._plan.session_id, self._part)
-        return SpoolWriter(path, self._plan.fsync)
+        writer = SpoolWriter(path, self._plan.fsync)
+        for _, payload in self._open.values():
+            writer.append(Kind.PROVISIONAL, payload)
+        return writer
 
     def recover_others(self) -> None:
         """Let a child recover what dead sessions left behind."""
@@ -165,6 +193,11 @@ class Recording:
         elif head.kind != "skipped":
             self._control(head)
 
+    def tell_marks(self, position: int) -> None:
+        """What is behind this position of the pipe is in the spool now."""
+        health = self.health
+        self._marks.tell(position, Counts(health.recorded, health.withheld, health.left_out))
+
     def _retract(self, seq: int) -> None:
         """The filter, asked again at the end, leaves it out after all."""
         self._skip([seq])
@@ -178,6 +211,10 @@ class Recording:
         if head.kind == "start":
             chosen = self._redactor.words(options_of(head.options).filter) or None
             self.session.coverage = replace(self.session.coverage, filter=chosen)
+            self.health.recorded += head.counts.recorded
+            self.health.withheld += head.counts.withheld
+            self.health.left_out += head.counts.left_out
+            self._given = head.last
         self.session.tick(wall, head.mono if isinstance(head.mono, int) else 0)
         if head.kind == "stop":
             self.stopped = True
@@ -198,6 +235,9 @@ class Recording:
         raw = exchange_of(frame, self._plan.session_id, self._plan.body_cap, self._plan.keep_host_header)
         self._look_at(raw)
         known = self._open.pop(seq, None) is not None
+        if self._plan.resumes and not known and self.session.sequence.has(seq):
+            self.health.recorded += 1  # the helper before this one died when it had just spooled it
+            return
         payload = encode_exchange(self._redacted(raw, again=known))
         self._writer.append(Kind.EXCHANGE if final else Kind.PROVISIONAL, payload)
         self.session.sequence.add(seq)
@@ -267,8 +307,6 @@ class Recording:
         old = self._writer
         self._part += 1
         self._writer = self._new_writer()
-        for _, payload in self._open.values():
-            self._writer.append(Kind.PROVISIONAL, payload)
         old.close()
         write_session(self._plan.directory, self.session)
         self._background.add(old.path, self._writer.path)
@@ -277,9 +315,10 @@ class Recording:
         """The pipe is at its end: the last spool becomes Parquet too."""
         if not self.stopped:  # mitmproxy was killed: it was there until now
             self.session.tick(datetime.now(UTC), time.monotonic_ns())
-            gaps = self.session.sequence.missing()
+            gaps = self.session.sequence.missing(max(self._given, self._marks.given))
             self.session.coverage = replace(self.session.coverage, gaps=gaps)
-        self.session.torn, self.session.damaged = int(reader.torn), reader.damaged
+        self.session.torn += reader.torn
+        self.session.damaged += reader.damaged
         write_session(self._plan.directory, self.session)
         self._writer.close()
         self._background.wait()
@@ -310,7 +349,13 @@ class Recording:
             write_session(self._plan.directory, self.session)
         self.tell_health("failed", error)
         count = self.health.recorded
-        say(end=f"recorded {count} exchanges (those in the spool become Parquet at the next start)", exchanges=count)
+        told = f"recorded {count} exchanges (those in the spool become Parquet at the next start)"
+        say(end=told, exchanges=self.whole)
+
+    @property
+    def whole(self) -> int:
+        """How many exchanges are recorded with their end."""
+        return self.health.recorded - len(self._open)
 
 
 # ------------------------------------------------------------------------------------------ the process
@@ -379,8 +424,9 @@ def try_out(directory: Path) -> None:
 
 def _lock(plan: Plan) -> int:
     path = lock_path(plan.directory, plan.session_id)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = take_lock(path)
+    if not plan.resumes:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = take_over(path) if plan.resumes else take_lock(path)
     if lock is None:
         raise UsageError(f"{path}: this session is being recorded already")
     os.pwrite(lock, b"%d\n" % os.getpid(), 0)  # who recovers can tell us from a child that outlived us
@@ -395,15 +441,24 @@ def serve(
     Raises OSError where the disk refuses.
     """
     lock = _lock(plan)
-    recording = Recording(plan, redactor, lock)
+    try:
+        recording = Recording(
+            plan, redactor, lock, left_behind(plan.directory, plan.session_id) if plan.resumes else None
+        )
+    except BaseException:
+        os.close(lock)
+        raise
     try:
         for frame in reader.frames() if frames is None else frames:
             if frame is not None:
                 recording.take(frame)
+                recording.tell_marks(reader.position)
                 if frame.head.kind == "start":
-                    recording.recover_others()
-                    recording.retain()
-                    say(ready=True, body_cap=plan.body_cap)
+                    if not plan.resumes:
+                        recording.recover_others()
+                        recording.retain()
+                    marks = str(lock_path(plan.directory, plan.session_id))
+                    say(ready=True, body_cap=plan.body_cap, session=plan.session_id, marks=marks)
             recording.tick()
         recording.finish(reader)
         lock_path(plan.directory, plan.session_id).unlink(missing_ok=True)
@@ -433,13 +488,13 @@ def _check_version(frames: int) -> None:
         )
 
 
-def _begin(reader: FrameReader) -> tuple[Iterable[Frame | None], Options]:
-    """The frames, and the options that the first of them carries."""
+def _begin(reader: FrameReader) -> tuple[Iterable[Frame | None], Head]:
+    """The frames, and the head of the first of them."""
     stream = reader.frames()
     first = next((frame for frame in stream if frame is not None), None)
     if first is None or first.head.kind != "start":
         raise UsageError("the addon sent no beginning; this program is started by the addon, not by hand")
-    return chain([first], stream), options_of(first.head.options)
+    return chain([first], stream), first.head
 
 
 def run(directory: Path, frames: int) -> int:
@@ -449,14 +504,16 @@ def run(directory: Path, frames: int) -> int:
     reader = FrameReader(sys.stdin.fileno())
     try:
         _check_version(frames)
-        stream, options = _begin(reader)
-        plan = options.plan(directory, new_session_id())
-        try_out(directory)
+        stream, start = _begin(reader)
+        options = options_of(start.options)
+        plan = options.plan(directory, start.session or new_session_id(), resumes=bool(start.session))
+        if not plan.resumes:
+            try_out(directory)
         for warning in options.warnings:
             say(warning=warning)
         recording = serve(plan, make_redactor(options), reader, stream)
     except Exception as error:
         say(error=_told(error, directory))
         return 2 if isinstance(error, PolltapeError) else 1
-    say(end=recording.end(), exchanges=recording.health.recorded)
+    say(end=recording.end(), exchanges=recording.whole)
     return 0

@@ -24,7 +24,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What one recording session does.
 
     ``rotate_s``, ``rotate_bytes``: when a spool becomes Parquet.  ``keep_days``, ``keep_bytes``: which Parquet
-    files are removed, 0 for none.  ``upstreams``: host and port of each reverse mode.
+    files are removed, 0 for none.  ``upstreams``: host and port of each reverse mode.  ``resumes``: it goes
+    on with the session of a dead helper.
     """
 
     directory: Path
@@ -39,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
     upstreams: tuple[tuple[str, int], ...] = ()
     keep_host_header: bool = False
     redacts: bool = True
+    resumes: bool = False
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -59,7 +61,7 @@ class Options(msgspec.Struct, frozen=True):
     mode: tuple[str, ...] = ()
     keep_host_header: bool = False
 
-    def plan(self, directory: Path, session_id: str) -> Plan:
+    def plan(self, directory: Path, session_id: str, resumes: bool = False) -> Plan:
         """The plan of a session; raises UsageError where an option cannot be."""
         rotate_bytes = size("polltape_rotate_size", self.rotate_size)
         if rotate_bytes < 1:
@@ -77,6 +79,7 @@ class Options(msgspec.Struct, frozen=True):
             upstreams=tuple(found for mode in self.mode if (found := upstream(mode))),
             keep_host_header=self.keep_host_header,
             redacts=not self.store_secrets,
+            resumes=resumes,
         )
 
     @property
