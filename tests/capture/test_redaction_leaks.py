@@ -189,6 +189,55 @@ CORPUS = {
                     response_body=Body(content=json.dumps(CHECKOUT).encode()[:-9], size=99999, truncated=True)),
     "error": exchange("13", "GET", f"/{quote(EMAIL)}/orders/{ORDER_ID}.json", status=None,
                       error=f"GET https://{API_USER}:{API_PASSWORD}@shop.example/orders/{ORDER_ID}?key={CHECKOUT_KEY}: reset"),
+    "markup": exchange("14", "POST", "/render", request_headers=(JSON_TYPE,), request_body=json.dumps({
+        "page": f'<form><input type="hidden" name="authenticity_token" value="{TOKEN}"/><input value=\'{API_PASSWORD}\' name=user[password]>'
+                f'<meta content="{STOREFRONT}" name="csrf-token"><div data-checkout-token={TOKEN} id="x">'
+                f'<textarea name="note">{NOTE}</textarea><input\nid="email" value="{EMAIL}"></form>',
+        "escaped": f'&lt;input name=&quot;password&quot; value=&quot;{API_PASSWORD}&quot;&gt;',
+        "props": f'<div data-props="{{&quot;accessToken&quot;:&quot;{ADMIN}&quot;,&quot;zip&quot;:&quot;{ZIP}&quot;}}">',
+        "twice": f'&amp;lt;b data-cvv=&amp;quot;{CVV}&amp;quot;&amp;gt;',
+        "xml": f'<resources><string name="access_token">{SESSION}</string><add key="client_secret" value="{CLIENT_SECRET}"/></resources>',
+        "plist": f"<dict><key>password</key>\n<string>{API_PASSWORD}</string><key>pin</key><integer>{CVV}</integer></dict>",
+        "broken": f'<p class="x">Hello</p><input type="password" name="password" value="{API_PASSWORD}',
+        "json": json.dumps({"html": f'<input name="cvv" value="{CVV}">'})[:-2],
+    }).encode()),
+    "backslashes": exchange(
+        "15", "GET", f"/admin%5Ccheckouts%5c{TOKEN}.json", query=f"return=https:%5C%2F%5C%2Fshop.example%5C%2Fcheckouts%5C%2F{TOKEN}",
+        request_headers=(Header("Referer", f"https://shop.example\\carts\\{TOKEN}?key={CHECKOUT_KEY}"),),
+        response_headers=(JSON_TYPE, Header("Location", f"/checkouts%255C{TOKEN}"), Header("X-Back", f"/checkouts\\{TOKEN}")),
+        response_body=json.dumps({"log": f'{{"url": "https:\\/\\/shop.example\\/orders\\/{ORDER_UID}\\/status", "a": "b'}).encode(),
+    ),
+    "names in names": exchange("16", "POST", "/profile", query=f"user:email={EMAIL}&a|zip={quote_plus(ZIP)}", request_headers=(JSON_TYPE,), request_body=json.dumps({
+        "user:phone": PHONE, "shipping.address1": STREET, "user[password]": API_PASSWORD, "billing/city": CITY, "@token": TOKEN, "Last name": LAST,
+        "https://schema.example/claims/birth_date": BIRTHDAY, "a::b::client_secret": CLIENT_SECRET, "$company": {"deep": [COMPANY]},
+    }).encode()),
+    "blanks before JSON in base64": exchange("17", "POST", "/blobs", request_headers=(JSON_TYPE,), request_body=json.dumps({
+        f"{n}{m}": text % base64.b64encode((blank + json.dumps({"password": API_PASSWORD, "m": "x" * m})).encode()).decode()
+        for n, blank in enumerate([" ", "\n", "\r\n", "\t", "  \n\t", "    "]) for m in range(3)
+        for text in ("%s", "state %s was sent", "data:application/json;base64,%s")
+    }).encode()),
+    "percent-encoded in prose": exchange(
+        "18", "POST", "/log", request_headers=(Header("content-type", "application/x-www-form-urlencoded"),),
+        request_body=f"message={quote_plus(f'mail to {EMAIL}: got {quote(f'password={API_PASSWORD}&zip={ZIP}')} and {quote(json.dumps({'cvv': CVV}))}')}"
+        f"&trace={quote_plus(f'GET https://x.example/?token={TOKEN} sent {quote(f'https://x.example/?key={CHECKOUT_KEY}', safe='')}')}".encode(),
+    ),
+    "pairs": exchange("19", "POST", "/settings", query=f"f[0][name]=password&f[0][value]={API_PASSWORD}&f[1][value]={quote(EMAIL)}&f[1][name]=email",
+        request_headers=(JSON_TYPE,), request_body=json.dumps([
+            {"k": "password", "v": API_PASSWORD}, {"V": CVV, "K": "cvv"}, {"field": "email", "val": EMAIL}, {"fieldName": "zip", "fieldValue": ZIP},
+            {"attribute": "phone", "old_value": None, "new_value": PHONE}, {"param": "access_token", "stringValue": ADMIN},
+            {"key": "client_secret", "content": CLIENT_SECRET}, {"name": "company", "data": COMPANY}, {"KEY": "city", "VALUE": CITY},
+            {"name": "Address 1", "value": STREET}, {"question": "birthday", "answer": BIRTHDAY}, {"n": "token", "v": TOKEN, "type": "email"},
+        ]).encode()),
+    "aliases": exchange("20", "POST", "/graphql", request_headers=(JSON_TYPE,), response_headers=(JSON_TYPE,), status=200,
+        request_body=json.dumps({"query": "query Q($id: ID!) { who: customer(id: $id) { ...F at: createdAt } secretAlias: customerAccessToken } "
+                                          "fragment F on Customer { tel: phone, wo: defaultAddress { st: address1 ort: city } k: displayName }"}).encode(),
+        response_body=json.dumps({"data": {"who": {"id": CUSTOMER_ID, "tel": PHONE, "wo": {"st": STREET, "ort": CITY}, "k": LAST, "at": "now"},
+                                           "secretAlias": SESSION}}).encode()),
+    "aliases, as a query": exchange("21", "GET", "/graphql", query=f"query={quote_plus('{ a: customer { b: email c: phone } }')}", status=200,
+        response_headers=(JSON_TYPE,), response_body=json.dumps({"data": {"a": {"b": "x", "c": PHONE}}}).encode()),
+    "aliases, several": exchange("22", "POST", "/graphql", request_headers=(JSON_TYPE,), response_headers=(JSON_TYPE,), status=200,
+        request_body=json.dumps([{"query": "{ x: shop { name } }"}, {"query": "mutation { x: login { t: accessToken } }"}]).encode(),
+        response_body=json.dumps([{"data": {}}, {"data": {"x": {"t": SESSION}}}]).encode()),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -269,3 +270,89 @@ def test_a_form_in_a_path(path: str) -> None:
     made = redacted(path=path.format(form)).path
     assert SECRET not in made
     assert made.startswith("/s/")
+
+
+# ------------------------------------------------------------------------------- what must not get worse
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<input type="submit" name="commit" value="Save changes"><input name="quantity" value="2">',
+        '<select name="state"><option value="CA" selected>California</option></select>',
+        '<div id="phone" class="email">Call us</div><label for="email">Your e-mail</label>',
+        '<input name="email" value=""><input type="email" placeholder="you">',
+        "<th>City</th><th>Zip</th><td>3 &lt; 4 &amp; 5 &gt; 2</td>",
+        "Tom &amp; Jerry &quot;live&quot; &#39;now&#39;",
+        "<key>title</key><string>Blue shirt</string>",
+        "C:\\Users\\shop\\report.csv and \\\\server\\share",
+        "100% of 50%25 done, see %2Fa%2Fb",
+        "ICAOCODESAREFOURLETTERS CSVEXPORTFINISHED DVDCOLLECTION",
+        "Carts are counted; Discounts: none",
+    ],
+)
+def test_innocent_text_stays(text: str) -> None:
+    assert from_json({"x": text}) == {"x": text}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"type": "email", "content": "how to write one", "data": {"a": 1}},
+        {"id": "token", "data": "expired"},
+        {"key": "title", "value": "Blue shirt", "v": 2},
+        {"name": "color", "content": "red", "val": "blue"},
+        {"values": [1, 2], "v": "1.0"},
+        {"k": "state", "v": "ready"},
+        {"application/json": "yes", "a:b": "c", "/customers/email": {"get": "operation"}, "12:30": "x"},
+        {"errors.base": ["is wrong"], "a|b": "c", "en:title": "Hello"},
+    ],
+)
+def test_innocent_pairs_and_names_stay(value: dict[str, Any]) -> None:
+    assert from_json(value) == value
+    assert from_json([value]) == [value]
+
+
+def test_innocent_fields_stay() -> None:
+    query = "name=color&value=red&f[0][name]=size&f[0][value]=L&f[1][value]=token&a:b=c&v=1"
+    assert redacted(query=query).query == query
+
+
+def test_aliases_are_for_one_answer_only() -> None:
+    """And hide nothing that has its own name."""
+    sent = json.dumps({"query": "{ a: customer { b: email } phone: title c: id(x: $d) }"})
+    headers = (Header("Content-Type", JSON),)
+    answer = {"b": "word", "c": "other", "phone": "5024592181"}
+    for content, changed in ((sent, {"b", "phone"}), ("{}", {"phone"})):
+        made = redacted(
+            request_headers=headers,
+            request_body=Body(content=content.encode()),
+            response_headers=headers,
+            response_body=Body(content=json.dumps(answer).encode()),
+        )
+        found = json.loads(made.response_body.content or b"")
+        assert {name for name in answer if found[name] != answer[name]} == changed
+
+
+def test_a_value_in_markup_is_the_same_value() -> None:
+    made = from_json({"token": TOKEN, "page": f'<input name="token" value="{TOKEN}">', "u": f"/checkouts\\{TOKEN}/x"})
+    token = REDACTOR.pseudonym(TOKEN)
+    assert made == {"token": token, "page": f'<input name="token" value="{token}">', "u": f"/checkouts\\{token}/x"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<a " * 30_000,
+        '<a b="' * 20_000,
+        "<a " + "x" * 100_000,
+        "<a " + "x " * 50_000,
+        "<b>x</b>" * 15_000,
+        "&lt;" * 25_000,
+    ],
+)
+def test_markup_takes_time_in_proportion(text: str) -> None:
+    began = time.process_time()
+    from_json({"x": text})
+    assert time.process_time() - began < 5

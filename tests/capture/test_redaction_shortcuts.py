@@ -35,7 +35,9 @@ PIECES = [
     "https://u:p@h.example/checkouts/5cb4149503d186d8eec0ad2c4b9c6ea7?key=1&a=b#c", "http://", "https:", "http",
     "/carts/abcdef12345", "zoe@mail.example", "@", "a=b&c=d", "token=abcdef", "%40", "%34242424242424242", "?", "=", "&",
     '{"token":"abc"}', '["a"]', '"', "{", "[", " ", "  ", "\n", "\t", ".", ",", ";", ":", "-", "_", "+", "(", ")", "'", "*", "|",
-    "password=", "X-Api-Key: ", '"cvv": ', "'pin':", "<pin>", "</pin>", "note:", "ewogICJ0b2tlbiI6ICJhYmMiCn0=", "WyJhIl0=", "\\", "/",
+    "password=", "X-Api-Key: ", '"cvv": ', "'pin':", "<pin>", "</pin>", "note:", "ewogICJ0b2tlbiI6ICJhYmMiCn0=", "WyJhIl0=",
+    "IHsidG9rZW4iOiAiYWJjZGVmIn0=", "CnsidG9rZW4iOiAiYWJjZGVmMSJ9", "&quot;", "&lt;", "&amp;", "<input name=\"token\" value=", "data-token=",
+    "<key>token</key><string>", "\\/", "%5C", "%5Ccheckouts%5Cabcdef12345", "https:\\/\\/h.example\\/carts\\/abcdef12345", "user:token=", "\\", "/",
     "e", "W", "ey", "é", "４２４２４２４２４２４２４２４２", "\u200b", "\x00", "word", "Word", "x", "0", "7",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=7).map("".join)

@@ -18,12 +18,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 from urllib.parse import unquote
 
-from polltape.capture.encodings import name_parts
+import msgspec
+
+from polltape.capture.encodings import name_parts, unquote_form
 from polltape.capture.redaction_rules import Action, Ruling
 from polltape.capture.scrub import MAX_PAIRS, Scrubber
+from polltape.capture.scrub_graphql import aliases_of
 from polltape.capture.scrub_json import MAX_BYTES, Unreadable
 from polltape.capture.standins import DROPPED
 from polltape.exchange import Header, first_header
@@ -44,6 +48,9 @@ _MAX_FORM: Final = 1024 * 1024
 _REMEMBERED: Final = 256  # bodies; they and what was made of them take at most 8 MiB of memory
 _REMEMBERED_BYTES: Final = 16 * 1024
 _NOTHING: Final[Mapping[str, Action]] = {}
+Aliases = tuple[tuple[str, str], ...]
+"""Names in an answer, each with the one that it stands for."""
+
 _JSON: Final = re.compile(r"(?:application|text)/(?:x-)?json|[\w.+-]+/[\w.+-]+\+json")
 _PARAMETER: Final = re.compile(r';\s*([\w*-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)')
 _FORM_BYTES: Final = re.compile(rb"[!-~\x80-\xff ]*")
@@ -70,8 +77,24 @@ class BodyScrubber:
     def __init__(self, scrubber: Scrubber) -> None:
         self._scrubber = scrubber
 
-    def body(self, content: bytes, headers: Iterable[Header], inside: Mapping[str, Action] = _NOTHING) -> bytes:
-        """The redacted body; ``inside`` are actions for names in a JSON body's outermost object.
+    def aliases(self, content: bytes, headers: Iterable[Header], query: str | None) -> Aliases:
+        """The names in the answer to a GraphQL request that stand for others, which the rules know."""
+        texts: list[str] = []
+        if b"query" in content or b"mutation" in content:
+            texts += _graphql_texts(content, media_type(headers)[0])
+        if query is not None and "query=" in query:
+            texts += _form_texts(query)
+        return self._scrubber.json.telling(chain.from_iterable(map(aliases_of, texts))) if texts else ()
+
+    def body(
+        self,
+        content: bytes,
+        headers: Iterable[Header],
+        inside: Mapping[str, Action] = _NOTHING,
+        aliases: Aliases = (),
+    ) -> bytes:
+        """The redacted body; ``inside`` are actions for names in a JSON body's outermost object, ``aliases`` names in
+        it that stand for others.
 
         Raises :class:`~polltape.capture.scrub_json.Unreadable` with the reason where it must not be stored.
         """
@@ -79,9 +102,9 @@ class BodyScrubber:
         if len(content) > MAX_BYTES:
             raise Unreadable("too-large" if kind else "no-type")
         if not kind:
-            return self._untyped(content, inside)
+            return self._untyped(content, inside, aliases)
         if _JSON.fullmatch(kind):
-            return self._json(content, parameters.get("charset", "utf-8"), inside)
+            return self._json(content, parameters.get("charset", "utf-8"), inside, aliases)
         if kind == "application/x-www-form-urlencoded":
             return self._form(content, inside)
         if kind == "multipart/form-data":
@@ -90,21 +113,21 @@ class BodyScrubber:
             return self._graphql(content)
         raise Unreadable("type")
 
-    def _untyped(self, content: bytes, inside: Mapping[str, Action]) -> bytes:
+    def _untyped(self, content: bytes, inside: Mapping[str, Action], aliases: Aliases) -> bytes:
         """JSON that no Content-Type names, as bare clients and servers send it (RFC 9110 §8.3 lets one look)."""
         if content.lstrip()[:1] not in (b"{", b"["):
             raise Unreadable("no-type")
         try:
-            return self._json(content, "utf-8", inside)
+            return self._json(content, "utf-8", inside, aliases)
         except Unreadable as unreadable:
             raise Unreadable("no-type" if str(unreadable) == "unparsed" else str(unreadable)) from None
 
-    def _json(self, content: bytes, charset: str, inside: Mapping[str, Action]) -> bytes:
+    def _json(self, content: bytes, charset: str, inside: Mapping[str, Action], aliases: Aliases = ()) -> bytes:
         if charset.lower() in ("utf-8", "utf8", "us-ascii", "ascii"):
-            return self._scrubber.json.body(content, inside)
+            return self._scrubber.json.body(content, inside, aliases)
         try:
             text = content.decode(charset).encode()
-            return self._scrubber.json.body(text, inside).decode().encode(charset)
+            return self._scrubber.json.body(text, inside, aliases).decode().encode(charset)
         except (LookupError, UnicodeError):
             raise Unreadable("unparsed") from None
 
@@ -205,17 +228,48 @@ class KnownBodies:
         self._scrubber = scrubber
         self._made: dict[tuple[object, ...], bytes] = {}
 
-    def body(self, content: bytes, headers: Iterable[Header], inside: Mapping[str, Action] = _NOTHING) -> bytes:
+    def body(
+        self,
+        content: bytes,
+        headers: Iterable[Header],
+        inside: Mapping[str, Action] = _NOTHING,
+        aliases: Aliases = (),
+    ) -> bytes:
         """See :meth:`BodyScrubber.body`; equal bodies of one Content-Type are redacted once."""
-        known = (content, first_header(headers, "Content-Type"), *inside.items())
+        known = (content, first_header(headers, "Content-Type"), *inside.items(), *aliases)
         made = self._made.get(known)
         if made is None:
-            made = self._scrubber.body(content, headers, inside)
+            made = self._scrubber.body(content, headers, inside, aliases)
             if len(content) <= _REMEMBERED_BYTES:
                 if len(self._made) >= _REMEMBERED:
                     self._made.clear()
                 self._made[known] = made
         return made
+
+
+class _Query(msgspec.Struct):
+    query: str = ""
+
+
+_queries: Final = msgspec.json.Decoder(_Query | list[_Query])
+
+
+def _graphql_texts(content: bytes, kind: str) -> list[str]:
+    """The GraphQL documents in a request's body."""
+    if kind == "application/graphql":
+        return [content.decode("utf-8", "replace")]
+    if kind == "application/x-www-form-urlencoded" and content[:1] not in b"{[":
+        return _form_texts(content.decode("latin-1"))
+    try:
+        found = _queries.decode(content)
+    except msgspec.DecodeError:
+        return []
+    return [one.query for one in (found if isinstance(found, list) else [found])]
+
+
+def _form_texts(form: str) -> list[str]:
+    fields = (field.partition("=") for field in form.split("&", MAX_PAIRS))
+    return [unquote_form(value) for name, _, value in fields if name == "query"]
 
 
 def _parameter(match: re.Match[str]) -> str:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import re
 from typing import Final
 from urllib.parse import quote, unquote
 
-_INDEX: Final = re.compile(r"[\[\].]+")
+_INDEX: Final = re.compile(r"[\[\].:/|#>]+")
+_BLANK_JSON64: Final = (
+    r"I(?:C[AB]|A[klop01]|[HF][st])",
+    r"C(?:[iS][AB]|[gQ][klop01]|[nlXV][st])",
+    r"D(?:S[AB]|Q[klop01]|[XV][st])",
+)
+BLANK_JSON64: Final = "|".join(rf"{start}[\w+/-]{{6}}" for start in _BLANK_JSON64)
+"""How base64 of JSON begins that begins with a blank, a tab or the end of a line: each alternative with its letter
+first, so that it is looked for fast."""
+
 _PLAIN: Final = str.maketrans("-_", "+/")
+_TELLING: Final = re.compile(r"&(?:amp;)*(?:quot|apos|lt|gt|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});")
+_ENTITY: Final = re.compile(r"&(?:amp|quot|apos|lt|gt|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});")
 _URL_SAFE: Final = str.maketrans("+/", "-_")
 
 
 def name_parts(name: str) -> list[str]:
-    """``checkout[lines][0].email`` → its names without indexes; never empty."""
+    """``checkout[lines][0].email``, ``user:email`` → its names without indexes; never empty."""
     parts = [part for part in _INDEX.split(name) if part and not part.isdigit()]
     return parts or [name]
 
@@ -43,6 +55,26 @@ def encode64(text: str, like: str) -> str:
         made = made.translate(_URL_SAFE)
     unpadded = not like.endswith("=") and len(like) % 4 != 0
     return made.rstrip("=") if unpadded else made
+
+
+def unescaped(text: str) -> str | None:
+    """Text in markup, its entities undone; None where it has none that could hide a name or a value.
+
+    >>> unescaped("&lt;a&gt; &copy=1")
+    '<a> &copy=1'
+    """
+    if "&" not in text or _TELLING.search(text) is None:
+        return None
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+
+
+def escaped(made: str, raw: str) -> str:
+    """What was made of text in markup, escaped again; what stood plain in the text stays plain."""
+    entities = {"<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+    left = {ord(char): entity for char, entity in entities.items() if char not in raw}
+    if "&amp;" in raw:
+        left[ord("&")] = "&amp;"
+    return made.translate(left)
 
 
 def unquoted(text: str) -> str:

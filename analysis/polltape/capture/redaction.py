@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from polltape.capture.bodies import BodyScrubber, KnownBodies
+from polltape.capture.bodies import Aliases, BodyScrubber, KnownBodies
 from polltape.capture.identity import client_identity, without_port
 from polltape.capture.keys import Key, load_key
 from polltape.capture.redaction_rules import DEFAULT_RULES, Action, Rules, normalise
@@ -54,7 +54,9 @@ class Redactor:
         self.key = key
         self._scrubber = Scrubber(key.secret, rules)
         self._known_headers = Headers(self._scrubber.text, self._header)
-        self._bodies = KnownBodies(BodyScrubber(self._scrubber))
+        bodies = BodyScrubber(self._scrubber)
+        self._aliases = bodies.aliases
+        self._bodies = KnownBodies(bodies)
         self._keep_unparsed = keep_unparsed
         self._queue_cookies = rules.names("cookies", "pseudonym")
         self._vaults = tuple(rules.names("paths", "vaults"))
@@ -79,6 +81,8 @@ class Redactor:
         for names in self._scrubber.names.values():
             names.tidy()
         inside = _VAULT if exchange.path.lower().rstrip("/").endswith(self._vaults) else _NOTHING
+        sent = exchange.request_body.content or b""
+        aliases = self._aliases(sent, exchange.request_headers, exchange.query)
         return replace(
             exchange,
             client=self.client(exchange),
@@ -93,7 +97,7 @@ class Redactor:
             request_body=self._body(exchange.request_body, exchange.request_headers, inside),
             response_headers=self._headers(exchange.response_headers),
             response_trailers=self._headers(exchange.response_trailers),
-            response_body=self._body(exchange.response_body, exchange.response_headers, inside),
+            response_body=self._body(exchange.response_body, exchange.response_headers, inside, aliases),
             reason=None if exchange.reason is None else self._scrubber.text(exchange.reason),
             error=None if exchange.error is None else self._error(exchange.error),
             endpoint=None,
@@ -138,7 +142,9 @@ class Redactor:
 
     # ------------------------------------------------------------------------------------- bodies
 
-    def _body(self, body: Body, headers: tuple[Header, ...], inside: Mapping[str, Action]) -> Body:
+    def _body(
+        self, body: Body, headers: tuple[Header, ...], inside: Mapping[str, Action], aliases: Aliases = ()
+    ) -> Body:
         if body.content is None:
             empty = self.digest(b"") if body.size == 0 else None
             return replace(body, digest=body.digest or empty)
@@ -146,16 +152,16 @@ class Redactor:
         digest = body.digest if body.truncated else self.digest(body.content)
         if not body.content:
             return replace(body, size=size, digest=digest)
-        content, reason = self._stored(body, headers, inside)
+        content, reason = self._stored(body, headers, inside, aliases)
         return Body(body.wire_size, size, content, body.truncated, reason or body.not_stored, digest)
 
     def _stored(
-        self, body: Body, headers: tuple[Header, ...], inside: Mapping[str, Action]
+        self, body: Body, headers: tuple[Header, ...], inside: Mapping[str, Action], aliases: Aliases
     ) -> tuple[bytes | None, str | None]:
         """What may be stored of it, or why nothing."""
         content = body.content or b""
         try:
-            return self._bodies.body(content, headers, inside), None
+            return self._bodies.body(content, headers, inside, aliases), None
         except Unreadable as unreadable:
             reason = str(unreadable)
         if self._keep_unparsed and reason not in ("too-large", "too-deep"):

@@ -49,14 +49,14 @@ _VERBATIM: Final = frozenset({"path_pseudonym", "path_words", "path_forms", "vau
 
 @lru_cache(maxsize=8192)
 def normalise(name: str) -> str:
-    """A name as names are compared: without case, '_' and '-'.
+    """A name as names are compared: without case, '_', '-' and blanks, and without the mark that some put before it.
 
-    >>> normalise("X-Shopify-Access-Token"), normalise("lastName")
-    ('xshopifyaccesstoken', 'lastname')
+    >>> normalise("X-Shopify-Access-Token"), normalise("lastName"), normalise("@Last name")
+    ('xshopifyaccesstoken', 'lastname', 'lastname')
     """
     if not name.isascii() or not name.isprintable():  # as it is read: full-width letters, what takes no room
         name = "".join(filter(str.isprintable, unicodedata.normalize("NFKC", name)))
-    return name.strip().lower().replace("_", "").replace("-", "")
+    return name.strip().lstrip("@$").lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ def strictest(one: Ruling | None, other: Ruling | None) -> Ruling | None:
     """
     if one is None or other is None:
         return one or other
-    return one if _STRICTNESS[one.action] > _STRICTNESS[other.action] else other
+    return one if STRICTNESS[one.action] > STRICTNESS[other.action] else other
 
 
-_STRICTNESS: Final[dict[Action, int]] = {"shape": 0, "pseudonym": 1, "drop": 2}
+STRICTNESS: Final[dict[Action | None, int]] = {"shape": 0, "pseudonym": 1, "drop": 2}
 
 
 @dataclass(slots=True, eq=False)

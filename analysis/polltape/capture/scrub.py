@@ -9,11 +9,23 @@ stay equal.
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote
 
-from polltape.capture.encodings import decode64, encode64, name_parts, requote, unquote_form, unquoted
+from polltape.capture.encodings import (
+    BLANK_JSON64,
+    decode64,
+    encode64,
+    escaped,
+    name_parts,
+    requote,
+    unescaped,
+    unquote_form,
+    unquoted,
+)
+from polltape.capture.pairs import LOOSE_VALUES, NAMING, VALUES
 from polltape.capture.pan import find_pans, has_pan, replace_pans
 from polltape.capture.pseudonyms import Pseudonyms
 from polltape.capture.redaction_rules import Action, Name, Place, Rules, Ruling, normalise, strictest
@@ -27,28 +39,37 @@ MAX_PAIRS: Final = 10_000
 """Queries and forms of more fields are not read."""
 
 _SHORT: Final = 6
+_LONG_NAME: Final = 80
+_SURE_VALUES: Final = VALUES - LOOSE_VALUES
 _SUSPECT: Final = re.compile(
     r"[/?@%=<]|\d[^A-Za-z.,:;]{11}|eyJ|shp[a-z]{2}_|Z2lk|^(?:e[wy]|W[w-z13])[\w+/-]{6}|(?i:basic|bearer|token)\s|^\s*[\[{\"]"
-    r"|[\w.\]-]\\*[\"']?[ \t]{0,4}:|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ"
+    r"|[\w.\]-]\\*[\"']?[ \t]{0,4}:|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ|&(?:quot|lt|apos|#)|" + BLANK_JSON64
 )
 _WEB: Final = re.compile(r"""https?://[^\s"'<>\\]+""")
+_REST: Final = r"""(?:[^\s"'<>\\?\#]|\\+(?=[\w/]))*+[^\s"'<>\\]*"""
+"""Of a URL what follows its beginning.  In a path '\\' is a '/' (as browsers read it), and '\\/' one in JSON."""
 _TOKENS: Final = re.compile(
-    r"""(?<![A-Za-z0-9])(?:  # as each of them demands: in the middle of a word there is only this to look at
-        (?P<jwt>(?<![\w-])eyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)*)
-      | (?P<json64>(?<![\w+/-])(?:eyJ|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ)[\w+/-]{8,}={0,2})
+    rf"""(?<![A-Za-z0-9])(?:  # as each of them demands: in the middle of a word there is only this to look at
+        (?P<jwt>(?<![\w-])eyJ[\w-]{{4,}}\.[\w-]+(?:\.[\w-]*)*)
+      | (?P<json64>(?<![\w+/-])
+            (?:(?:eyJ|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ)[\w+/-]{{8,}}|(?:{BLANK_JSON64})[\w+/-]*)={{0,2}})
       | (?P<gid>(?<![\w+.-])gid://[\w.-]+/(?P<type>\w+)/[^\s"'<>\\]+)
-      | (?P<gid64>(?<![\w+/-])Z2lkOi8v[\w+/-]+={0,2})
-      | (?P<auth>(?<![\w-])(?i:Basic|Bearer)[ ]+[\w.~+/-]{6,}=*)
-      | (?P<shop>(?<![A-Za-z0-9])shp[a-z]{2}_[0-9A-Za-z]{8,})
-      | (?P<url>(?<![\w+.-])[A-Za-z][\w+.-]{0,30}://[^\s"'<>\\]+
-              | (?<![^\s"'<>\\=,;()\[\]|])[^\s"'<>\\=,;()\[\]|/?]*+[/?][^\s"'<>\\]*)
-      | (?P<email>(?<![\w.+-])[\w+][\w.+'-]{0,63}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}))""",
+      | (?P<gid64>(?<![\w+/-])Z2lkOi8v[\w+/-]+={{0,2}})
+      | (?P<auth>(?<![\w-])(?i:Basic|Bearer)[ ]+[\w.~+/-]{{6,}}=*)
+      | (?P<shop>(?<![A-Za-z0-9])shp[a-z]{{2}}_[0-9A-Za-z]{{8,}})
+      | (?P<url>(?<![\w+.-])[A-Za-z][\w+.-]{{0,30}}:(?://|\\+/\\+/)(?=[^\s"'<>]){_REST}
+              | (?<![^\s"'<>\\=,;()\[\]|])[^\s"'<>\\=,;()\[\]|/?]*+(?=[/?]){_REST})
+      | (?P<email>(?<![\w.+-])[\w+][\w.+'-]{{0,63}}@[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{1,8}}))""",
     re.VERBOSE,
 )
-_URL: Final = re.compile(r"(?:([A-Za-z][\w+.-]*:)?(//)([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+_URL: Final = re.compile(r"(?:([A-Za-z][\w+.-]*:)?(//)([^/?#\\]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _FORM: Final = re.compile(r"[\w.\[\]%-]+=[^\s&]*(?:&[\w.\[\]%-]+(?:=[^\s&]*)?)*")
 _SEPARATOR: Final = re.compile(r"(&|;[ +]?(?=[\w.\[\]%-]{1,80}=))")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_ESCAPED: Final = re.compile(r"[^\s\"'<>]*%[0-9A-Fa-f]{2}[^\s\"'<>]*")
+_BACKSLASH: Final = re.compile(r"\\|%(?:25){0,4}5[Cc](?=[\w/])")
+_SLASHES: Final = re.compile(r"(/|\\|%(?:25){0,4}5[Cc](?=[\w/]))")
+"""Browsers and many servers take a backslash for a slash; before anything else it escapes something."""
 _SUFFIXES: Final = frozenset({"json", "js", "xml", "html"})
 _SCHEMES: Final = re.compile(
     r"(?i)(Basic|Bearer|Token|Digest|Negotiate|NTLM|ApiKey|Api-Key|OAuth|DPoP|JWT|Key|Hawk|Signature|SharedKey|"
@@ -108,6 +129,10 @@ class Scrubber:
                 inherited = strictest(inherited, Ruling(action, KINDS.get(name.norm, "text")))
             inside = dict(name.inside)
         return inherited
+
+    def fresh_names(self) -> Names:
+        """Names of bodies without memory."""
+        return Names(self, "body")
 
     def action(self, name: Name, beside: Iterable[str], place: Place, *, card: bool) -> Action | None:
         """The action for a name among its neighbours; ``card`` is whether it stands in a card or payment."""
@@ -237,7 +262,7 @@ class Scrubber:
         """:meth:`text` without its memory."""
         if level <= MAX_NESTING and is_plain(value):
             return replace_pans(value, DROPPED)
-        if level <= MAX_NESTING and value.startswith("http") and _WEB.fullmatch(value):
+        if level <= MAX_NESTING and value.startswith("http") and _WEB.fullmatch(value) and unescaped(value) is None:
             return self._cleaned(value, self._url_like(value, level), level)
         return self.searched_text(value, level)
 
@@ -250,6 +275,10 @@ class Scrubber:
         nested = self._nested(value, level)
         if nested is not None:
             return nested
+        if (plain := unescaped(value)) is not None:
+            clean = self.text(plain, level + 1)
+            if clean != plain:
+                return escaped(clean, value)
         if _FORM.fullmatch(value) and "=" in value:
             return self.query(value, level + 1)
         return self._cleaned(value, self._prose(value, level), level)
@@ -278,7 +307,18 @@ class Scrubber:
         return "".join([*made, rest]) if made else rest
 
     def _tokens(self, value: str, level: int) -> str:
-        return _TOKENS.sub(lambda match: self._token(match, level), value)
+        if "%" not in value or _ESCAPE.search(value) is None:
+            return _TOKENS.sub(lambda match: self._token(match, level), value)
+        made: list[str] = []
+        place = 0
+        for match in _TOKENS.finditer(value):
+            made += (self._escaped(value[place : match.start()], level), self._token(match, level))
+            place = match.end()
+        return "".join([*made, self._escaped(value[place:], level)])
+
+    def _escaped(self, value: str, level: int) -> str:
+        """Text in which words stand percent-encoded."""
+        return _ESCAPED.sub(lambda match: self._decoded_text(match[0], level + 1), value) if "%" in value else value
 
     def _cleaned(self, value: str, made: str, level: int) -> str:
         """What was made of a text without card numbers, or, where nothing was, the text read percent-encoded."""
@@ -302,12 +342,12 @@ class Scrubber:
         first = value.lstrip()[:1]
         if first and first in '{["':
             return self._json_text(value, level)
-        return self._json64(value, level) if value[0] in "eW" else None
+        return self._json64(value, level) if value[0] in "eWICD" else None
 
     def _json64(self, value: str, level: int) -> str | None:
         """Base64 of JSON, redacted inside; None where it is none."""
         decoded = decode64(value)
-        if decoded is None or not decoded.startswith(("{", "[")):
+        if decoded is None or not decoded.lstrip().startswith(("{", "[")):
             return None
         clean = self._json_text(decoded, level)
         return clean and (value if clean == decoded else encode64(clean, value))
@@ -384,7 +424,13 @@ class Scrubber:
 
     def path(self, path: str, level: int = 0) -> str:
         """A path, percent-encoded: tokens after the rules' words are pseudonyms, other segments free text."""
-        segments = path.split("/")
+        if ("\\" in path or "%" in path) and _BACKSLASH.search(path):
+            pieces = _SLASHES.split(path)  # segments, and between them what separates them
+            pieces[::2] = self._segments(pieces[::2], level)
+            return "".join(pieces)
+        return "/".join(self._segments(path.split("/"), level))
+
+    def _segments(self, segments: list[str], level: int) -> list[str]:
         seen: list[str] = []  # the words before, without empty ones: servers read // as /
         for place, segment in enumerate(segments):
             if not segment:
@@ -401,7 +447,7 @@ class Scrubber:
                 segments[place] = self._encoded(segment, level + 1)
             if named := word.partition(";")[0]:
                 seen.append(named)
-        return "/".join(segments)
+        return segments
 
     def _is_token(self, seen: list[str], word: str, rest: list[str]) -> bool:
         """Whether a segment follows ``/checkouts/`` or the like, or one of its forms: ``/checkouts/cn/``."""
@@ -448,12 +494,31 @@ class Scrubber:
         if len(pieces) > 2 * MAX_PAIRS:
             return DROPPED
         pairs = [piece.partition("=") for piece in pieces[::2]]
-        names = [name_parts(unquoted(unquote_form(name))) for name, _, _ in pairs]
+        plain = [unquoted(unquote_form(name)) for name, _, _ in pairs]
+        names = list(map(name_parts, plain))
+        paired = dict(self._paired(plain, names, pairs))
         for place, (parts, ruling) in enumerate(self.rulings(names)):
-            pieces[2 * place] = self._pair(pairs[place], parts[-1], ruling, level)
+            pieces[2 * place] = self._pair(pairs[place], parts[-1], ruling or paired.get(place), level)
         for place, field in self._variables(names, pairs, level):
             pieces[2 * place] = field
         return "".join(pieces)
+
+    def _paired(
+        self, plain: list[str], names: list[list[str]], pairs: list[tuple[str, str, str]]
+    ) -> Iterator[tuple[int, Ruling]]:
+        """The places of values whose names are the values of other fields: ``f[0][name]=email&f[0][value]=…``."""
+        lasts = [parts[-1] for parts in names]
+        if VALUES.isdisjoint(lasts):
+            return
+        naming: dict[str, list[int]] = {}
+        for place, last in enumerate(lasts):
+            if last in NAMING:
+                naming.setdefault(plain[place][: plain[place].rfind(last)], []).append(place)
+        for place, last in enumerate(lasts):
+            near = naming.get(plain[place][: plain[place].rfind(last)]) if last in _SURE_VALUES else None
+            name = unquote_form(pairs[near[max(0, bisect(near, place) - 1)]][2]) if near else ""
+            if 0 < len(name) <= _LONG_NAME and (ruling := self.ruling("query", [name])):
+                yield place, ruling
 
     def _variables(
         self, names: list[list[str]], pairs: list[tuple[str, str, str]], level: int

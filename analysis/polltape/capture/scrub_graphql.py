@@ -64,6 +64,28 @@ def arguments_of(text: str) -> list[tuple[str, str]]:
     return [(match[2], match[1]) for match in _GIVEN.finditer(text)]
 
 
+def aliases_of(text: str) -> list[tuple[str, str]]:
+    """The aliases of a document, each with the field that its answer has under that name; none where it is no document.
+
+    >>> aliases_of("{ me: customer(id: $c) { mail: email id } }")
+    [('me', 'customer'), ('mail', 'email')]
+    """
+    if _START.match(text) is None or _JSON_START.match(text):
+        return []
+    found: list[tuple[str, str]] = []
+    alias, place, depth = "", 0, 0
+    while place < len(text) and (match := _TOKEN.match(text, place)):
+        place, token = match.end(), match.group()
+        if match["other"]:
+            depth += (token == "(") - (token == ")")
+        elif match["named"]:
+            alias = "" if depth else match["name"]
+        elif match["word"] and alias:
+            found.append((alias, token))
+            alias = ""
+    return found
+
+
 def _token(match: re.Match[str], name: str, scrubber: Scrubber) -> str:
     found = match.group()
     if match["comment"]:

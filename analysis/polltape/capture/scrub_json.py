@@ -7,18 +7,22 @@ between tokens goes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from polltape.capture.encodings import BLANK_JSON64
+from polltape.capture.pairs import LOOSE_VALUES, LOOSELY_NAMING, NAMING, VALUES
 from polltape.capture.pan import has_pan, is_pan, replace_pans
-from polltape.capture.redaction_rules import Action, Name, Ruling, strictest
+from polltape.capture.redaction_rules import STRICTNESS, Action, Name, Ruling, strictest
 from polltape.capture.scrub_graphql import arguments_of, redact_graphql
 from polltape.capture.standins import DROPPED, KINDS
 
 if TYPE_CHECKING:
     from polltape.capture.scrub import Scrubber
+    from polltape.capture.scrub_memory import Names
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Longer documents are not read."""
@@ -33,19 +37,14 @@ _LONG: Final = 10**12  # of 13 digits, as the shortest card number
 _LONG_NAME: Final = 80
 _MINUS_LONG: Final = -_LONG
 _NOTHING_INSIDE: Final[Mapping[str, Action]] = {}
-_NAMING: Final = (
-    *("name", "key", "field", "Name", "Key", "Field", "label", "property", "attribute", "header", "param", "parameter"),
-    *("id", "type"),
-)
-_VALUES: Final = ("value", "Value", "values", "Values")
-"""In ``{"name": "email", "value": …}``, as forms and lists of headers have it, what names the value."""
-_TELLING: Final = b"/?%=<\\"
+_TELLING: Final = b"/?%=<&\\"
 """In URLs, forms, percent-encoding, markup, and whatever stands escaped, JSON in JSON above all."""
 _BEGINNINGS: Final = ((b"J", b"eyJ"), (b"A", b"eyAi"), (b"e", b"ew0"), (b"e", b"ewo"), (b"W", b"W3s"), (b"W", b"WyJ"))
 _KNOWN: Final = (*_BEGINNINGS, (b"Z", b"Z2lk"), (b"s", b"shp"))
 """What tokens, global ids and base64 of JSON begin with, each with its rarest letter, which is looked for first."""
 _AUTH: Final = (b"basic ", b"bearer ", b"token ")
-_ODD_STARTS: Final = '[{" eW'
+_ODD_STARTS: Final = '[{" eWICD'
+_CODED: Final = re.compile(BLANK_JSON64)
 _DECODER: Final = msgspec.json.Decoder(float_hook=lambda spelling: msgspec.Raw(spelling.encode()))
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -63,12 +62,36 @@ class JsonScrubber:
         self._seen = 0  # names in the objects of the document at hand
         self._calm = False  # whether its texts can hold nothing but card numbers, or say so at a glance
 
-    def body(self, content: bytes, inside: Mapping[str, Action] = _NOTHING_INSIDE) -> bytes:
-        """The redacted document; ``inside`` are actions for names in its outermost object.
+    def body(
+        self,
+        content: bytes,
+        inside: Mapping[str, Action] = _NOTHING_INSIDE,
+        aliases: tuple[tuple[str, str], ...] = (),
+    ) -> bytes:
+        """The redacted document; ``inside`` are actions for names in its outermost object, ``aliases`` names that
+        stand for others in it.
 
         Raises :class:`Unreadable` (``unparsed``, ``duplicate-keys``, ``too-deep``, ``too-large``).
         """
-        return self._document(content, None, inside, 0)
+        if not aliases:
+            return self._document(content, None, inside, 0)
+        plain, self._names = self._names, self._aliased(aliases)
+        try:
+            return self._document(content, None, inside, 0)
+        finally:
+            self._names = plain
+
+    def telling(self, aliases: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """The aliases that hide a name which the rules know; of two fields with one alias the stricter."""
+        names = self._names
+        known = {pair for pair in aliases if names[pair[0]].plain and not names[pair[1]].plain}
+        return tuple(sorted(known, key=lambda pair: (STRICTNESS.get(names[pair[1]].action, -1), pair)))
+
+    def _aliased(self, aliases: tuple[tuple[str, str], ...]) -> Names:
+        """The names of bodies, with these aliases among them."""
+        made = self._scrubber.fresh_names()
+        made.update({alias: self._scrubber.names["body"][field] for alias, field in aliases})
+        return made
 
     def inside(self, text: str, ruling: Ruling | None, level: int) -> str:
         """JSON inside text, redacted; every leaf after ``ruling`` where there is one.
@@ -121,8 +144,7 @@ class JsonScrubber:
             raise Unreadable("too-deep")
         names, texts = self._names, self._scrubber.texts
         self._seen += len(node)
-        valued = "value" in node or "Value" in node or "values" in node or "Values" in node
-        paired = self._paired(node, card, level, depth) if valued else None
+        paired = None if VALUES.isdisjoint(node) else self._paired(node, card, level, depth)
         given = self._variables(node, level, depth) if "variables" in node else None
         for key, value in node.items():
             name = names[key]  # of every name, as there are those that are data
@@ -137,7 +159,8 @@ class JsonScrubber:
             elif kind is str:
                 if self._calm and "@" not in value and value[0] not in _ODD_STARTS:
                     if len(value) > 12:
-                        node[key] = replace_pans(value, DROPPED)
+                        coded = len(value) > 20 and _CODED.search(value) is not None
+                        node[key] = texts[value] if coded else replace_pans(value, DROPPED)
                 elif len(value) > 5:
                     node[key] = texts[value] if level == 0 else self._scrubber.text(value, level)
             elif kind is dict:
@@ -153,14 +176,21 @@ class JsonScrubber:
 
     def _paired(self, node: dict[str, Any], card: bool, level: int, depth: int) -> dict[str, Any] | None:
         """The values of a pair whose name the rules know, redacted; the node keeps None for them.  Else None."""
-        called = [text for naming in _NAMING if type(text := node.get(naming)) is str and len(text) <= _LONG_NAME]
-        name = next((name for text in called if not (name := self._names[text]).plain), None)
-        if name is None:
+        called = [
+            (key, name)
+            for key in NAMING.intersection(node)
+            if type(text := node[key]) is str and len(text) <= _LONG_NAME and not (name := self._names[text]).plain
+        ]
+        if not called:
             return None
+        loose = LOOSELY_NAMING.issuperset(key for key, _ in called)
+        name = max((name for _, name in called), key=lambda name: STRICTNESS.get(name.action, -1))
         made: dict[str, Any] = {}
-        for key in _VALUES:
-            value = node.get(key)
+        for key in VALUES.intersection(node):
+            value = node[key]
             if value is True or (not value and type(value) is not int):
+                continue
+            if key in LOOSE_VALUES and (loose or type(value) not in (str, int)):
                 continue
             made[key] = self._special(node, name, value, _NOTHING_INSIDE, card, level, depth)
             node[key] = None

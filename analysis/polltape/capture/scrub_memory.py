@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from polltape.capture.encodings import name_parts
+from polltape.capture.encodings import BLANK_JSON64, name_parts
 from polltape.capture.pan import replace_pans
 from polltape.capture.redaction_rules import Name, Place, Ruling, normalise
 from polltape.capture.scrub_prose import NAMED
@@ -25,9 +25,11 @@ _LONG: Final = 200
 _FEW: Final = 256
 _LONGEST: Final = 4_000
 """Of values up to so many characters (a Content-Security-Policy, a GraphQL document) the last few are remembered."""
-_CODED_JSON: Final = re.compile(r"(?:e[wy]|W[w-z13])[\w+/-]{6}")
+_CODED_JSON: Final = re.compile(rf"e[wy][\w+/-]{{6}}|W[w-z13][\w+/-]{{6}}|{BLANK_JSON64}")
 _SHORT: Final = 8  # the shortest of what begins with a known letter
-_CODED: Final = re.compile(r"eyAi|ew[0o]|W3s|WyJ")
+_CODED: Final = re.compile(rf"eyAi|ew[0o]|W3s|WyJ|{BLANK_JSON64}")
+_PATHS: Final = re.compile(r"^[^/].*[\[.:/|#>]")
+"""Names with names in them; what begins with a slash is a path."""
 _PLAIN: Final = re.compile(r"[\w .,:;#+()'-]*", re.ASCII)
 
 
@@ -41,7 +43,7 @@ def is_plain(value: str) -> bool:
         return False
     if len(value) < _SHORT and ":" not in value:
         return True
-    if value[0] in "eW" and _CODED_JSON.match(value):
+    if value[0] in "eWICD" and _CODED_JSON.match(value):
         return False
     if "eyJ" in value or "Z2lk" in value or "shp" in value or _CODED.search(value):
         return False
@@ -64,7 +66,7 @@ class Names(dict[str, Name]):
 
     def __missing__(self, name: str) -> Name:
         made = self._scrubber.rules.name(normalise(name), self._place)
-        if made.plain and self._place == "body" and ("." in name or "[" in name):  # user.password, user[password]
+        if made.plain and self._place == "body" and _PATHS.search(name):  # user.password, user[password], user:password
             made = self._scrubber.rules.name(normalise(name_parts(name)[-1]), self._place)
         self[name] = made
         if made.ruling is not None:

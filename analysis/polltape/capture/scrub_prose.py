@@ -10,7 +10,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from polltape.capture.redaction_rules import Name, Ruling
+from polltape.capture.redaction_rules import STRICTNESS, Name, Ruling
+from polltape.capture.scrub_markup import rulings_of
 from polltape.capture.standins import KINDS
 
 if TYPE_CHECKING:
@@ -74,15 +75,25 @@ def named_values(text: str, scrubber: Scrubber) -> list[Pair]:
     matches = list(NAMED.finditer(text))
     names = [match["name"] or match["tag"] for match in matches]
     ruled = [(match, known[name]) for match, name in zip(matches, names, strict=True) if not known[name].plain]
-    if not ruled:
-        return []
     beside = list(dict.fromkeys(names))[:_BESIDE]
+    marked = [Pair(*one) for one in rulings_of(text, beside, scrubber)] if "<" in text else []
+    if not ruled:
+        return _apart(marked)
     found: list[Pair] = []
     for match, name in ruled:
         pair = None if found and match.start() < found[-1].end else _pair(text, match, name, beside, scrubber)
         if pair is not None and not _in_url(text, match):
             found.append(pair)
-    return found
+    return _apart(marked + found) if marked else found
+
+
+def _apart(pairs: list[Pair]) -> list[Pair]:
+    """In order, without those that reach into one before them; of two for one value the stricter."""
+    made: list[Pair] = []
+    for pair in sorted(pairs, key=lambda pair: (pair.start, -STRICTNESS[pair.ruling.action])):
+        if not made or pair.start >= made[-1].end:
+            made.append(pair)
+    return made
 
 
 def _pair(text: str, match: re.Match[str], known: Name, beside: list[str], scrubber: Scrubber) -> Pair | None:
