@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -138,3 +139,31 @@ def test_what_a_point_of_sale_signed_wrongly_or_called_by_an_unknown_word_comes_
     assert found == [("again", "PN001", "submit"), ("again", "PN002", "poll 2"), ("again", "PN004", "poll 1")]
     assert not done.differences.differing
     assert done.notes == ()
+
+
+@pytest.mark.parametrize("eta_s", [4, 40])
+@pytest.mark.parametrize("speed", [1, 10])
+def test_what_a_queue_foretold_is_right_or_wrong_at_any_speed(eta_s: int, speed: float) -> None:
+    """At speed 10 the body says 1 s for 4 s, and 4 s for 40 s: the exact time is told beside it."""
+    story = stories_of_protocols.queue()
+    told = json.loads(story[1].response_body.content or b"")
+    told["data"]["poll"]["queueEtaSeconds"] = eta_s
+    story[1] = observe(replace(story[1], response_body=stories.body(told), observations=()))
+    done = replay_on_mock(case_of(stories.capture(story, 60)), virtual=True, speed=speed)
+    standing = {c.finding.code: c.standing for c in done.verdict.compared}
+    assert standing == {"CQ001": "again", "RA001": "again"} | ({"CQ005": "again"} if eta_s == 40 else {})
+
+
+def test_polls_after_a_state_that_went_backwards_are_answered_as_recorded() -> None:
+    """Succeeded, then Running again, then Succeeded again: each in its place on the operation's clock."""
+    path = "/operations/7d3c1f2a-0000-4000-8000-123456789abc"
+    story = [
+        stories.exchange(0, "POST", "/jobs", 202, sent={}, wait="1", more=[("Operation-Location", path)]),
+        stories.exchange(1.1, "GET", path, 200, got={"status": "Running"}, wait="1"),
+        stories.exchange(2.3, "GET", path, 200, got={"status": "Succeeded"}),
+        stories.exchange(3.4, "GET", path, 200, got={"status": "Running"}, wait="1"),
+        stories.exchange(4.5, "GET", path, 200, got={"status": "Succeeded"}),
+    ]
+    done = replay_on_mock(case_of(stories.capture(story, 60)), virtual=True)
+    assert {(c.standing, c.finding.code) for c in done.verdict.compared} == {("again", "OP004"), ("again", "OP006")}
+    assert not done.differences.differing

@@ -21,6 +21,8 @@ from polltape.protocols.instruction import read_instruction
 
 WAIT_HEADER: Final = "X-Polltape-Wait"
 """The exact wait in seconds, beside a hint that speed has made too coarse."""
+ETA_HEADER: Final = "X-Polltape-Eta"
+"""The exact ``queueEtaSeconds``, likewise."""
 DIGEST_HEADER: Final = "X-Polltape-Digest"
 """What the recorder thought of a digest that is passed on; nobody can tell of what redaction left of it."""
 RETRY_AFTER: Final = "retry-after"

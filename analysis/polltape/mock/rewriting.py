@@ -22,6 +22,7 @@ import msgspec
 from polltape.exchange import Body, Exchange, Header
 from polltape.mock.hints import (
     DIGEST_HEADER,
+    ETA_HEADER,
     MILLISECONDS,
     RETRY_AFTER,
     WAIT_HEADER,
@@ -143,6 +144,8 @@ class Rewriter:
                 headers[place] = self._line(made, exchange, values, now, chance)
         if prepared.timed and _until(exchange) and (asked := _asked_s(exchange)) is not None:
             headers.append(Header(WAIT_HEADER, exact(left_of(asked, age_s), self.speed)))
+        if prepared.timed and self.speed != 1 and (eta_s := _eta_s(exchange)) is not None:
+            headers.append(Header(ETA_HEADER, exact(eta_s, self.speed)))
         if prepared.digest is not None and (line := self._signed(prepared.digest, exchange, body)) is not None:
             headers.append(line)
         if prepared.sized:
@@ -238,6 +241,11 @@ def _asked_s(exchange: Exchange) -> float | None:
 def _until(exchange: Exchange) -> bool:
     """Whether it says to wait until an instant, which has its place in the operation."""
     return exchange.instruction is not None and exchange.instruction.source == "pollAfter"
+
+
+def _eta_s(exchange: Exchange) -> float | None:
+    """Seconds that a queue says it will take."""
+    return next((seen.eta_s for seen in exchange.observations if seen.eta_s is not None), None)
 
 
 def _text(body: Body) -> tuple[str, bool]:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from polltape.capture.content import decode
 from polltape.exchange import Body, Coverage, Exchange, Header, all_headers, first_header
-from polltape.mock.hints import DIGEST_HEADER, WAIT_HEADER
+from polltape.mock.hints import DIGEST_HEADER, ETA_HEADER, WAIT_HEADER
 from polltape.operations.fold import FINAL
 from polltape.protocols import observe
 from polltape.replay.carrying import Carrier, Outgoing
@@ -50,6 +50,13 @@ class Instants:
     sent_end_s: float
     first_byte_s: float | None
     end_s: float
+
+
+class Exact(NamedTuple):
+    """Seconds of the replay that the mock asked to wait, and that its queue was to take; None where it did not say."""
+
+    wait_s: float | None
+    eta_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ class Session:
         self._ready = [step for step in self.steps if not step.after]
         self._ended: dict[int, Ended] = {}
         self._over: set[int] = set()
-        self._returned: dict[int, tuple[Exchange, float | None]] = {}
+        self._returned: dict[int, tuple[Exchange, Exact]] = {}
 
     # -- sending
 
@@ -139,17 +146,18 @@ class Session:
         raw = observe(self._exchange(step, sent, instants, answer))
         if answer.error is None:
             self._carrier.learn(step.exchange, raw)
-        asked_s = _exact_wait(answer)
+        exact = Exact(_exact(answer, WAIT_HEADER), _exact(answer, ETA_HEADER))
+        asked_s = exact.wait_s
         if asked_s is None and raw.instruction is not None:
             asked_s = raw.instruction.asked_s
         self._end(step, Ended(instants.end_s, asked_s))
         if any(o.state in FINAL or o.state == "released" for o in raw.observations):
             self._over.add(step.index)
-        self._returned[step.index] = (raw, _exact_wait(answer))
+        self._returned[step.index] = (raw, exact)
         return raw
 
-    def _kept(self, step: Step, raw: Exchange, exact_s: float | None) -> Exchange:
-        """The exchange as it may be stored.
+    def _kept(self, step: Step, raw: Exchange, exact: Exact) -> Exchange:
+        """The exchange as it may be stored, its hints in the recording's time.
 
         Equal bodies are told by their digests, which are keyed and of unredacted content: those of the
         recording stay, so that what was one write there is one write here.
@@ -158,9 +166,15 @@ class Session:
         clean = clean if clean is raw else observe(clean)
         body = replace(clean.request_body, digest=step.exchange.request_body.digest)
         kept = replace(clean, request_body=body)
-        speed = self.manner.pace.speed
-        if speed != 1 and exact_s is not None and kept.instruction is not None and kept.instruction.asked_s is not None:
-            kept = replace(kept, instruction=replace(kept.instruction, asked_s=round(exact_s * speed, 6)))
+        speed, asked = self.manner.pace.speed, kept.instruction
+        if speed == 1:
+            return kept
+        if exact.wait_s is not None and asked is not None and asked.asked_s is not None:
+            kept = replace(kept, instruction=replace(asked, asked_s=round(exact.wait_s * speed, 6)))
+        if exact.eta_s is not None:
+            eta_s = round(exact.eta_s * speed, 6)
+            seen = (o if o.eta_s is None else replace(o, eta_s=eta_s) for o in kept.observations)
+            kept = replace(kept, observations=tuple(seen))
         return kept
 
     def _exchange(self, step: Step, sent: Outgoing, instants: Instants, answer: Answer) -> Exchange:
@@ -226,8 +240,9 @@ def _body(answer: Answer) -> Body:
     return Body(len(answer.body), size, decoded.content or None, truncated=not decoded.complete)
 
 
-def _exact_wait(answer: Answer) -> float | None:
-    text = first_header(answer.headers, WAIT_HEADER)
+def _exact(answer: Answer, name: str) -> float | None:
+    """Seconds of a header with which our mock tells what its speed has made too coarse."""
+    text = first_header(answer.headers, name)
     try:
         seconds = None if text is None else float(text)
     except ValueError:

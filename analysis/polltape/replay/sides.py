@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ABOUT_A_HOST: Final = frozenset({"PN003", "ST001", "ST002"})
 _BACKWARDS: Final = "OP006"
+_POLLED_ON: Final = "OP004"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,16 @@ def sides_of(exchanges: Sequence[Exchange], analysis: Analysis) -> dict[str, Sid
 def lifetimes_of(exchanges: Iterable[Exchange], analysis: Analysis) -> list[Lifetime]:
     """Every operation of an analysis as the plan wants it.
 
-    One whose state went backwards lasts until then: that, too, has its place on the operation's clock.
+    One whose state went backwards lasts until then, and until it was last polled: all that has its place on the
+    operation's clock.
     """
     known = {exchange.exchange_id: exchange for exchange in exchanges}
     findings = analysis.findings
-    backwards: list[Any] = list(findings[findings["code"] == _BACKWARDS].itertuples())
+    fell_back = set(findings["operation"][findings["code"] == _BACKWARDS])
+    afterwards = findings["code"].isin((_BACKWARDS, _POLLED_ON)) & findings["operation"].isin(fell_back)
+    beyond: list[Any] = list(findings[afterwards].itertuples())
     later: defaultdict[str, list[str]] = defaultdict(list)
-    for finding in backwards:
+    for finding in beyond:
         later[finding.operation] += finding.exchanges
     rows: list[Any] = list(analysis.operations.itertuples())
     found = []
