@@ -6,8 +6,9 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polltape.measures.drafts import Draft, drafted, in_seconds, joined, together
+from polltape.measures.drafts import Draft, drafted, in_seconds, together
 from polltape.measures.words import seconds
+from polltape.operations.columns import joined
 
 TIMES = st.one_of(
     st.integers(-(10**6), 10**9).map(lambda us: us / 1e6),

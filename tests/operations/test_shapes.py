@@ -219,7 +219,6 @@ def test_rows_are_linked_by_names_that_were_issued() -> None:
             "opening": [True, False, False, False, False],
             "opens": [True, False, False, False, False],
             "general": [True, True, True, True, False],
-            "aside": [False] * 5,
         }
     )
     component, part = linked(table)

@@ -59,7 +59,7 @@ def read_parts(path: Path) -> list[Part]:
 
     Raises :class:`~polltape.errors.InputError`, also from ``load``, where the file is damaged.
     """
-    with _damage(path), pq.ParquetFile(path) as file:
+    with damage(path), pq.ParquetFile(path) as file:
         firsts = [file.read_row_group(group, columns=[STARTS])[STARTS] for group in range(file.num_row_groups)]
         if any(column.null_count for column in firsts):
             raise InputError(f"{path}: not a capture: a row without {STARTS}", hint=_REWRITTEN)
@@ -72,7 +72,7 @@ def read_parts(path: Path) -> list[Part]:
 
 def _read_group(path: Path, group: int) -> pa.Table:
     """One row group, in the columns of :data:`~polltape.exchange.SCHEMA` and no others."""
-    with _damage(path), pq.ParquetFile(path) as file:
+    with damage(path), pq.ParquetFile(path) as file:
         table = file.read_row_group(group, columns=SCHEMA.names)
         return pa.Table.from_arrays([table[name] for name in SCHEMA.names], schema=SCHEMA)
 
@@ -82,7 +82,7 @@ def read_unobserved(path: Path) -> Iterator[pa.Table]:
 
     Raises :class:`~polltape.errors.InputError` where the file is damaged.
     """
-    with _damage(path), pq.ParquetFile(path) as file:
+    with damage(path), pq.ParquetFile(path) as file:
         names = [name for name in file.schema_arrow.names if name in SCHEMA.names and name not in OBSERVED]
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=names)
@@ -90,14 +90,14 @@ def read_unobserved(path: Path) -> Iterator[pa.Table]:
 
 def read_ids(path: Path) -> Iterator[str]:
     """The id of every row.  Raises :class:`~polltape.errors.InputError` where the file is damaged."""
-    with _damage(path), pq.ParquetFile(path) as file:
+    with damage(path), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(columns=["exchange_id"]):
             yield from cast("list[str]", batch.column(0).to_pylist())
 
 
 def read_spans(path: Path) -> Iterator[tuple[str | None, datetime, datetime]]:
     """Of each row group's sessions: the first request's start and the last instant that is known."""
-    with _damage(path), pq.ParquetFile(path) as file:
+    with damage(path), pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group, columns=["session_id", *_INSTANTS])
             last = pc.coalesce(*(rows[name] for name in reversed(_INSTANTS)))
@@ -108,7 +108,7 @@ def read_spans(path: Path) -> Iterator[tuple[str | None, datetime, datetime]]:
 
 
 @contextmanager
-def _damage(path: Path) -> Iterator[None]:
+def damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:

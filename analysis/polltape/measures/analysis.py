@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from ibis import _
 
 from polltape.errors import InputError
@@ -28,10 +30,11 @@ from polltape.measures.statuses import statuses
 from polltape.measures.suppressions import Suppression
 from polltape.measures.throttling import throttling
 from polltape.measures.words import counted, iso, shortened
+from polltape.operations.columns import Flags, Ints, flags, ints, joined, listed, whole
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
-from polltape.operations.tables import asked, kept, run, taken, uncollected
-from polltape.operations.timeline import Timeline, timeline, url_of
+from polltape.operations.tables import Query, asked, lent, run, uncollected
+from polltape.operations.timeline import Timeline, places, timeline, urls
 from polltape.operations.waits import Tolerance, openers, waits
 
 if TYPE_CHECKING:
@@ -147,13 +150,12 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     inside = Covered(covered)
     seen = _selected(connection, whole, selection, inside)
     found = lives(connection, seen, inside)
-    opening = openers(connection, seen, found)
-    kept_waits = waits(connection, seen, opening, found, inside, settings.tolerance)
+    opening = openers(seen, found)
+    kept_waits = waits(seen, opening, found, inside, settings.tolerance)
     travelled = journeys(seen, found, kept_waits)
     evidence = Evidence(
         connection=connection,
-        rows=seen.rows,
-        observed=seen.observed,
+        timeline=seen,
         lives=found,
         waits=kept_waits,
         openers=opening,
@@ -163,7 +165,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     )
     (span,) = asked(connection, _span, seen.rows).to_pylist()
     found_out = findings(evidence)
-    told = _told(connection, seen.rows, found, found_out, whole=steps)
+    told = _told(connection, seen, found, found_out, whole=steps)
     answered = answers(seen)
     shares, under_way = pending_shares(seen, answered)
     return Analysis(
@@ -215,13 +217,16 @@ def _selected(connection: Any, seen: Timeline, selection: Selection, covered: Co
     since, until = (None if at is None else _us(at) for at in (selection.since, selection.until))
     host = None if selection.host is None else selection.host.lower()
     if (since, until, host) != (None, None, None):
-        seen = seen.only(connection, "between", _between, since=since, until=until, host=host)
+        seen = seen.only(connection, _starts(connection, _between, seen.rows, since=since, until=until, host=host))
     if selection.endpoint is None and not selection.tokens:
         return seen
     members = lives(connection, seen, covered).members
-    named = {"endpoint": selection.endpoint, "tokens": selection.tokens}
-    matching = kept(connection, "matching", _matching, seen.rows, seen.observed, **named)
-    return seen.only(connection, "selected", _whole, members, matching)
+    matching = lent(connection, "matching", _matching(seen, selection.endpoint, selection.tokens))
+    return seen.only(connection, _starts(connection, _whole, seen.rows, members, matching))
+
+
+def _starts(connection: Any, query: Query, *tables: ir.Table, **given: Any) -> Ints:
+    return ints(asked(connection, query, *tables, **given)["starts"])
 
 
 def _between(rows: ir.Table, *, since: int | None, until: int | None, host: str | None) -> ir.Table:
@@ -229,28 +234,37 @@ def _between(rows: ir.Table, *, since: int | None, until: int | None, host: str 
         rows = rows.filter(_.start_us >= since)
     if until is not None:
         rows = rows.filter(_.start_us < until)
-    return rows if host is None else rows.filter(_.host == host)
+    return (rows if host is None else rows.filter(_.host == host)).select("starts")
 
 
-def _matching(rows: ir.Table, observed: ir.Table, *, endpoint: str | None, tokens: tuple[str, ...]) -> ir.Table:
+def _matching(seen: Timeline, endpoint: str | None, tokens: tuple[str, ...]) -> pa.Table:
     """The ids of the exchanges that the selection names themselves."""
+    exchanges = seen.exchanges
+    which = np.ones(len(exchanges), np.bool_)
     if endpoint is not None:
-        rows = rows.filter(_.method.concat(" ", _.endpoint).contains(endpoint))
+        which &= flags(pc.match_substring(joined(exchanges["method"], " ", exchanges["endpoint"]), endpoint))
     if tokens:
-        keys = observed.select("starts", key=observed["keys"].concat(observed.issued).unnest())
-        segments = keys.select("starts", segment=keys.key.split("|").unnest())
-        named = segments.filter(_.segment.isin(tokens)).select(names_it="starts").distinct()
-        rows = rows.left_join(named, _.starts == named.names_it)
-        url = url_of(rows)
-        rows = rows.filter(reduce(or_, [url.contains(token) for token in tokens], rows.names_it.notnull()))
-    return rows.select("exchange_id")
+        which &= _named(seen, tokens) | reduce(or_, [flags(pc.match_substring(urls(exchanges), t)) for t in tokens])
+    return exchanges.select(["exchange_id"]).filter(pa.array(which))
+
+
+def _named(seen: Timeline, tokens: tuple[str, ...]) -> Flags:
+    """Which exchanges have one of the tokens as a part of a key."""
+    named = np.zeros(len(seen.exchanges), np.bool_)
+    for name in ("keys", "issued"):
+        offsets, keys = listed(whole(seen.observations[name]))
+        parts = pc.split_pattern(keys.dictionary, "|")
+        known = np.array([any(token in key for token in tokens) for key in parts.to_pylist()], np.bool_)
+        owner = np.repeat(ints(seen.observations["starts"]), np.diff(offsets))
+        named[places(seen.exchanges, owner[known[ints(keys.indices)]])] = True
+    return named
 
 
 def _whole(rows: ir.Table, members: ir.Table, matching: ir.Table) -> ir.Table:
     """The matching rows, and all of the operations that have one."""
     operations = members.semi_join(matching, "exchange_id").select("operation")
     named = members.semi_join(operations, "operation").select("exchange_id")
-    return rows.semi_join(ibis.union(matching, named), "exchange_id")
+    return rows.semi_join(ibis.union(matching, named), "exchange_id").select("starts")
 
 
 def _cut(coverage: Coverage, selection: Selection) -> Coverage:
@@ -259,27 +273,28 @@ def _cut(coverage: Coverage, selection: Selection) -> Coverage:
     return replace(coverage, started_at=start, ended_at=max(start, end))
 
 
-def _told(connection: Any, rows: ir.Table, found: Lives, found_out: pd.DataFrame, *, whole: bool) -> pd.DataFrame:
+def _told(connection: Any, seen: Timeline, found: Lives, found_out: pd.DataFrame, *, whole: bool) -> pd.DataFrame:
     """One row for each exchange of an operation, and for each other one that a finding names (role null).
 
     ``whole``: otherwise no row at all.
     """
+    exchanges = seen.exchanges if whole else seen.exchanges.slice(0, 0)
     names = sorted({name for exchanges in found_out["exchanges"] for name in exchanges}) if whole else []
-    named = taken(connection, "told", pa.table({"told": pa.array(names, pa.string())}))
-    told = run(_steps, rows, found.parts, found.numbers, named, whole=whole, by=["start_us", "exchange_id"])
+    named = lent(connection, "told", pa.table({"told": pa.array(names, pa.string())}))
+    rows = lent(connection, "steps", exchanges.append_column("url", urls(exchanges)))
+    told = run(_steps, rows, found.parts, found.numbers, named, by=["start_us", "exchange_id"])
     return told.astype({"status": "Int64", "response_start_us": "Int64"})
 
 
-def _steps(rows: ir.Table, parts: ir.Table, numbers: ir.Table, named: ir.Table, *, whole: bool) -> ir.Table:
+def _steps(rows: ir.Table, parts: ir.Table, numbers: ir.Table, named: ir.Table) -> ir.Table:
     columns = ("exchange_id", "host", "method", "endpoint", "status", "error")
     instants = ("start_us", "response_start_us", "end_us")
     instruction = ("source", "raw", "klass", "asked_s")
     played = parts.join(numbers.select("number", "operation"), "number")
     played = played.select("operation", "role", "state", member="starts")
-    told = rows.select("starts", *columns, url_of(rows).name("url"), *instants, *instruction, "request_id")
+    told = rows.select("starts", *columns, "url", *instants, *instruction, "request_id")
     told = told.left_join(played, _.starts == played.member).left_join(named, _.exchange_id == named.told)
-    told = told.filter(_.member.notnull() | _.told.notnull()).drop("member", "told", "starts")
-    return told if whole else told.limit(0)
+    return told.filter(_.member.notnull() | _.told.notnull()).drop("member", "told", "starts")
 
 
 def _us(instant: datetime) -> int:

@@ -46,7 +46,7 @@ def with_writes(rows: ir.Table, observed: ir.Table) -> ir.Table:
 
     Only of requests that were answered there is a protocol; the answer may be "not yet" by its status or its body.
     """
-    writes = observed.mutate(place=observed.rowid()).filter(_.role == "write")
+    writes = observed.filter(_.role == "write")
     writes = writes.group_by("starts").agg(
         writer=_.protocol.argmin(_.place), shown=(_.state == "pending").fill_null(False).any()
     )

@@ -11,10 +11,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from polltape.measures.statistics import Floats, Ints
 from polltape.measures.words import seconds
+from polltape.operations.columns import whole
 
 SCHEMA: Final = pa.schema(
     {"code": pa.string(), "message": pa.string(), "operation": pa.string(), "exchanges": pa.list_(pa.string())}
@@ -64,16 +64,8 @@ def together(drafts: Iterable[Draft | pa.Table]) -> pa.Table:
 
 def texts(column: Any) -> Any:
     """A column of texts as one array of Arrow."""
-    found = pa.array(column) if isinstance(column, (pd.Series, np.ndarray, list)) else column
-    found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
-    return found.cast(pa.string())
-
-
-def joined(*parts: Any) -> Any:
-    """Texts one after the other, row by row; a part may be one text for all."""
-    count = next(len(part) for part in parts if not isinstance(part, str))
-    whole: list[Any] = [pa.repeat(pa.scalar(part), count) if isinstance(part, str) else texts(part) for part in parts]
-    return pc.binary_join_element_wise(*whole, "")
+    found = pa.array(column) if isinstance(column, (np.ndarray, list)) else column
+    return whole(found).cast(pa.string())
 
 
 def told(values: Any, tell: Any) -> Any:

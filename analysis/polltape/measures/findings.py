@@ -19,17 +19,18 @@ from ibis import _
 
 from polltape.measures.answers import ACCEPTED, on_checkout
 from polltape.measures.codes import CODES
-from polltape.measures.drafts import Draft, drafted, in_seconds, joined, together, told
+from polltape.measures.drafts import Draft, drafted, in_seconds, together, told
 from polltape.measures.pending_share import EXCEPTIONS
 from polltape.measures.queue import QUEUE, ignored_waits, misjudged
 from polltape.measures.statistics import Ints
 from polltape.measures.statuses import fault, meaning
 from polltape.measures.words import counted, seconds, shortened
-from polltape.operations.columns import ints, known, numbers
-from polltape.operations.governed import UNDER_WAY_US, requests_within, server_of
+from polltape.operations.columns import Flags, among, at, ints, joined, known
+from polltape.operations.governed import UNDER_WAY_US, Requests, requests_within
 from polltape.operations.lives import Lives
-from polltape.operations.tables import Query, asked, framed, kept, lent_frame, ordered, records, taken
-from polltape.operations.timeline import line_of
+from polltape.operations.tables import Query, asked, framed, ordered, records, taken
+from polltape.operations.timeline import Timeline, places
+from polltape.operations.waits import NONE, Openers
 from polltape.protocols import par_posnext, protocol_named
 from polltape.protocols.instruction import CLASSES
 
@@ -54,14 +55,30 @@ class Evidence:
     """
 
     connection: Any
-    rows: ir.Table
-    observed: ir.Table
+    timeline: Timeline
     lives: Lives
     waits: pd.DataFrame
-    openers: ir.Table
+    openers: Openers
     members: ir.Table
     journeys: pd.DataFrame
     stuck_after_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> ir.Table:
+        """The exchanges as queries see them."""
+        return self.timeline.rows
+
+    @property
+    def observed(self) -> ir.Table:
+        """The observations as queries see them."""
+        return self.timeline.observed
+
+    def opened(self, which: Flags, *names: str) -> pd.DataFrame:
+        """Of some of the openers ``operation`` and these columns of the exchange."""
+        opening = self.openers.only(which)
+        number = at(opening.number, opening.number == NONE)
+        told = self.timeline.exchanges.select(names).take(at(opening.row))
+        return framed(told.append_column("operation", self.lives.named["operation"].take(number)))
 
     def ask(self, query: Query, *tables: ir.Table, by: Sequence[str] = (), **given: Any) -> pd.DataFrame:
         """What a query results in, in the order of these columns."""
@@ -167,7 +184,8 @@ def _no_instruction(evidence: Evidence) -> Iterator[pa.Table]:
     if len(silent):
         text = " shows that the operation is pending, but gives no instruction to wait"
         yield drafted("RA003", joined(told(silent["status"], str), text), silent["operation"], silent["exchange_id"])
-    silent = evidence.ask(_silently_throttled, evidence.openers, evidence.rows)
+    throttling = evidence.openers.throttles & ~known(evidence.timeline.exchanges["klass"])[evidence.openers.row]
+    silent = evidence.opened(throttling, "exchange_id")
     if len(silent):
         text = "says that it is throttled, but gives no instruction to wait"
         yield drafted("RA003", text, silent["operation"], silent["exchange_id"])
@@ -184,15 +202,11 @@ def _silent(rows: ir.Table, observed: ir.Table, parts: ir.Table, numbers: ir.Tab
     return silent.select("exchange_id", "operation", "status")
 
 
-def _silently_throttled(openers: ir.Table, rows: ir.Table) -> ir.Table:
-    unasked = rows.filter(_.klass.isnull()).select("starts", "exchange_id")
-    return openers.filter(_.throttles).join(unasked, "starts").select("exchange_id", "operation")
-
-
 def _odd_instructions(evidence: Evidence) -> Iterator[pa.Table]:
     """RA004, RA005."""
     codes = {name: klass.finding for name, klass in CLASSES.items() if klass.finding}
-    odd = evidence.ask(_odd, evidence.openers, evidence.rows, classes=tuple(sorted(codes)))
+    which = among(evidence.timeline.exchanges["klass"], codes)[evidence.openers.row]
+    odd = evidence.opened(which, "exchange_id", "source", "raw", "klass", "lines", "asked_s")
     alike: Any = odd.groupby(["source", "raw", "klass", "lines", "asked_s"], dropna=False, sort=False)
     for (source, raw, klass, lines, asked_s), group in alike:
         several = f" in {lines} lines" if lines > 1 else ""
@@ -202,29 +216,32 @@ def _odd_instructions(evidence: Evidence) -> Iterator[pa.Table]:
         yield drafted(str(code), text, group["operation"], group["exchange_id"])
 
 
-def _odd(openers: ir.Table, rows: ir.Table, *, classes: tuple[str, ...]) -> ir.Table:
-    odd = rows.filter(_.klass.isin(classes)).join(openers.select("starts", "operation"), "starts")
-    return odd.select("exchange_id", "operation", "source", "raw", "klass", "lines", "asked_s")
-
-
 def _throttled_host(evidence: Evidence) -> Iterator[pa.Table]:
     """RA007: another method or path of a throttled host before the deadline, and not under way."""
     waits = evidence.waits[evidence.waits["scope"] == "host"]
+    exchanges = evidence.timeline.exchanges
+    answer = places(exchanges, waits["starts"].to_numpy(dtype=np.int64))
+    who = known(exchanges["client"])
+    waits, answer = waits[who[answer]], answer[who[answer]]
     if waits.empty:
         return
-    waits = waits[["starts", "exchange_id", "end_us", "deadline_us", "slack_us", "operation"]]
-    answers = kept(evidence.connection, "throttled", _answers, evidence.rows, lent_frame(evidence.rows, "hosts", waits))
-    throttled = asked(evidence.connection, _in_turn, answers)
-    sent = asked(evidence.connection, _to_servers, evidence.rows, answers)
-    end_us, deadline_us, slack_us = (ints(throttled[name]) for name in ("end_us", "deadline_us", "slack_us"))
-    server = numbers(throttled["server"])
-    which, row = requests_within(server, end_us + UNDER_WAY_US, deadline_us - slack_us, sent)
-    elsewhere = numbers(throttled["line"])[which] != numbers(sent["line"])[row]
+    server, line, start_us = (ints(exchanges[name]) for name in ("server", "line", "start_us"))
+    end_us, deadline_us, slack_us = (
+        waits[name].to_numpy(dtype=np.int64) for name in ("end_us", "deadline_us", "slack_us")
+    )
+    sent = np.flatnonzero(who & np.isin(server, server[answer]))
+    starts = ints(exchanges["starts"])[sent]
     # The waits are in turn: the first of a request's is the one that began first.
-    found = pd.DataFrame({"wait": which, "sent": row})[elsewhere].sort_values(["sent", "wait"]).drop_duplicates("sent")
+    which, row = requests_within(
+        *(server[answer], end_us + UNDER_WAY_US, deadline_us - slack_us),
+        *(Requests(server[sent], starts), starts, start_us[sent]),
+    )
+    elsewhere = line[answer[which]] != line[sent[row]]
+    found = pd.DataFrame({"wait": which, "sent": sent[row]})[elsewhere]
+    found = found.sort_values(["sent", "wait"]).drop_duplicates("sent")
     if len(found):
-        wait, early = throttled.take(pa.array(found["wait"])), sent.take(pa.array(found["sent"]))
-        left_s = (ints(wait["deadline_us"]) - ints(early["start_us"])) / 1e6
+        wait, early = waits.iloc[found["wait"]], exchanges.take(at(found["sent"].to_numpy()))
+        left_s = (wait["deadline_us"].to_numpy(dtype=np.int64) - ints(early["start_us"])) / 1e6
         where = told(joined(early["method"], " ", early["endpoint"]).to_pandas(), _request)
         text = joined(where, " sent to a throttled host ", in_seconds(left_s), " before its deadline")
         yield drafted("RA007", text, wait["operation"], wait["exchange_id"], early["exchange_id"])
@@ -233,20 +250,6 @@ def _throttled_host(evidence: Evidence) -> Iterator[pa.Table]:
 def _request(text: str) -> str:
     method, endpoint = text.split(" ", 1)
     return f"{method} {shortened(endpoint)}"
-
-
-def _answers(rows: ir.Table, waits: ir.Table) -> ir.Table:
-    of = rows.filter(_.client.notnull()).select("starts", server=server_of(rows), line=line_of(rows))
-    return waits.join(of, "starts")
-
-
-def _in_turn(answers: ir.Table) -> ir.Table:
-    return answers.order_by("end_us", "exchange_id")
-
-
-def _to_servers(rows: ir.Table, answers: ir.Table) -> ir.Table:
-    sent = rows.filter(_.client.notnull()).mutate(server=server_of(rows)).semi_join(answers, "server")
-    return sent.select("starts", "start_us", "server", "exchange_id", "method", "endpoint", line=line_of(sent))
 
 
 # -------------------------------------------------------------------------------------- operations

@@ -76,7 +76,7 @@ def _told(rows: ir.Table, observed: ir.Table, members: ir.Table, hasty: ir.Table
         rows.select("exchange_id", "starts", "ends", "end_us"), "exchange_id"
     )
     part = part.left_join(hasty, [part.operation == hasty.of, part.exchange_id == hasty.hasty])
-    estimates = observed.mutate(place=observed.rowid()).filter((_.protocol == QUEUE) & _.eta_s.notnull())
+    estimates = observed.filter((_.protocol == QUEUE) & _.eta_s.notnull())
     estimates = estimates.group_by("starts").agg(eta_s=_.eta_s.argmin(_.place)).rename(estimated="starts")
     part = part.left_join(estimates, part.starts == estimates.estimated)
     out, told = part.state == "released", part.eta_s.notnull()

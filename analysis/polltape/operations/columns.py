@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Numbers = np.ndarray[Any, np.dtype[np.uint64]]
@@ -40,5 +43,84 @@ def floats(column: Any) -> Floats:
 
 def _array(column: Any) -> Any:
     """Of one array or several; what has to be copied is."""
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return whole.to_numpy(zero_copy_only=False)
+    return whole(column).to_numpy(zero_copy_only=False)
+
+
+def whole(column: Any) -> Any:
+    """One array, of one or several; of a column of pandas, too."""
+    found = pa.array(column) if isinstance(column, pd.Series) else column
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def at(rows: Ints, missing: Flags | None = None) -> Any:
+    """Row numbers as Arrow takes them; null where the row is missing."""
+    return pa.array(rows, mask=missing)
+
+
+def spelled(column: Any) -> Any:
+    """Texts instead of numbers into a dictionary."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def joined(*parts: Any) -> Any:
+    """Texts one after the other, row by row, null where one is; a part may be one text for all."""
+    columns: list[Any] = [part if isinstance(part, str) else spelled(whole(part)) for part in parts]
+    return pc.binary_join_element_wise(*columns, "")
+
+
+def among(column: Any, words: Iterable[str]) -> Flags:
+    """Which texts are one of these; null is none."""
+    wanted: Any = pa.array(list(words), pa.string())
+    return where(column, lambda texts: pc.is_in(texts, wanted))
+
+
+def where(column: Any, rule: Callable[[Any], Any]) -> Flags:
+    """Which texts a rule of Arrow holds for, asked once for each of a dictionary; false for null."""
+    texts = whole(column)
+    if not pa.types.is_dictionary(texts.type):
+        return flags(rule(texts)) & known(texts)
+    held = np.append(flags(rule(texts.dictionary)), False)  # the last by the index -1
+    return held[ints(texts.indices, -1)]
+
+
+def coded(column: Any) -> Ints:
+    """Equal values have equal numbers, from 1; null is 0."""
+    if column.null_count == len(column):
+        return np.zeros(len(column), np.int64)
+    values = whole(column)
+    coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+    return ints(coded.indices, -1) + 1
+
+
+def numbered(first: Ints, *others: Ints) -> Ints:
+    """Equal rows of these columns of numbers have equal numbers, from 1."""
+    number = first
+    for other in others:
+        number = coded(pa.array(number * (int(other.max(initial=0)) + 1) + other))
+    return number
+
+
+def listed(column: Any) -> tuple[Ints, Any]:
+    """Offsets and values of a column of lists; null is an empty one."""
+    return np.concatenate([[0], np.cumsum(ints(column.value_lengths()))]), column.flatten()
+
+
+def in_turn(us: Ints, names: Any) -> Ints:
+    """The rows by their instants; at one instant the names decide, texts that are looked at only then.
+
+    >>> in_turn(np.array([5, 3, 5]), pa.array(["b", "c", "a"])).tolist()
+    [1, 2, 0]
+    """
+    order = np.argsort(us, kind="stable")
+    same = np.diff(us[order]) == 0
+    tied = np.flatnonzero(np.append(False, same) | np.append(same, False)) if len(us) else order
+    among = order[tied]
+    ranks = pc.rank(names.take(pa.array(among)), sort_keys="ascending", tiebreaker="dense").to_numpy()
+    order[tied] = among[np.lexsort((ranks, us[among]))]
+    return order
+
+
+def as_lists(offsets: Ints, values: Any) -> Any:
+    """A column of lists: where each begins among the values, and the end of the last."""
+    ends: Any = pa.array(offsets, pa.int32())
+    return pa.ListArray.from_arrays(ends, values)

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polltape.capture.coverage import CLOCK_STEP_US
-from polltape.operations.columns import Flags, Ints, ints, known
-from polltape.operations.shapes import coded, over
+from polltape.operations.columns import Flags, Ints, coded, ints, known, whole
+from polltape.operations.shapes import over
 
 _MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")
 
@@ -39,10 +39,11 @@ class Instants:
     answered: Flags
 
     @classmethod
-    def of(cls, read: pa.Table) -> Instants:
-        """As the wall clock told them: ``wall_start_us``, ``wall_response_us`` (may be null), ``wall_end_us``."""
-        start_us, response_us, end_us = (ints(read[f"wall_{name}_us"]).copy() for name in ("start", "response", "end"))
-        return cls(start_us, response_us, end_us, known(read["wall_response_us"]))
+    def of(cls, sent_us: Any, asked_us: Any, response_us: Any, answered_us: Any) -> Instants:
+        """As the wall clock told a request's start and end and its answer's; ends are the latest that is known."""
+        end_us = pc.coalesce(answered_us, response_us, asked_us, sent_us)
+        start, response, end = (ints(column).copy() for column in (sent_us, response_us, end_us))
+        return cls(start, response, end, known(response_us))
 
     def columns(self) -> dict[str, Any]:
         """As columns; a HAR's numbers may contradict each other, but nothing ends before it starts."""
@@ -53,20 +54,36 @@ class Instants:
         }
 
 
-def each_once(ids: Any, names: Callable[[], pa.Table]) -> Flags:
-    """Which rows to take so that each exchange counts once: of copies the one that starts first.
+def each_once(read: pa.Table, instants: Instants) -> Flags:
+    """Which rows to take so that each exchange (``exchange_id``) counts once: of copies the one that starts first.
 
-    ``ids``: hashes of the exchanges' ids, so that nearly always nobody has to look at ``names``: ``exchange_id``,
-    ``session_id`` and ``wall_start_us``.
+    Of those that start together the one of the first session (``session_id``).
     """
-    once = np.ones(len(ids), np.bool_)
-    if pc.count_distinct(ids).as_py() == len(ids):
+    once = np.ones(len(read), np.bool_)
+    if _all_differ(read["exchange_id"]):
         return once
-    found = names()
-    exchange, session = (_order(found[name]) for name in ("exchange_id", "session_id"))
-    order = np.lexsort((session, ints(found["wall_start_us"]), exchange))
+    exchange, session = (_order(read[name].cast(pa.string())) for name in ("exchange_id", "session_id"))
+    order = np.lexsort((session, instants.start_us, exchange))
     once[order[1:]] = np.diff(exchange[order]) != 0
     return once
+
+
+def _all_differ(ids: Any) -> bool:
+    """Whether no id stands there twice.  Equal hashes of different ones are a no, too: then all are looked at."""
+    texts = whole(ids)
+    lengths = pc.unique(pc.binary_length(texts)).to_pylist()
+    if len(lengths) != 1 or not lengths[0]:
+        return bool(pc.count_distinct(texts).as_py() == len(texts))
+    # Of one length, as ids of one kind are: whole words of all of them at once, mixed as hashes do.
+    width = lengths[0]
+    text = np.frombuffer(texts.buffers()[2], np.uint8, len(texts) * width, width * texts.offset)
+    padded = np.zeros((len(texts), -(-width // 8) * 8), np.uint8)
+    padded[:, :width] = text.reshape(-1, width)
+    mixed = np.zeros(len(texts), np.uint64)
+    for word in padded.view(np.uint64).T:
+        mixed = (mixed ^ word) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    return len(pc.unique(pa.array(mixed))) == len(texts)
 
 
 def on_one_clock(instants: Instants, read: pa.Table) -> tuple[Step, ...]:

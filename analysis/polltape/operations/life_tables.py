@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polltape.operations.columns import Flags, Floats, Ints, flags, floats, ints
+from polltape.operations.columns import Flags, Floats, Ints, at, flags, floats, ints, spelled
 from polltape.operations.covered import Covered
 from polltape.operations.fold import ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS, fold
 from polltape.operations.patterns import AFTERWARDS, NONE, Laid, Patterns
@@ -72,7 +72,7 @@ class _Part:
         members = laid.members["operation"]
         self._begins = np.flatnonzero(np.diff(members, prepend=-1))
         self._ids = pc.binary_join_element_wise(
-            self._of(laid.operations["opened"], "protocol"), self._of(laid.operations["first"], "exchange_id"), ":"
+            self._texts(laid.operations["opened"], "protocol"), self._of(laid.operations["first"], "exchange_id"), ":"
         )
 
     def plain(self, at: Mapping[str, Ints], *names: str) -> Columns:
@@ -120,12 +120,12 @@ class _Part:
     def members(self) -> Columns:
         """The table of members."""
         at = self._laid.members
-        protocol: Any = self._of(self._laid.operations["opened"], "protocol").dictionary_encode()
+        protocol = pc.dictionary_encode(self._of(self._laid.operations["opened"], "protocol"))
         precedence = np.array([_PRECEDENCE.get(name, 1) for name in protocol.dictionary.to_pylist()], np.int64)
         return {
             "starts": pa.array(self._grouped.ints("starts")[at["row"]]),
             "number": pa.array(at["operation"] + self._before),
-            "protocol": protocol.take(pa.array(at["operation"])).cast(pa.string()),
+            "protocol": protocol.take(pa.array(at["operation"])),
             "role": self._worded(at["role"]),
             "state": self._worded(at["state"]),
             "precedence": pa.array(precedence[protocol.indices.to_numpy()][at["operation"]]),
@@ -162,11 +162,15 @@ class _Part:
         """A column at these rows; null where there is none."""
         return self._grouped.column(name).take(_rows(rows))
 
+    def _texts(self, rows: Ints, name: str) -> Any:
+        """The same, spelled out."""
+        return spelled(self._of(rows, name))
+
     def _number(self, word: str) -> int:
         return self._words.index(word) if word in self._words else NONE - 1
 
     def _worded(self, numbers: Ints) -> Any:
-        return pa.array(self._words, pa.string()).take(_rows(numbers))
+        return pa.DictionaryArray.from_arrays(_rows(numbers).cast(pa.int32()), pa.array(self._words, pa.string()))
 
     def _keys(self) -> Any:
         """The newest key of each operation, without its protocol; else a name that nobody can ask by."""
@@ -179,7 +183,7 @@ class _Part:
             _element(keys, _rows(asked)),
             _element(issued, _rows(given)),
             pc.binary_join_element_wise(
-                self._of(laid["opened"], "protocol"), "exchange", self._of(laid["opened"], "exchange_id"), "|"
+                self._texts(laid["opened"], "protocol"), "exchange", self._of(laid["opened"], "exchange_id"), "|"
             ),
         )
         return pc.replace_substring_regex(found, r"^[^|]*\|", "")
@@ -212,18 +216,18 @@ class _Part:
     def _outcomes(self, last_us: Ints, asked_s: Floats, covered: Covered) -> Any:
         patience_us = np.maximum(ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS * asked_s * 1e6)
         left = pc.if_else(pa.array(covered.until_each(last_us) >= last_us + patience_us), "abandoned", "pending")
-        return pc.coalesce(self._worded(self._laid.operations["outcome"]), left)
+        return pc.coalesce(spelled(self._worded(self._laid.operations["outcome"])), left)
 
 
 def _rows(rows: Ints) -> Any:
     """Row numbers to take, NONE as null."""
-    return pa.array(rows, mask=rows == NONE)
+    return at(rows, rows == NONE)
 
 
 def _element(lists: Any, places: Any) -> Any:
     """One element of each list; null where no place is given."""
     lengths = ints(lists.value_lengths())
-    return lists.flatten().take(pc.add(pa.array(np.cumsum(lengths) - lengths), places))
+    return spelled(lists.flatten().take(pc.add(pa.array(np.cumsum(lengths) - lengths), places)))
 
 
 def _nullable(values: np.ndarray[Any, Any], null: Flags) -> Any:

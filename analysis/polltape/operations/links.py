@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from polltape.operations.columns import Flags, Ints, flags, known
-from polltape.operations.shapes import coded, listed, over
+from polltape.operations.columns import Flags, Ints, coded, flags, known, listed
+from polltape.operations.shapes import over
 
 
 def components[Name: (str, int)](edges: Iterable[tuple[Name, Name]]) -> dict[Name, Name]:
@@ -42,9 +42,8 @@ def components[Name: (str, int)](edges: Iterable[tuple[Name, Name]]) -> dict[Nam
 def linked(names: pa.Table) -> tuple[Ints, Flags]:
     """The component of each row: equal where names are linked, however far apart; and which rows are part of anything.
 
-    ``names``: ``keys`` and ``issued`` (lists) and ``target`` as hashes, ``opening`` (opens or truncates an operation),
-    ``opens``, ``general`` (whatever a request addresses is a key), ``aside`` (is to be no part, whatever its names).
-    Equal hashes of different names only put into one group what the fold keeps apart.
+    ``names``: ``keys`` and ``issued`` (lists) and ``target``, ``opening`` (opens or truncates an operation), ``opens``,
+    ``general`` (whatever a request addresses is a key).  A target equals no key.
 
     A name that nobody ever issued links nothing: any GET addresses its own URL and all the endings of its path.
     """
@@ -53,8 +52,8 @@ def linked(names: pa.Table) -> tuple[Ints, Flags]:
     lists = [listed(columns["keys"]), listed(columns["issued"])]
     there = known(columns["target"]).astype(np.int64)
     counts = [np.diff(offsets) for offsets, _ in lists] + [there]
-    texts = pa.concat_arrays([*(values for _, values in lists), columns["target"].drop_null()])
-    number = coded(texts)
+    keys = coded(pa.concat_arrays([values for _, values in lists]))
+    number = np.append(keys, coded(columns["target"].drop_null()) + int(keys.max(initial=0)))
     row = np.concatenate([np.repeat(np.arange(rows), count) for count in counts])
     opening = flags(columns["opening"])
     links = _may_link(number, row, counts, opening)
@@ -64,26 +63,27 @@ def linked(names: pa.Table) -> tuple[Ints, Flags]:
     several = np.zeros(rows, bool)
     several[row[begins]] = over(np.minimum, number, begins) != over(np.maximum, number, begins)
     several |= (there > 0) & (counts[0] + counts[1] > 0)
-    first = np.arange(rows) + len(texts) + 1  # of its own, where it has no name
+    most = int(number.max(initial=0))
+    first = np.arange(rows) + most + 1  # of its own, where it has no name
     first[row[begins]] = number[begins]
     told = links[number] & several[row]
     linking, of = number[told], row[told]
     heads = np.flatnonzero(np.diff(of, prepend=-1))
     first[of[heads]] = linking[heads]
-    top = np.arange(rows + len(texts) + 1)
+    top = np.arange(rows + most + 1)
     for name, least in components(_edges(first[of], linking)).items():
         top[name] = least
     related = np.zeros(rows, bool)
     related[of[heads]] = True
     # What addresses nothing that was issued, and opens nothing, is no part of anything.
     part = ~flags(columns["general"]) | related | ~several | flags(columns["opens"])
-    return top[first], part & ~flags(columns["aside"])
+    return top[first], part
 
 
 def _may_link(number: Ints, row: Ints, counts: list[Ints], opening: Flags) -> Flags:
     """By name: what an answer gave out, what an opening request addressed, what may be sent again."""
     asked = int(counts[0].sum())
-    links = np.zeros(len(number) + 1, bool)
+    links = np.zeros(int(number.max(initial=0)) + 1, bool)
     links[number[asked:]] = True
     begins = np.flatnonzero(np.diff(row[:asked], prepend=-1))
     links[number[begins[opening[row[begins]]]]] = True

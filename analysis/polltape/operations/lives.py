@@ -19,7 +19,8 @@ table            columns
                  key has no operation anywhere
 ===============  ===========================================================================
 
-Parts, numbers and members are tables of the connection, the others of pandas.
+Parts, numbers and members are as queries see them; ``played`` are the parts and ``named`` the numbers, in their
+order, as they are; the others are tables of pandas.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from polltape.operations.columns import at, in_turn, ints
 from polltape.operations.covered import Covered
 from polltape.operations.fold import Folded, Operation, fold
 from polltape.operations.life_tables import LifeTables
-from polltape.operations.sightings import seen, sightings, throttled, throttling
-from polltape.operations.tables import framed, seen_as, taken
+from polltape.operations.sightings import seen, sightings, throttled
+from polltape.operations.tables import framed, lent, seen_as
 from polltape.operations.timeline import Timeline, timeline
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Lives:
     """The tables of the module's text."""
 
     operations: pd.DataFrame
+    played: pa.Table
+    named: pa.Table
     parts: ir.Table
     numbers: ir.Table
     members: ir.Table
@@ -61,18 +65,18 @@ class Lives:
 def lives(connection: Any, timeline: Timeline, covered: Covered) -> Lives:
     """Every operation of the timeline, and which exchange played which role in it."""
     tables = LifeTables(covered)
-    suspects = throttling(connection, timeline)
-    inside = [tables.add(grouped) for grouped in sightings(connection, timeline)]
-    if len(suspects):
-        known = np.intersect1d(suspects, np.concatenate([np.empty(0, np.int64), *inside]))
-        for grouped in throttled(connection, timeline, known):
-            tables.add(grouped)
+    members = [tables.add(grouped) for grouped in sightings(timeline)]
+    for grouped in throttled(timeline, members):
+        tables.add(grouped)
     operations = tables.table("operations")
     named = operations.select(["number", "id", "closed", "protocol", "kind", "host"])
-    numbers = taken(connection, "numbers", named.rename_columns({"id": "operation"}))
-    parts = taken(connection, "parts", tables.table("members"))
+    named = named.rename_columns({"id": "operation"})
+    played = tables.table("members")
+    numbers, parts = lent(connection, "numbers", named), lent(connection, "parts", played)
     return Lives(
         operations=_operations(operations.drop_columns("number")),
+        played=played,
+        named=named,
         parts=parts,
         numbers=numbers,
         members=seen_as(connection, "members", _members, timeline.rows, parts, numbers),
@@ -101,30 +105,27 @@ def folded_of(capture: Capture) -> list[Folded]:
     """What the fold tells of a capture, one for each group of linked keys."""
     connection = ibis.duckdb.connect()
     try:
-        return list(folds(connection, timeline(connection, capture)))
+        return list(folds(timeline(connection, capture)))
     finally:
         connection.disconnect()
 
 
-def folds(connection: Any, timeline: Timeline) -> Iterator[Folded]:
+def folds(timeline: Timeline) -> Iterator[Folded]:
     """What happened on each key (or component of linked keys) of the timeline; throttling last.
 
     A throttled answer inside an operation opens nothing, so the operations must be known by then.
     """
-    inside: list[int] = []
-    for grouped in sightings(connection, timeline):
+    members: list[int] = []
+    for grouped in sightings(timeline):
         for group in seen(grouped):
             folded = fold(group)
-            inside += [member.seen.starts for operation in folded.operations for member in operation.members]
+            members += [member.seen.starts for operation in folded.operations for member in operation.members]
             yield folded
-    suspects = throttling(connection, timeline)
-    if len(suspects):
-        for grouped in throttled(connection, timeline, np.intersect1d(suspects, np.array(inside, np.int64))):
-            yield from map(fold, seen(grouped))
+    for grouped in throttled(timeline, [np.array(members, np.int64)]):
+        yield from map(fold, seen(grouped))
 
 
 def _operations(table: pa.Table) -> pd.DataFrame:
     """By the start of the first exchange, then id; instants that may be missing are nullable, lists stay in Arrow."""
-    ordered = table.sort_by([("first_us", "ascending"), ("id", "ascending")])
-    found = framed(ordered)
+    found = framed(table.take(at(in_turn(ints(table["first_us"]), table["id"]))))
     return found.astype(dict.fromkeys(("submitted_us", "accepted_us", "ended_us", "closed"), "Int64"))

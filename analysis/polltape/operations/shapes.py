@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polltape.operations.columns import Ints, ints, known
+from polltape.operations.columns import Ints, coded, ints, known, listed, numbered
 
 _SAID: Final = ("protocol", "kind", "role", "reads_as", "state", "truncates", "opens", "address", "itself")
 _READING: Final = ("reads_as", "state")
@@ -105,21 +105,9 @@ def _first_seen(values: Any) -> tuple[Ints, Ints]:
     return numbers, first
 
 
-def coded(column: Any) -> Ints:
-    """Equal values have equal numbers, from 1; null is 0."""
-    if column.null_count == len(column):
-        return np.zeros(len(column), np.int64)
-    numbers = column.dictionary_encode().indices if not pa.types.is_dictionary(column.type) else column.indices
-    return ints(numbers, -1) + 1
-
-
 def _said(grouped: Grouped) -> Ints:
     """One number for all that an observation says beside its names."""
-    numbers = _status(grouped.column("status"))
-    for name in _SAID:
-        more = coded(grouped.column(name))
-        numbers = coded(pa.array(numbers * (int(more.max(initial=0)) + 1) + more))
-    return numbers
+    return numbered(_status(grouped.column("status")), *(coded(grouped.column(name)) for name in _SAID))
 
 
 def _status(column: Any) -> Ints:
@@ -148,31 +136,22 @@ def _requests(grouped: Grouped) -> tuple[Ints, Ints]:
 def _names(grouped: Grouped) -> list[tuple[Ints, Ints]]:
     """Keys, issued keys and target as numbers within the group; a list is (offsets, values)."""
     lists = [listed(grouped.column("keys")), listed(grouped.column("issued"))]
+    names = coded(pa.concat_arrays([values for _, values in lists]))
     target = grouped.column("target")
-    there = known(target)
-    lists.append((np.concatenate([[0], np.cumsum(there)]), target.drop_null()))
-    texts = pa.concat_arrays([values.cast(pa.large_string()) for _, values in lists])
+    all_offsets = [*(offsets for offsets, _ in lists), np.concatenate([[0], np.cumsum(known(target))])]
+    names = np.append(names, coded(target.drop_null()) + int(names.max(initial=0)))  # a target equals no key
     group = grouped.group
-    groups = np.concatenate([np.repeat(group, np.diff(offsets)) for offsets, _ in lists])
+    groups = np.concatenate([np.repeat(group, np.diff(offsets)) for offsets in all_offsets])
     order = np.argsort(groups, kind="stable")
     numbers = np.empty(len(groups), np.int64)
-    numbers[order] = _local(coded(texts)[order], groups[order])
-    ends = np.cumsum([len(values) for _, values in lists])
-    return [(offsets, numbers[end - len(values) : end]) for (offsets, values), end in zip(lists, ends, strict=True)]
+    numbers[order] = _local(names[order], groups[order])
+    ends = np.cumsum([offsets[-1] for offsets in all_offsets])
+    return [(offsets, numbers[end - offsets[-1] : end]) for offsets, end in zip(all_offsets, ends, strict=True)]
 
 
 def _readings(grouped: Grouped) -> tuple[Ints, Ints]:
     offsets, values = listed(grouped.column("readings"))
-    numbers = np.zeros(len(values), np.int64)
-    for name in _READING:
-        more = coded(pc.struct_field(values, name))
-        numbers = numbers * (int(more.max(initial=0)) + 1) + more
-    return offsets, coded(pa.array(numbers))
-
-
-def listed(column: Any) -> tuple[Ints, Any]:
-    """Offsets and values of a column of lists; null is an empty one."""
-    return np.concatenate([[0], np.cumsum(ints(column.value_lengths()))]), column.flatten()
+    return offsets, numbered(*(coded(pc.struct_field(values, name)) for name in _READING))
 
 
 def _local(numbers: Ints, group: Ints) -> Ints:

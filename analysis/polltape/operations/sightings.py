@@ -7,28 +7,40 @@ request that was observed before; which equality is meant, the protocols say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
-import ibis
-import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
-from ibis import _
+import pyarrow.compute as pc
 
-from polltape.operations.columns import Flags, Ints, ints
+from polltape.operations.columns import (
+    Flags,
+    Ints,
+    among,
+    as_lists,
+    at,
+    coded,
+    flags,
+    ints,
+    known,
+    listed,
+    numbered,
+    spelled,
+    where,
+    whole,
+)
 from polltape.operations.fold import Seen
 from polltape.operations.links import linked
-from polltape.operations.shapes import Grouped, coded
-from polltape.operations.tables import Query, asked, count, drop, hashed, kept, taken
-from polltape.operations.timeline import Timeline, authority_of, line_of, target_of, write_of
+from polltape.operations.shapes import Grouped
+from polltape.operations.timeline import RESUBMIT, Timeline, places
 from polltape.protocols import http_async, throttle
 from polltape.protocols.shopify_queue import resubmitted_state
 
 PART_ROWS: Final = 1_000_000
-"""How many rows are in memory at a time, about."""
+"""How many rows are laid out at a time, about."""
 BATCH_GROUPS: Final = 10_000
 """How many groups become Python objects at a time."""
 
@@ -37,203 +49,149 @@ _SEEN_OF: Final = partial(tuple.__new__, Seen)
 _UNIQUE: Final = frozenset({"exchange_id"})
 _NUMBERED: Final = frozenset({"line", "write", "target"})
 """Columns of texts of which only matters which are equal; the tables have numbers there."""
+_DERIVED: Final = {"issued": [], "readings": [], "opens": False, "address": False, "itself": False}
+"""What an observation says that a request has made which equals another; null for the rest."""
 
 
-def sightings(connection: Any, timeline: Timeline) -> Iterator[Grouped]:
+def sightings(timeline: Timeline) -> Iterator[Grouped]:
     """What the protocols observed, throttling aside: linked rows together, part by part."""
-    observed = timeline.observed
-    queued = asked(connection, _queued, observed)
-    tables = [observed]
-    if len(queued):
-        states = _states(connection, timeline.rows, resubmitted_state)
-        tables.append(
-            kept(connection, "bare", _bare, timeline.rows, observed, taken(connection, "queued", queued), states)
-        )
-    names = pa.concat_tables([asked(connection, _names, table) for table in tables])
-    yield from _parts(connection, tables, *linked(names.combine_chunks()))
+    observed = timeline.observations
+    observed = observed.filter(pa.array(~among(observed["protocol"], [throttle.NAME]))).select(_SEEN)
+    table = pa.concat_tables([observed, *_bare(timeline)]).unify_dictionaries().combine_chunks()
+    opening = pc.or_(table["opens"], table["truncates"].is_valid())
+    general: Any = pa.array(among(table["protocol"], [http_async.NAME]))
+    names = table.select(["keys", "issued", "target", "opens"])
+    yield from _parts(table, *linked(names.append_column("opening", opening).append_column("general", general)))
 
 
-def throttling(connection: Any, timeline: Timeline) -> Ints:
-    """The exchanges that throttled, whatever they were part of, by the rank of their start."""
-    return np.unique(ints(asked(connection, _throttles, timeline.observed)["starts"]))
+def _throttles(timeline: Timeline) -> pa.Table:
+    observed = timeline.observations
+    return observed.filter(pa.array(among(observed["protocol"], [throttle.NAME])))
 
 
-def _throttles(observed: ir.Table) -> ir.Table:
-    seen = observed.filter(observed.protocol == throttle.NAME)
-    return seen.select("starts", "opens", key=seen["keys"][0])
-
-
-def throttled(connection: Any, timeline: Timeline, inside: Ints) -> Iterator[Grouped]:
+def throttled(timeline: Timeline, members: Iterable[Ints]) -> Iterator[Grouped]:
     """The throttled requests and all others that are the same ones, by key.
 
-    ``inside``: the exchanges that an operation of another protocol has, by the rank of their start; they open nothing.
+    ``members``: the exchanges that operations of other protocols have, by the rank of their start; they open nothing.
     """
-    rows = timeline.rows
-    throttles = kept(connection, "throttles", _throttles, timeline.observed)
-    members = taken(connection, "inside", pa.table({"starts": pa.array(inside)}))
-    opening = kept(connection, "opening", _opening, throttles, members)
-    if not len(asked(connection, _one, opening)):
+    exchanges, throttles = timeline.exchanges, _throttles(timeline)
+    inside = np.zeros(len(exchanges), np.bool_)
+    for starts in members:
+        inside[places(exchanges, starts)] = True
+    row = places(exchanges, ints(throttles["starts"]))
+    opens = flags(throttles["opens"]) & ~inside[row]
+    if not opens.any():
         return
-    states = _states(connection, rows, throttle.retried_state)
-    same = kept(connection, "same", _same, rows, throttles, opening, states)
-    key = coded(asked(connection, _hashed_keys, same)["key"].combine_chunks())
-    yield from _parts(connection, [same], key, np.ones(len(key), bool))
+    request = numbered(ints(exchanges["server"]), ints(exchanges["line"]), _named(exchanges["graphql"]))
+    opening = np.unique(row[opens])
+    same = np.flatnonzero(np.isin(request, request[opening]))
+    shown = _shown(exchanges, same, throttle.retried_state)
+    throttling = pa.array(np.isin(same, row))
+    told = {
+        "protocol": throttle.NAME,
+        "kind": throttle.KIND,
+        "role": "read",
+        "state": pc.if_else(throttling, "pending", shown),
+        "keys": _keys(throttles, request[row], request[same]),
+        "opens": np.isin(same, opening),
+    }
+    yield from _parts(_derived(timeline, same, told), request[same], np.ones(len(same), np.bool_))
 
 
-def _opening(throttles: ir.Table, members: ir.Table) -> ir.Table:
-    return throttles.filter(_.opens).anti_join(members, "starts")
+def _named(graphql: Any) -> Ints:
+    """Numbers of the names of GraphQL operations; none where there is none, or an empty one."""
+    return np.where(among(graphql, [""]), 0, coded(graphql))
 
 
-def _one(table: ir.Table) -> ir.Table:
-    return table.limit(1)
+def _keys(throttles: pa.Table, known_as: Ints, request: Ints) -> Any:
+    """Of each request the key that a throttled one of the same number was observed with, as a list."""
+    _, values = listed(throttles["keys"].combine_chunks())
+    numbers, first = np.unique(known_as, return_index=True)
+    keys = values.take(at(first[np.searchsorted(numbers, request)]))
+    return as_lists(np.arange(len(request) + 1), keys)
 
 
-def _same(rows: ir.Table, throttles: ir.Table, opening: ir.Table, states: ir.Table) -> ir.Table:
-    """Every request that is the same as one that was throttled."""
-    known = throttles.select(throttled="starts").distinct()
-    opened = opening.select(opening="starts").distinct()
-    same = _with_requests(rows).mutate(key=_throttle_key(rows)).semi_join(opening.select("key").distinct(), "key")
-    same = same.left_join(known, same.starts == known.throttled)
-    same = same.left_join(opened, _.starts == opened.opening)
-    same = same.left_join(states, same.status == states.of_status)
-    state = same.throttled.notnull().ifelse("pending", same.shown)
-    return same.mutate(
-        keys=ibis.array([same.key]),
-        opens=same.opening.notnull(),
-        target=ibis.null("uint64"),
-        **_defaults(ibis.literal(throttle.NAME), ibis.literal(throttle.KIND), "read", state, without={"keys", "opens"}),
-    ).select(*_SEEN)
-
-
-def _hashed_keys(same: ir.Table) -> ir.Table:
-    return same.select(number=same.rowid(), key=hashed(same.keys[0])).order_by("number")
-
-
-def _with_requests(rows: ir.Table) -> ir.Table:
-    return rows.mutate(line=line_of(rows), write=write_of(rows))
-
-
-def _queued(observed: ir.Table) -> ir.Table:
-    """The requests that were queued."""
-    queued = observed.filter(_.role.startswith("resubmit") & _.opens & _.target.notnull())
-    return queued.select("target", "protocol", "kind").distinct()
-
-
-def _bare(rows: ir.Table, observed: ir.Table, queued: ir.Table, states: ir.Table) -> ir.Table:
+def _bare(timeline: Timeline) -> Iterator[pa.Table]:
     """The requests that equal a queued one and carry no token."""
-    carried = observed.semi_join(queued, "protocol").select("starts")
-    others = _with_requests(rows).anti_join(carried, "starts")
-    equal = others.mutate(target=target_of(others)).join(queued, "target")
-    equal = equal.left_join(states, equal.status == states.of_status)
-    filled = _defaults(equal.protocol, equal.kind, "resubmit-bare", equal.shown)
-    return equal.mutate(**filled).select(*_SEEN)
+    observed, exchanges = timeline.observations, timeline.exchanges
+    again = where(observed["role"], lambda role: pc.starts_with(role, RESUBMIT))
+    queued = observed.filter(pa.array(again & flags(observed["opens"]) & known(observed["target"])))
+    if not len(queued):
+        return
+    whose = queued.select(["protocol", "kind", "target"]).combine_chunks()
+    carrying = among(observed["protocol"], spelled(whose["protocol"]).unique().to_pylist())
+    carried = places(exchanges, ints(observed["starts"])[carrying])
+    bare = known(exchanges["target"])
+    bare[carried] = False
+    target = ints(exchanges["target"])
+    which = numbered(coded(whose["protocol"]), coded(whose["kind"]))
+    for number in np.unique(which):
+        one = whose.filter(pa.array(which == number))
+        row = np.flatnonzero(bare & np.isin(target, ints(one["target"])))
+        told = {
+            "protocol": one["protocol"][0].as_py(),
+            "kind": one["kind"][0].as_py(),
+            "role": "resubmit-bare",
+            "state": _shown(exchanges, row, resubmitted_state),
+            "target": exchanges["target"].take(at(row)),
+            "keys": [],
+        }
+        yield _derived(timeline, row, told)
 
 
-def _defaults(protocol: Any, kind: Any, role: str, state: Any, without: Iterable[str] = ()) -> dict[str, Any]:
-    """The columns of an observation that is derived from rows, not observed."""
-    strings = ibis.null("array<string>")
-    every = {
-        "protocol": protocol,
-        "kind": kind,
-        "role": ibis.literal(role),
-        "keys": strings,
-        "issued": strings,
-        "reads_as": ibis.null("string"),
-        "state": state,
-        "readings": ibis.null("array<struct<reads_as: string, state: string>>"),
-        "opens": ibis.literal(False),
-        "truncates": ibis.null("string"),
-        "address": ibis.literal(False),
-        "itself": ibis.literal(False),
-    }
-    return {name: value for name, value in every.items() if name not in set(without)}
+def _derived(timeline: Timeline, row: Ints, told: Mapping[str, Any]) -> pa.Table:
+    """Observations of these exchanges that no protocol has made; ``told``: one value for all, or a column."""
+    kinds = timeline.observations.schema
+    exchanges = timeline.exchanges.take(at(row))
+    columns = {}
+    for name in _SEEN:
+        kind = kinds.field(name).type
+        value = told.get(name, _DERIVED.get(name))
+        if name in told or name not in exchanges.column_names:
+            columns[name] = _filled(value, kind, len(row))
+        else:
+            columns[name] = exchanges[name]
+    return pa.table(columns)
 
 
-def _states(connection: Any, rows: ir.Table, rule: Callable[[int | None], str | None]) -> ir.Table:
-    """What each status of the rows shows by the protocol's rule, as a table: the rule stands in one place."""
-    statuses = asked(connection, _statuses, rows)["status"].drop_null().to_pylist()
-    shown: dict[str, Any] = {
-        "of_status": pa.array(statuses, pa.int32()),
-        "shown": pa.array([rule(s) for s in statuses], pa.string()),
-    }
-    return taken(connection, "states", pa.table(shown))
+def _filled(value: Any, kind: Any, count: int) -> Any:
+    """One value as often as that, or the column that it is, of this type."""
+    if isinstance(value, (np.ndarray, pa.Array, pa.ChunkedArray)):
+        return (value if not isinstance(value, np.ndarray) else pa.array(value)).cast(kind)
+    if value == []:
+        return as_lists(np.zeros(count + 1, np.int64), pa.array([], kind.value_type))
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.repeat(pa.scalar(value, plain), count).cast(kind)
 
 
-def _statuses(rows: ir.Table) -> ir.Table:
-    return rows.select("status").distinct()
+def _shown(exchanges: pa.Table, row: Ints, rule: Callable[[int | None], str | None]) -> Any:
+    """What the status of each of these shows by the protocol's rule, asked once for each status."""
+    status: Any = whole(exchanges["status"].take(at(row))).dictionary_encode()
+    shown: Any = pa.array([*map(rule, status.dictionary.to_pylist()), rule(None)], pa.string())
+    return shown.take(status.indices.fill_null(len(shown) - 1))
 
 
-def _throttle_key(rows: ir.Table) -> ir.StringValue:
-    """:func:`polltape.protocols.throttle.key_of` as an expression."""
-    name = ibis.literal(" ").concat(rows.graphql).fill_null("")
-    return ibis.literal(f"{throttle.NAME}|").concat(
-        authority_of(rows), "|", rows.client.fill_null("None"), "|", rows.method, " ", rows.path, name
-    )
+# ---------------------------------------------------------------------------------------------- grouping
 
 
-# ---------------------------------------------------------------------------------------------- reading
-
-
-def _names(observed: ir.Table) -> ir.Table:
-    """What :func:`~polltape.operations.links.linked` reads, in the order of the table's rows."""
-    aside = observed.protocol == throttle.NAME
-    named = {name: observed[name].map(lambda key: hashed(key)) for name in ("keys", "issued")}
-    return observed.select(
-        "target",
-        "opens",
-        number=observed.rowid(),
-        **{name: aside.ifelse(ibis.null("array<uint64>"), hashes) for name, hashes in named.items()},
-        opening=(observed.opens | observed.truncates.notnull()) & ~aside,
-        general=observed.protocol == http_async.NAME,
-        aside=aside,
-    ).order_by("number")
-
-
-def _parts(connection: Any, tables: Sequence[ir.Table], component: Ints, part: Flags) -> Iterator[Grouped]:
+def _parts(table: pa.Table, component: Ints, part: Flags) -> Iterator[Grouped]:
     """The rows that are part of anything, by component, each group by response end; at least one piece.
 
-    ``component``, ``part``: for each row of the tables, those of one behind those of the other.  The order of the
-    groups means nothing.
+    The order of the groups means nothing.
     """
-    pieces = max(1, -(-len(component) // PART_ROWS))
-    if pieces == 1:
-        yield _grouped(_behind(connection, tables, _numbered), component, part)
-        return
-    places = {"place": np.flatnonzero(part), "piece": (component % pieces)[part]}
-    of = taken(connection, "pieces", pa.table({name: pa.array(values) for name, values in places.items()}))
+    row = np.flatnonzero(part)
+    pieces = max(1, -(-len(row) // PART_ROWS))
     for piece in range(pieces):
-        yield _grouped(_behind(connection, tables, _piece, of, piece=piece), component, part)
-    drop(connection, of)
+        some = row if pieces == 1 else row[component[row] % pieces == piece]
+        yield _grouped(table, some, component[some])
 
 
-def _behind(connection: Any, tables: Sequence[ir.Table], query: Query, *others: ir.Table, **given: Any) -> pa.Table:
-    """What the query finds in each of the tables, their rows numbered from one to the next."""
-    found, before = [], 0
-    for table in tables:
-        found.append(asked(connection, query, table, *others, before=before, **given))
-        before += count(connection, table)
-    return pa.concat_tables(found)
-
-
-def _numbered(table: ir.Table, *, before: int) -> ir.Table:
-    return table.select(*_SEEN, number=table.rowid() + before)
-
-
-def _piece(table: ir.Table, of: ir.Table, *, before: int, piece: int) -> ir.Table:
-    numbered = _numbered(table, before=before)
-    return numbered.join(of.filter(_.piece == piece), _.number == of.place).select(*_SEEN, "number")
-
-
-def _grouped(table: pa.Table, component: Ints, part: Flags) -> Grouped:
-    """``table``: with the ``number`` of each row, by which the others are looked up."""
-    number = ints(table["number"])
-    order = np.argsort(number, kind="stable")
-    order = order[part[number[order]]]
-    ends, group = ints(table["ends"])[order], component[number[order]]
+def _grouped(table: pa.Table, row: Ints, component: Ints) -> Grouped:
+    ends = ints(table["ends"])[row]
     # Two whole numbers in one: by group, then by end; of one exchange in the order of its observations.
-    sorting = np.argsort(group * (int(ends.max(initial=0)) + 1) + ends, kind="stable")
-    begins = np.flatnonzero(np.diff(group[sorting], prepend=-1))
-    found = table.select(_SEEN).take(order[sorting]).combine_chunks()
+    order = np.argsort(component * (int(ends.max(initial=0)) + 1) + ends, kind="stable")
+    begins = np.flatnonzero(np.diff(component[order], prepend=-1))
+    found = table.take(at(row[order])).combine_chunks()
     return Grouped(found, np.append(begins, len(order)).astype(np.int64))
 
 
@@ -251,14 +209,22 @@ def seen(grouped: Grouped) -> Iterator[list[Seen]]:
 def _values(column: Any, name: str) -> list[Any]:
     """The column's values; equal texts are one object, and no list is an empty one."""
     if name in ("keys", "issued", "readings"):
-        return [value or () for value in column.to_pylist()] if len(column.flatten()) else [()] * len(column)
+        offsets, inner = listed(column)  # spelled out first: the dictionary may be that of the whole capture
+        return [value or () for value in as_lists(offsets, _plain(inner)).to_pylist()]
     if column.null_count == len(column):
         return [None] * len(column)
-    if name in _NUMBERED:
-        column = column.cast(pa.string())
+    column = column.cast(pa.string()) if name in _NUMBERED else spelled(column)
     if pa.types.is_string(column.type) and name not in _UNIQUE:
         coded = column.dictionary_encode()
         texts = [*coded.dictionary.to_pylist(), None]  # the last by the index -1
         return [texts[index] for index in coded.indices.fill_null(-1).to_pylist()]
     values: list[Any] = column.to_pylist()
     return values
+
+
+def _plain(values: Any) -> Any:
+    """Texts, or structs of texts, spelled out."""
+    if not pa.types.is_struct(values.type):
+        return spelled(values)
+    names = [field.name for field in values.type]
+    return pa.StructArray.from_arrays([spelled(pc.struct_field(values, name)) for name in names], names=names)

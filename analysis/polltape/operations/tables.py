@@ -19,25 +19,12 @@ import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
 
-
-@ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
-def epoch_us(instant: dt.Timestamp("UTC")) -> dt.int64:  # type: ignore[valid-type]
-    """Microseconds since 1970."""
+from polltape.operations.columns import spelled
 
 
 @ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
 def hashed(text: str) -> dt.uint64:
     """Equal for equal texts."""
-
-
-@ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
-def hashed_server(client: str, host: str, port: int) -> dt.uint64:
-    """Equal for equal values."""
-
-
-@ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
-def hashed_request(client: str, host: str, port: int, method: str, path: str) -> dt.uint64:
-    """Equal for equal values."""
 
 
 Query = Callable[..., ir.Table]
@@ -114,14 +101,6 @@ def _textual(kind: pa.DataType) -> bool:
     return pa.types.is_large_string(kind) or pa.types.is_null(kind)
 
 
-def beside(connection: Any, name: str, left: ir.Table, right: ir.Table) -> ir.Table:
-    """Two tables side by side, row by row, as a view; DuckDB keeps the order of a file's rows."""
-    connection.con.execute(
-        f'CREATE OR REPLACE TEMP VIEW "{name}" AS SELECT * FROM "{name_of(left)}" POSITIONAL JOIN "{name_of(right)}"'
-    )
-    return _named(connection, name, ibis.Schema({**left.schema(), **right.schema()}))
-
-
 def drop(connection: Any, *tables: ir.Table) -> None:
     """Forget what :func:`kept` and :func:`taken` have kept."""
     for table in tables:
@@ -173,7 +152,8 @@ def ordered(table: pa.Table, by: Sequence[str]) -> pa.Table:
 
 def framed(table: pa.Table) -> pd.DataFrame:
     """As a pandas table; lists stay in Arrow, each is a Python list when it is looked at."""
-    found: pd.DataFrame = table.to_pandas(
+    plain = pa.table({name: spelled(table[name]) for name in table.column_names})
+    found: pd.DataFrame = plain.to_pandas(
         types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None
     )
     return found

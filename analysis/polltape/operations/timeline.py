@@ -1,6 +1,7 @@
 """The narrow tables that everything is measured from: one row an exchange, one row an observation.
 
-Instants are on one clock, and all starts and ends of the capture have one order.  ``rows``, one an exchange:
+Instants are on one clock, and all starts and ends of the capture have one order.  ``exchanges`` (``rows`` in
+queries), one an exchange:
 
 ==================  ==========================================================================
 column              meaning
@@ -11,7 +12,6 @@ client, host        pseudonym; host without port
 scheme, port,       of the URL, redacted (:func:`authority_of`, :func:`url_of`)
 path, query
 method, endpoint    the method, and the template of the path
-digest              of the request's body; null where it is unknown
 request_unread,     why a body is not there to be read; null where it is, or has no kind that is read
 answer_unread
 status, error       the answer, or what took its place
@@ -31,28 +31,52 @@ redirect            absolute URL that a 3xx names
 request_id          X-Request-Id of the answer
 api_version         X-Shopify-API-Version of the answer
 graphql             GraphQL operation of the request, null without one
+line                number of the method and path
+write               of these and the body's digest; null where the body is unknown
+server              of the client, host and port
+target              of the server and the write; null where the body is unknown
 ==================  ==========================================================================
 
-``observed``, one an observation: the columns of :class:`~polltape.operations.fold.Seen`, where requests have numbers
-(:func:`line_of`, :func:`write_of`, :func:`target_of`), and the other fields of
-:class:`~polltape.exchange.Observation`.  Those of one exchange stand in their order.
+Equal numbers are equal requests.
+
+``observations`` (``observed`` in queries), one an observation: the columns of
+:class:`~polltape.operations.fold.Seen`, where requests have the numbers of their exchanges, the other fields of
+:class:`~polltape.exchange.Observation`, and ``place``, that of the row among all.
+
+Exchanges are in the order of their starts; observations in that of their exchanges, those of one in theirs.  Texts
+are dictionaries, ids aside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from ibis import _
 
 from polltape.capture.bodies import OTHER_TYPE
+from polltape.capture.narrow import read_columns
 from polltape.exchange import DEFAULT_PORTS, Observation
+from polltape.operations.columns import (
+    Flags,
+    Ints,
+    among,
+    at,
+    coded,
+    ints,
+    joined,
+    listed,
+    numbered,
+    spelled,
+    where,
+    whole,
+)
 from polltape.operations.instants import Instants, Step, each_once, on_one_clock, ranks
-from polltape.operations.tables import asked, beside, epoch_us, hashed, kept, lent, seen_as
+from polltape.operations.tables import lent
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -62,164 +86,147 @@ _PLAIN: Final = (
     *("status", "error", "redirect", "queued", "request_id", "api_version", "graphql"),
 )
 _INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance", "lines", "rated")
+_WALL: Final = ("request_started_at", "request_ended_at", "response_started_at", "response_ended_at")
 _MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")
+_READ: Final = {
+    **{name: (name,) for name in (*_PLAIN, *_WALL, *_MONOTONIC, "observations")},
+    **{name: ("instruction", name) for name in _INSTRUCTION},
+    "digest": ("request_body", "digest"),
+    "request_unread": ("request_body", "not_stored"),
+    "answer_unread": ("response_body", "not_stored"),
+}
 _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
 _OF_ROW: Final = (
     *("exchange_id", "starts", "ends", "start_us", "response_start_us", "end_us"),
-    *("status", "asked_s", "host", "client"),
+    *("status", "asked_s", "host", "client", "line", "write"),
 )
+RESUBMIT: Final = "resubmit"
+"""What the roles of a queued request that is sent again begin with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The tables of the module's text, and each time that the recorder's wall clock was set."""
+    """The tables of the module's text, as they are and as queries see them; when the recorder's clock was set."""
 
+    exchanges: pa.Table
+    observations: pa.Table
     rows: ir.Table
     observed: ir.Table
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step, ...]
 
-    def only(
-        self, connection: Any, name: str, query: Callable[..., ir.Table], *tables: ir.Table, **given: Any
-    ) -> Timeline:
-        """The exchanges that a query over the rows, and over these tables, leaves."""
-        rows = kept(connection, name, query, self.rows, *tables, **given)
-        return Timeline(rows, kept(connection, f"{name} observed", _of_rows, self.observed, rows), self.steps)
+    @classmethod
+    def of(cls, connection: Any, exchanges: pa.Table, observations: pa.Table, steps: tuple[Step, ...] = ()) -> Timeline:
+        """These tables, which queries over the connection then see."""
+        rows, observed = lent(connection, "timeline", exchanges), lent(connection, "observed", observations)
+        return cls(exchanges, observations, rows, observed, steps)
+
+    def only(self, connection: Any, starts: Ints) -> Timeline:
+        """These exchanges, by the ranks of their starts."""
+        return Timeline.of(connection, _among(self.exchanges, starts), _among(self.observations, starts), self.steps)
 
 
 def timeline(connection: Any, capture: Capture) -> Timeline:
-    """A capture's timeline as tables of the connection, each exchange once."""
-    found = _recorded(connection, capture)
-    read = asked(connection, _instants, found)
-    once = each_once(read["id"], lambda: asked(connection, _names, found))
-    instants = Instants.of(read)
-    steps = on_one_clock(instants, read)
-    starts, ends = ranks(instants, once, lambda: asked(connection, _ids, found)["exchange_id"])
-    placed: dict[str, Any] = {"once": once, "starts": starts, "ends": ends, **instants.columns()}
-    found = beside(connection, "placed", found, lent(connection, "places", pa.table(placed)))
-    rows = kept(connection, "timeline", _rows, found)
-    observed = kept(connection, "observed", _observed, found)
-    connection.con.unregister("places")
-    return Timeline(rows, observed, steps)
+    """A capture's timeline, each exchange once."""
+    table, steps = _placed(capture)
+    return Timeline.of(connection, _rows(table), _observed(table), steps)
 
 
-def _recorded(connection: Any, capture: Capture) -> ir.Table:
-    """Every source's rows under one name, one source behind the other; read where it is used."""
-    parts = []
-    if capture.files:
-        # Not hive-partitioned: the folder's date is for people, the instants are in the rows.
-        files = [str(path) for path in capture.files]
-        read = connection.read_parquet(files, table_name="files", hive_partitioning=False, union_by_name=True)
-        parts.append(read)
-    if capture.table is not None:
-        parts.append(lent(connection, "imported", capture.table))
-    return seen_as(connection, "recorded", _narrowed, *parts)
+def _placed(capture: Capture) -> tuple[pa.Table, tuple[Step, ...]]:
+    """Each exchange once, in the order of their starts, on one clock; and when that was set."""
+    found = read_columns(capture, _READ)
+    instants = Instants.of(*(_us(found[name]) for name in _WALL))
+    once = each_once(found, instants)
+    steps = on_one_clock(instants, found)
+    starts, ends = ranks(instants, once, lambda: found["exchange_id"])
+    ended = pc.and_(found["response_ended_at"].is_valid(), found["status"].is_valid())
+    placed = {"starts": starts, "ends": ends, "ended": ended, **instants.columns(), **_requests(found)}
+    found = found.drop_columns([*_WALL, *_MONOTONIC, "digest"])
+    for name, values in placed.items():
+        found = found.append_column(name, values if isinstance(values, pa.ChunkedArray) else pa.array(values))
+    order = np.argsort(starts, kind="stable")[np.count_nonzero(~once) :]  # what does not count has no rank: -1
+    if not np.array_equal(order, np.arange(len(found))):
+        found = found.take(at(order)).combine_chunks()
+    return found, steps
 
 
-def _narrowed(*parts: ir.Table) -> ir.Table:
-    selected = [_select(part) for part in parts]
-    return selected[0] if len(selected) == 1 else ibis.union(*selected)
+def _us(column: Any) -> Any:
+    """Instants as microseconds since 1970."""
+    return column.cast(pa.int64())
 
 
-def _select(part: ir.Table) -> ir.Table:
-    end = ibis.coalesce(
-        part.response_ended_at, part.response_started_at, part.request_ended_at, part.request_started_at
-    )
-    return part.select(
-        *_PLAIN,
-        *_MONOTONIC,
-        "observations",
-        wall_start_us=epoch_us(part.request_started_at),
-        wall_response_us=epoch_us(part.response_started_at),
-        wall_end_us=epoch_us(end),
-        ended=part.response_ended_at.notnull() & part.status.notnull(),
-        digest=part.request_body["digest"],
-        request_unread=_unread(part.request_body["not_stored"]),
-        answer_unread=_unread(part.response_body["not_stored"]),
-        **{name: part.instruction[name] for name in _INSTRUCTION},
-    )
+def _among(table: pa.Table, starts: Ints) -> pa.Table:
+    return table.filter(pa.array(np.isin(ints(table["starts"]), starts))).combine_chunks()
 
 
-def _unread(not_stored: ir.StringValue) -> ir.StringValue:
-    return not_stored.nullif(OTHER_TYPE)
+def _requests(found: pa.Table) -> dict[str, Any]:
+    """The numbers of requests."""
+    client, digest = coded(found["client"]), coded(found["digest"])
+    server = numbered(client, coded(found["host"]), _port(found))
+    line = numbered(coded(found["method"]), coded(found["path"]))
+    write = numbered(line, digest)
+    unknown = digest == 0
+    return {
+        "line": line,
+        "write": pa.array(write, mask=unknown),
+        "server": server,
+        "target": pa.array(numbered(server, write), mask=unknown),
+    }
 
 
-def _instants(found: ir.Table) -> ir.Table:
-    walls = ("wall_start_us", "wall_response_us", "wall_end_us")
-    return found.select("session_id", *walls, *_MONOTONIC, id=hashed(found.exchange_id))
+def _port(found: pa.Table) -> Ints:
+    """The port, 0 where it is the scheme's default."""
+    port = ints(found["port"])
+    for scheme, default in DEFAULT_PORTS.items():
+        port = np.where((port == default) & among(found["scheme"], [scheme]), 0, port)
+    return port
 
 
-def _ids(found: ir.Table) -> ir.Table:
-    return found.select("exchange_id")
+def _rows(table: pa.Table) -> pa.Table:
+    columns: dict[str, Any] = {name: table[name] for name in table.column_names if name != "observations"}
+    for name in ("request_unread", "answer_unread"):
+        other = among(columns[name], [OTHER_TYPE])
+        columns[name] = pc.if_else(pa.array(other), pa.scalar(None, pa.string()), spelled(columns[name]))
+    return pa.table(columns)
 
 
-def _names(found: ir.Table) -> ir.Table:
-    return found.select("exchange_id", "session_id", "wall_start_us")
+def _observed(table: pa.Table) -> pa.Table:
+    offsets, values = listed(table["observations"].combine_chunks())
+    row = at(np.repeat(np.arange(len(table)), np.diff(offsets)))
+    columns: dict[str, Any] = {name: table[name].take(row) for name in _OF_ROW}
+    seen = {name: pc.struct_field(values, name) for name in _OBSERVED}
+    again = where(seen["role"], lambda role: pc.starts_with(role, RESUBMIT))
+    columns["target"] = pc.if_else(pa.array(again), table["target"].take(row), pa.scalar(None, pa.int64()))
+    return pa.table({**columns, **seen, "place": at(np.arange(len(row)))}).combine_chunks()
 
 
-def _rows(placed: ir.Table) -> ir.Table:
-    once = placed.filter(_.once)
-    instants = ("start_us", "response_start_us", "end_us", "ended", "starts", "ends")
-    return once.select(*_PLAIN, "digest", "request_unread", "answer_unread", *instants, *_INSTRUCTION)
+def places(exchanges: pa.Table, starts: Ints) -> Ints:
+    """The rows of these exchanges, by the ranks of their starts."""
+    return np.searchsorted(ints(exchanges["starts"]), starts)
 
 
-def _observed(placed: ir.Table) -> ir.Table:
-    """Not ``Table.unnest``: that is a lateral join, for which DuckDB hashes whole rows, lists and all."""
-    once = placed.filter(_.once)
-    requests = {"line": line_of(once), "write": write_of(once)}
-    sent = {name: once[name] for name in ("method", "scheme", "port", "path", "digest")}
-    each = once.select(*_OF_ROW, **requests, **sent, seen=once.observations.unnest())
-    again = each.seen["role"].startswith("resubmit")
-    target = again.ifelse(target_of(each), ibis.null("uint64"))
-    return each.select(*_OF_ROW, *requests, target=target, **{name: each.seen[name] for name in _OBSERVED})
-
-
-def _of_rows(observed: ir.Table, rows: ir.Table) -> ir.Table:
-    return observed.semi_join(rows, "starts")
+def throttled_in_words(timeline: Timeline) -> Flags:
+    """For each exchange whether the body of its answer says that it throttles, whatever its status."""
+    said = np.zeros(len(timeline.exchanges), np.bool_)
+    saying = timeline.observations.filter(timeline.observations["throttled"])
+    said[places(timeline.exchanges, ints(saying["starts"]))] = True
+    return said
 
 
 def with_throttled_in_words(rows: ir.Table, observed: ir.Table, name: str) -> ir.Table:
-    """The rows with whether the body of the answer says that it throttles, whatever its status."""
+    """The rows with what :func:`throttled_in_words` says, under that name."""
     said = observed.filter(_.throttled).select(said="starts").distinct()
     told = rows.left_join(said, _.starts == said.said)
     return told.mutate(**{name: told.said.notnull()}).drop("said")
 
 
-def port_of(rows: ir.Table) -> ir.IntegerValue:
-    """The port, 0 where it is the scheme's default."""
-    default_port = ibis.cases(*((rows.scheme == s, p) for s, p in DEFAULT_PORTS.items()), else_=-1)
-    return (rows.port == default_port).ifelse(0, rows.port)
+def authorities(exchanges: pa.Table) -> Any:
+    """Of each exchange the host, and the port where it is not the scheme's default."""
+    port = _port(exchanges)
+    named = joined(exchanges["host"], ":", pa.array(port).cast(pa.string()))
+    return pc.if_else(pa.array(port == 0), spelled(whole(exchanges["host"])), named)
 
 
-def authority_of(rows: ir.Table) -> ir.StringValue:
-    """Host, and the port where it is not the scheme's default."""
-    port = port_of(rows)
-    return (port == 0).ifelse(rows.host, rows.host.concat(":", port.cast("string")))
-
-
-def url_of(rows: ir.Table) -> ir.StringValue:
-    """The absolute URL, redacted."""
-    query = rows.query.isnull().ifelse("", ibis.literal("?").concat(rows.query.fill_null("")))
-    return rows.scheme.concat("://", authority_of(rows), rows.path, query)
-
-
-def line_of(rows: ir.Table) -> ir.IntegerValue:
-    """A number that is equal for equal methods and paths.
-
-    The numbers of requests have 64 bits: among ten million that differ, two are equal once in 400,000 captures.
-    """
-    return hashed(rows.method.concat(" ", rows.path))
-
-
-def write_of(rows: ir.Table) -> ir.IntegerValue:
-    """A number that is equal for the same request, body included; null where the body is unknown."""
-    return _known(rows, rows.method.concat(" ", rows.path, " ", rows.digest))
-
-
-def target_of(rows: ir.Table) -> ir.IntegerValue:
-    """A number that is equal for the same request of one client to one server; null where the body is unknown."""
-    whose = rows.client.fill_null("").concat("|", authority_of(rows), "|", rows.method, " ", rows.path)
-    return _known(rows, whose.concat(" ", rows.digest))
-
-
-def _known(rows: ir.Table, request: ir.StringValue) -> ir.IntegerValue:
-    return rows.digest.isnull().ifelse(ibis.null("uint64"), hashed(request))
+def urls(exchanges: pa.Table) -> Any:
+    """The absolute URL of each exchange, redacted."""
+    query = joined("?", exchanges["query"]).fill_null("")
+    return joined(exchanges["scheme"], "://", authorities(exchanges), exchanges["path"], query)

@@ -22,20 +22,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import ibis
-import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from ibis import _
 
-from polltape.operations.columns import Flags, Ints
+from polltape.operations.columns import Flags, Ints, among, at, flags, in_turn, ints, known
 from polltape.operations.covered import Covered
 from polltape.operations.fold import FINAL
-from polltape.operations.governed import governing
+from polltape.operations.governed import NEVER, SCOPES, governing
 from polltape.operations.lives import Lives
-from polltape.operations.tables import asked, framed, kept, ordered, taken
-from polltape.operations.timeline import Timeline, with_throttled_in_words
+from polltape.operations.tables import framed
+from polltape.operations.timeline import Timeline, places, throttled_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,72 +46,98 @@ class Tolerance:
 THROTTLED: Final = (429, 503, 413)
 LONGEST_S: Final = 1e12
 """Longer waits are counted as this: an instant so far off still fits 64 bits of microseconds."""
+NONE: Final = -1
 _OF_RESPONSE: Final = (
-    *("starts", "exchange_id", "operation", "closed", "scope"),
-    *("client", "host", "method", "endpoint", "status"),
+    *("starts", "exchange_id", "client", "host", "method", "endpoint", "status"),
     *("source", "raw", "klass", "clock", "tolerance", "rated", "asked_s", "response_start_us", "end_us"),
 )
 """What a wait tells of the response that opened it."""
+_OPENING: Final = ("submit", "join", "poll")
 
 
-def openers(connection: Any, timeline: Timeline, lives: Lives) -> ir.Table:
-    """Every response with an instruction, usable or not, that could open a wait, with its operation and scope.
+@dataclass(frozen=True, slots=True)
+class Openers:
+    """Responses that could open a wait, with an instruction or because they throttle; in no order.
 
-    ``starts`` and ``ends`` of the exchange, ``number`` and ``operation`` (its id), ``closed`` (rank of the operation's
-    end), ``throttles`` (answers as a 429 does, whatever its status; these are here without an instruction, too),
-    ``scope`` (``host``, ``redirect``, ``operation`` or ``request``), ``usable`` (whether a wait begins here).
+    ``row``: of the exchange; ``number``: of its operation, or :data:`NONE`; ``scope``: a place in :data:`SCOPES`;
+    ``throttles``: answers as a 429 does, whatever its status; ``usable``: a wait begins here.
     """
-    idle: Any = lives.outside["starts"].unique()
-    outside = taken(connection, "outside", pa.table({"idle": idle}))
-    return kept(connection, "openers", _openers, timeline.rows, timeline.observed, lives.parts, lives.numbers, outside)
+
+    row: Ints
+    number: Ints
+    scope: Ints
+    throttles: Flags
+    usable: Flags
+
+    def only(self, which: Flags) -> Openers:
+        """Some of them."""
+        return Openers(*(getattr(self, name)[which] for name in self.__slots__))
 
 
-def _openers(rows: ir.Table, observed: ir.Table, parts: ir.Table, numbers: ir.Table, outside: ir.Table) -> ir.Table:
-    rows = rows.filter(_.ended).select("starts", "ends", "status", "queued", "klass", "asked_s")
-    rows = with_throttled_in_words(rows, observed, "throttles")
-    by_status = rows.status.isin(THROTTLED) | rows.status.between(300, 399)
-    rows = rows.filter(_.klass.notnull() | _.throttles).mutate(by_status=by_status.fill_null(False))
-    # An answer opens no wait for an operation that it ends; as a 413 or a 303 it still opens one, without it.
-    part = parts.filter(~_.state.isin(sorted(FINAL)).fill_null(False)).drop("protocol")
-    part = part.join(rows.select("starts", "by_status"), "starts")
-    part = part.filter(_.role.isin(["submit", "join", "poll"]) | _.by_status)
-    part = part.group_by("starts").agg(number=_.number.argmin(_.precedence)).rename(part="starts")
-    joined = rows.left_join(part, _.starts == part.part).left_join(outside, _.starts == outside.idle)
-    joined = joined.filter(_.by_status | _.throttles | _.number.notnull() | _.idle.notnull())
-    named = numbers.select("operation", "closed", of="number")
-    joined = joined.left_join(named, _.number == named.of)
-    scope = ibis.cases(
-        ((joined.status.isin(THROTTLED) & ~joined.queued) | joined.throttles, "host"),
-        (joined.status.between(300, 399), "redirect"),
-        (joined.operation.notnull(), "operation"),
-        else_="request",
-    )
-    usable = joined.asked_s.notnull()
-    return joined.select("starts", "ends", "number", "operation", "closed", "throttles", scope=scope, usable=usable)
+def openers(timeline: Timeline, lives: Lives) -> Openers:
+    """Every response with an instruction, usable or not, that could open a wait, with its operation and scope."""
+    exchanges = timeline.exchanges
+    status = ints(exchanges["status"], NONE)
+    throttles, usable = throttled_in_words(timeline), known(exchanges["asked_s"])
+    redirects = (status >= 300) & (status <= 399)
+    by_code = np.isin(status, THROTTLED)
+    number = _operations(timeline, lives, by_code | redirects)
+    idle = np.zeros(len(exchanges), np.bool_)
+    idle[places(exchanges, lives.outside["starts"].unique())] = True
+    opens = by_code | redirects | throttles | (number != NONE) | idle
+    says = known(exchanges["klass"]) | throttles
+    row = np.flatnonzero(flags(exchanges["ended"]) & says & opens)
+    scopes = [(by_code & ~flags(exchanges["queued"])) | throttles, redirects, number != NONE]
+    scope = np.select([told[row] for told in scopes], range(len(scopes)), len(scopes))
+    return Openers(row, number[row], scope, throttles[row], usable[row])
 
 
-def waits(
-    connection: Any, timeline: Timeline, opening: ir.Table, lives: Lives, covered: Covered, tolerance: Tolerance
-) -> pd.DataFrame:
+def _operations(timeline: Timeline, lives: Lives, by_status: Flags) -> Ints:
+    """Of each exchange the operation whose wait its answer may open, or :data:`NONE`.
+
+    An answer opens no wait for an operation that it ends; as a 413 or a 303 it still opens one, without it.
+    """
+    parts = lives.played
+    row, number = places(timeline.exchanges, ints(parts["starts"])), ints(parts["number"])
+    asks = among(parts["role"], _OPENING) | by_status[row]
+    which = np.flatnonzero(asks & ~among(parts["state"], sorted(FINAL)))
+    # Of several: the one of least precedence, else the one that began first.
+    first = np.full(int(number.max(initial=NONE)) + 1, NEVER)
+    np.minimum.at(first, number, row)
+    order = np.lexsort((number[which], first[number[which]], ints(parts["precedence"])[which]))[::-1]
+    found = np.full(len(timeline.exchanges), NONE)
+    found[row[which[order]]] = number[which[order]]
+    return found
+
+
+def waits(timeline: Timeline, opening: Openers, lives: Lives, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
     """One row a wait that one of the ``opening`` responses opened; instants in microseconds since 1970.
 
-    Columns: :data:`_OF_RESPONSE` as in the timeline and in :func:`openers`, ``next_exchange``, ``next_starts``,
-    ``next_start_us``, ``deadline_us``, ``slack_us``, ``waited_s``, ``margin_s``, ``verdict``, ``rated`` (counts in
-    the compliance rate), and ``protocol`` and ``kind`` of the operation.  Ordered by response end, then exchange.
+    Columns: :data:`_OF_RESPONSE` as in the timeline; ``scope``; ``operation``, ``protocol``, ``kind`` and ``closed``
+    (rank of its end) of the operation; ``next_exchange``, ``next_starts``, ``next_start_us``, ``deadline_us``,
+    ``slack_us``, ``waited_s``, ``margin_s``, ``verdict``, and ``rated`` (counts in the compliance rate).  Ordered by
+    response end, then exchange.
     """
-    governed = taken(connection, "governed", governing(connection, timeline.rows, lives.parts, opening))
-    found = asked(connection, _waits, timeline.rows, opening, governed, lives.numbers)
-    return _judged(framed(ordered(found, ["end_us", "exchange_id"])), covered, tolerance)
-
-
-def _waits(rows: ir.Table, opening: ir.Table, governed: ir.Table, numbers: ir.Table) -> ir.Table:
-    usable = opening.filter(_.usable).join(governed, "starts").drop("ends", "usable", "throttles")
-    nexts = rows.select(next_exchange="exchange_id", next_start_us="start_us", next_starts="starts")
-    told = rows.select(*(name for name in _OF_RESPONSE if name in rows.columns))
-    joined = usable.join(told, "starts").left_join(nexts, "next_starts")
-    kinds = numbers.select("protocol", "kind", of="number")
-    joined = joined.left_join(kinds, _.number == kinds.of)
-    return joined.select(*_OF_RESPONSE, "next_exchange", "next_starts", "next_start_us", "protocol", "kind")
+    exchanges = timeline.exchanges
+    usable = opening.only(opening.usable)
+    end_us = ints(exchanges["end_us"])[usable.row]
+    ids: Any = exchanges["exchange_id"]
+    order = in_turn(end_us, ids.take(at(usable.row)))
+    row, number, scope = usable.row[order], usable.number[order], usable.scope[order]
+    next_starts = governing(exchanges, lives.played, row, number, scope)
+    governs = next_starts != NEVER
+    following = at(places(exchanges, next_starts), ~governs)
+    told = exchanges.select(_OF_RESPONSE).take(at(row))
+    operations = lives.named.take(at(number, number == NONE))
+    columns = {
+        **{name: told[name] for name in told.column_names},
+        **{name: operations[name] for name in ("operation", "protocol", "kind", "closed")},
+        "scope": pa.array(SCOPES, pa.string()).take(at(scope)),
+        "next_exchange": ids.take(following),
+        "next_starts": pa.array(next_starts, mask=~governs),
+        "next_start_us": exchanges["start_us"].take(following),
+    }
+    return _judged(framed(pa.table(columns)), covered, tolerance)
 
 
 def _judged(table: pd.DataFrame, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
