@@ -228,4 +228,15 @@ def test_rows_are_linked_by_names_that_were_issued() -> None:
 
 
 def test_components_join_chains_of_any_length() -> None:
-    assert set(components((n, n + 1) for n in range(5000)).values()) == {0}
+    names = np.random.default_rng(1).permutation(50_000)
+    assert set(components(names[:-1], names[1:], 50_000).tolist()) == {0}
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12))
+def test_components_are_what_edges_connect(edges: list[tuple[int, int]]) -> None:
+    connected = {name: {name} for name in range(10)}
+    for left, right in edges:
+        whole = connected[left] | connected[right]
+        connected.update(dict.fromkeys(whole, whole))
+    found = components(*(np.array([edge[end] for edge in edges], np.int64) for end in (0, 1)), 10)
+    assert found.tolist() == [min(connected[name]) for name in range(10)]

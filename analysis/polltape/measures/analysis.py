@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 
 MOST_REASONS: Final = 6
 """Why bodies could not be read, at most so many reasons."""
-QUERY_MEMORY: Final = "2GB"
-"""What tables and queries may hold in memory; more of them goes to a temporary folder."""
+QUERY_MEMORY: Final = "1GB"
+"""What queries may hold in memory, each of two connections; more of them goes to a temporary folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,24 +151,30 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     inside = Covered(covered)
     seen = _selected(connection, whole, selection, inside)
     found = lives(connection, seen, inside)
-    opening = openers(seen, found)
-    kept_waits = waits(seen, opening, found, inside, settings.tolerance)
-    travelled = journeys(seen, found, kept_waits)
-    evidence = Evidence(
-        connection=connection,
-        timeline=seen,
-        lives=found,
-        waits=kept_waits,
-        openers=opening,
-        members=found.members,
-        journeys=travelled,
-        stuck_after_s=settings.stuck_after_s,
-    )
+    with ThreadPoolExecutor(max_workers=1) as beside:  # measures that do not need each other, on a second core
+        aside = beside.submit(_aside, seen)
+        lasted = beside.submit(durations, found.operations, found.at_once)
+        answered = beside.submit(lambda: answers(aside.result()))
+        shared = beside.submit(lambda: pending_shares(aside.result(), answered.result()))
+        opening = openers(seen, found)
+        kept_waits = waits(seen, opening, found, inside, settings.tolerance)
+        obeyed = beside.submit(compliance, kept_waits)
+        load = beside.submit(lambda: polling(seen, found, kept_waits, answered.result()))
+        travelled = journeys(seen, found, kept_waits)
+        evidence = Evidence(
+            connection=connection,
+            timeline=seen,
+            lives=found,
+            waits=kept_waits,
+            openers=opening,
+            members=found.members,
+            journeys=travelled,
+            stuck_after_s=settings.stuck_after_s,
+        )
+        found_out = findings(evidence)
+        told = _told(connection, seen, found, found_out, whole=steps)
     (span,) = asked(connection, _span, seen.rows).to_pylist()
-    found_out = findings(evidence)
-    told = _told(connection, seen, found, found_out, whole=steps)
-    answered = answers(seen)
-    shares, under_way = pending_shares(seen, answered)
+    shares, under_way = shared.result()
     return Analysis(
         exchanges=span["exchanges"],
         skipped=capture.skipped,
@@ -176,20 +183,25 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         sources=capture.sources,
         warnings=(*capture.warnings, *_unread(connection, seen.rows), *moved_clock),
         coverage=tuple(covered),
-        statuses=statuses(answered),
+        statuses=statuses(answered.result()),
         operations=found.operations,
-        durations=durations(found.operations, found.at_once),
+        durations=lasted.result(),
         waits=kept_waits,
-        compliance=compliance(kept_waits),
+        compliance=obeyed.result(),
         findings=found_out,
         timeline=told,
         journeys=travelled,
         queues=queues(travelled),
-        throttling=throttling(seen, found, kept_waits, found_out, answered),
-        polling=polling(seen, found, kept_waits, answered),
+        throttling=throttling(seen, found, kept_waits, found_out, answered.result()),
+        polling=load.result(),
         pending_shares=shares,
         under_way=under_way,
     )
+
+
+def _aside(seen: Timeline) -> Timeline:
+    """The same, as queries of another thread see it: a connection is for one thread."""
+    return Timeline.of(ibis.duckdb.connect(memory_limit=QUERY_MEMORY), seen.exchanges, seen.observations, seen.steps)
 
 
 def _unread(connection: Any, rows: ir.Table) -> list[str]:

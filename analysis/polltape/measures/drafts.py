@@ -48,6 +48,13 @@ def drafted(code: str, message: Any, operation: Any, *exchanges: Any) -> pa.Tabl
     )
 
 
+def drafted_lists(code: str, messages: Any, operation: Any, exchanges: Any) -> pa.Table:
+    """Many drafts of a code, each with a message and a list of exchanges of its own."""
+    count = len(exchanges)
+    columns = [pa.repeat(pa.scalar(code, pa.string()), count), texts(messages), texts(operation), whole(exchanges)]
+    return pa.table(columns, schema=SCHEMA)
+
+
 def together(drafts: Iterable[Draft | pa.Table]) -> pa.Table:
     """All of them as one table."""
     alone: list[Draft] = []

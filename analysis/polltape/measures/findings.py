@@ -19,7 +19,7 @@ from ibis import _
 
 from polltape.measures.answers import ACCEPTED, on_checkout
 from polltape.measures.codes import CODES
-from polltape.measures.drafts import Draft, drafted, in_seconds, together, told
+from polltape.measures.drafts import Draft, drafted, drafted_lists, in_seconds, together, told
 from polltape.measures.pending_share import EXCEPTIONS
 from polltape.measures.queue import QUEUE, ignored_waits, misjudged
 from polltape.measures.statistics import Ints
@@ -268,13 +268,18 @@ def _stuck(evidence: Evidence) -> Iterator[Draft]:
         yield Draft("OP001", text, row.id, list(row.exchanges))
 
 
-def _abandoned(evidence: Evidence) -> Iterator[Draft]:
+def _abandoned(evidence: Evidence) -> Iterator[pa.Table]:
     """OP002, OP003, CQ003, and OP007 for an operation."""
-    table = evidence.lives.operations
-    for row in records(table[table["outcome"] == "abandoned"]):
-        code, text = _left(row)
-        if code is not None:
-            yield Draft(code, text, row.id, list(row.exchanges))
+    operations = evidence.lives.operations
+    table = operations[operations["outcome"] == "abandoned"]
+    alike = table.groupby(["protocol", "released", "polls", "address", "asked"], sort=False)
+    said = [_left(row) for row in records(alike.head(1))]  # each says what holds for all that are alike
+    codes = np.array([code or "" for code, text in said])
+    texts: Any = pa.array([text for code, text in said], pa.string())
+    which = alike.ngroup().to_numpy(dtype=np.int64)
+    for code in np.unique(codes[codes != ""]):
+        some = (codes == code)[which]
+        yield drafted_lists(code, texts.take(at(which[some])), table["id"][some], table["exchanges"][some])
 
 
 def _left(row: Any) -> tuple[str | None, str]:

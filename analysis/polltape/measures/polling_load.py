@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
-from ibis import _
 
 from polltape.measures.durations import GROUP
-from polltape.operations.columns import Ints, ints
+from polltape.operations.columns import Ints, among, ints
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
-from polltape.operations.tables import asked, connection_of, framed
-from polltape.operations.timeline import Timeline
+from polltape.operations.tables import framed
+from polltape.operations.timeline import Timeline, places
 from polltape.protocols import throttle
 
 SECOND_US: Final = 1_000_000
@@ -48,7 +46,7 @@ def polling(timeline: Timeline, lives: Lives, waits: pd.DataFrame, answered: pd.
             polls_max=asked.max().astype("Int64"),
         )
     )
-    load = load.merge(_seen(timeline.rows, lives, waits), on=GROUP, how="left")
+    load = load.merge(_seen(timeline, lives, waits), on=GROUP, how="left")
     requests = load["host"].map(answered.groupby("host")["count"].sum())
     return load.assign(
         polls_per_completed=(load["polls"] / load["completed"]).where(load["completed"] > 0),
@@ -59,16 +57,14 @@ def polling(timeline: Timeline, lives: Lives, waits: pd.DataFrame, answered: pd.
     )
 
 
-def _seen(rows: ir.Table, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame:
+def _seen(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame:
     """For each group of operations how many polls were early, and the most within one second."""
-    connection = connection_of(rows)
-    numbers = framed(asked(connection, _groups, lives.numbers))
-    grouped = numbers.groupby(GROUP, dropna=False, sort=False)
-    group_of = np.empty(int(numbers["number"].max()) + 1, np.int64)
-    group_of[numbers["number"]] = grouped.ngroup()
-    polls = asked(connection, _polls, rows, lives.parts)
-    group, starts, start_us = (ints(polls[name]) for name in ("number", "starts", "start_us"))
-    group = group_of[group]
+    grouped = framed(lives.named.select(GROUP)).groupby(GROUP, dropna=False, sort=False)
+    group_of = grouped.ngroup().to_numpy(dtype=np.int64)
+    polls = among(lives.played["role"], ["poll"]) & ~among(lives.played["protocol"], [throttle.NAME])
+    starts, number = (ints(lives.played[name])[polls] for name in ("starts", "number"))
+    group = group_of[number].astype(np.int64)
+    start_us = ints(timeline.exchanges["start_us"])[places(timeline.exchanges, starts)]
     early = waits.loc[waits["verdict"] == "early", "next_starts"].to_numpy(dtype=np.int64)
     seen = pd.DataFrame({"group": group, "early": np.isin(starts, early), "beside": _beside(group, start_us)})
     names = grouped.head(1)[GROUP].reset_index(drop=True)
@@ -85,13 +81,3 @@ def _beside(group: Ints, us: Ints) -> Ints:
     beside = np.empty(len(order), np.int64)
     beside[order] = last - first
     return beside
-
-
-def _groups(numbers: ir.Table) -> ir.Table:
-    return numbers.filter(_.protocol != throttle.NAME).select("number", *GROUP)
-
-
-def _polls(rows: ir.Table, parts: ir.Table) -> ir.Table:
-    """The polls of operations, throttling aside."""
-    polls = parts.filter((_.role == "poll") & (_.protocol != throttle.NAME)).select("starts", "number")
-    return polls.join(rows.select("starts", "start_us"), "starts").select("number", "starts", "start_us")

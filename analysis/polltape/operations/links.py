@@ -6,7 +6,6 @@ tokens rotate and monitors move, so that one exchange asks by one key and issues
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,27 +15,24 @@ from polltape.operations.columns import Flags, Ints, coded, flags, known, listed
 from polltape.operations.shapes import over
 
 
-def components[Name: (str, int)](edges: Iterable[tuple[Name, Name]]) -> dict[Name, Name]:
-    """Each linked key with the smallest key of its component; keys without an edge are left out.
+def components(left: Ints, right: Ints, size: int) -> Ints:
+    """For each number below ``size`` the smallest that it is linked with, through edges between two each.
 
-    >>> components([("b", "c"), ("a", "b"), ("x", "y")])
-    {'b': 'a', 'c': 'a', 'a': 'a', 'x': 'x', 'y': 'x'}
+    >>> components(np.array([1, 0, 4]), np.array([2, 1, 3]), 6).tolist()
+    [0, 0, 0, 3, 3, 5]
     """
-    parent: dict[Name, Name] = {}
-
-    def root(key: Name) -> Name:
-        parent.setdefault(key, key)
-        top = key
-        while parent[top] != top:
-            top = parent[top]
-        while parent[key] != top:  # compress the path: chains may be long
-            parent[key], key = top, parent[key]
-        return top
-
-    for left, right in edges:
-        low, high = sorted((root(left), root(right)))
-        parent[high] = low
-    return {key: root(key) for key in parent}
+    top = np.arange(size)
+    while True:
+        ends = top[left], top[right]
+        least = np.minimum(*ends)
+        linked = top.copy()
+        for end in ends:
+            np.minimum.at(linked, end, least)
+        while not np.array_equal(further := linked[linked], linked):  # what leads on: chains may be long
+            linked = further
+        if np.array_equal(linked, top):
+            return top
+        top = linked
 
 
 def linked(names: pa.Table) -> tuple[Ints, Flags]:
@@ -70,9 +66,7 @@ def linked(names: pa.Table) -> tuple[Ints, Flags]:
     linking, of = number[told], row[told]
     heads = np.flatnonzero(np.diff(of, prepend=-1))
     first[of[heads]] = linking[heads]
-    top = np.arange(rows + most + 1)
-    for name, least in components(_edges(first[of], linking)).items():
-        top[name] = least
+    top = components(first[of], linking, rows + most + 1)
     related = np.zeros(rows, bool)
     related[of[heads]] = True
     # What addresses nothing that was issued, and opens nothing, is no part of anything.
@@ -88,10 +82,3 @@ def _may_link(number: Ints, row: Ints, counts: list[Ints], opening: Flags) -> Fl
     begins = np.flatnonzero(np.diff(row[:asked], prepend=-1))
     links[number[begins[opening[row[begins]]]]] = True
     return links
-
-
-def _edges(left: Ints, right: Ints) -> Iterable[tuple[int, int]]:
-    """Each pair of different names once."""
-    apart = left != right
-    pairs = np.unique(np.stack([left[apart], right[apart]], axis=1), axis=0)
-    return map(tuple, pairs.tolist())

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from polltape.capture.reading import Capture, read_exchanges
 from polltape.errors import InputError, UsageError
 from polltape.exchange import Coverage, Exchange, to_table
@@ -187,7 +189,10 @@ def threads(exchanges: Sequence[Exchange]) -> dict[str, str]:
     for exchange in exchanges:
         first, *others = [*keys_of(exchange), f"exchange|{exchange.exchange_id}"]
         edges += [(first, other) for other in others]
-    linked = components(edges)
+    names = sorted({name for edge in edges for name in edge})
+    number = {name: place for place, name in enumerate(names)}
+    ends = np.array([[number[name] for name in edge] for edge in edges], np.int64).reshape(-1, 2)
+    linked = dict(zip(names, (names[place] for place in components(ends[:, 0], ends[:, 1], len(names))), strict=True))
     return {e.exchange_id: linked.get(own := f"exchange|{e.exchange_id}", own) for e in exchanges}
 
 
