@@ -35,7 +35,7 @@ from polltape.operations.columns import Flags, Ints, flags, ints, joined, listed
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
 from polltape.operations.tables import Query, asked, lent, run, uncollected
-from polltape.operations.timeline import Timeline, places, timeline, urls
+from polltape.operations.timeline import Timeline, timeline, urls
 from polltape.operations.waits import Tolerance, openers, waits
 
 if TYPE_CHECKING:
@@ -267,8 +267,8 @@ def _named(seen: Timeline, tokens: tuple[str, ...]) -> Flags:
         offsets, keys = listed(whole(seen.observations[name]))
         parts = pc.split_pattern(keys.dictionary, "|")
         known = np.array([any(token in key for token in tokens) for key in parts.to_pylist()], np.bool_)
-        owner = np.repeat(ints(seen.observations["starts"]), np.diff(offsets))
-        named[places(seen.exchanges, owner[known[ints(keys.indices)]])] = True
+        owner = np.repeat(ints(seen.observations["row"]), np.diff(offsets))
+        named[owner[known[ints(keys.indices)]]] = True
     return named
 
 

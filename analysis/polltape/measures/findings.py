@@ -385,7 +385,7 @@ def _flaws(evidence: Evidence) -> Iterator[Draft]:
 
 
 def _flawed(rows: ir.Table, observed: ir.Table, *, codes: tuple[str, ...]) -> ir.Table:
-    flawed = observed.filter(_.flaws.length() > 0)
+    flawed = observed.filter(_.flaws.length() > 0).join(rows.select("starts", "exchange_id"), "starts")
     flawed = flawed.select("exchange_id", flaw=flawed.flaws.unnest())
     found = flawed.select("exchange_id", code=flawed.flaw["code"], text=flawed.flaw["text"])
     return found.filter(_.code.isin(codes)).order_by("exchange_id")
@@ -393,14 +393,14 @@ def _flawed(rows: ir.Table, observed: ir.Table, *, codes: tuple[str, ...]) -> ir
 
 def _no_exception(evidence: Evidence) -> Iterator[Draft]:
     """PN003: PAR calls 202 an exception; a host where it is none."""
-    for row in records(evidence.ask(_often, evidence.observed)):
+    for row in records(evidence.ask(_often, evidence.rows, evidence.observed)):
         text = f"{row.host} answered {len(row.exchanges)} of {row.writes} writes with 202, which is to be an exception"
         yield Draft("PN003", text, None, list(row.exchanges))
 
 
-def _often(observed: ir.Table) -> ir.Table:
-    writes = observed.filter((_.protocol == PAR) & (_.role == "write"))
-    writes = writes.select("host", "exchange_id", "ends", "status").distinct()
+def _often(rows: ir.Table, observed: ir.Table) -> ir.Table:
+    writing = observed.filter((_.protocol == PAR) & (_.role == "write"))
+    writes = rows.semi_join(writing, "starts").select("host", "exchange_id", "ends", "status")
     accepted = writes.status == ACCEPTED
     hosts = writes.group_by("host").agg(
         writes=_.count(),

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from polltape.exchange import Observation
 from polltape.operations.columns import (
     Flags,
     Ints,
@@ -45,6 +46,9 @@ BATCH_GROUPS: Final = 10_000
 """How many groups become Python objects at a time."""
 
 _SEEN: Final = Seen._fields
+_OF_ROW: Final = tuple(name for name in _SEEN if name not in {*Observation.__dataclass_fields__, "target"})
+_OWN: Final = ("row", *(name for name in _SEEN if name not in _OF_ROW))
+"""What a row of :class:`Seen` has from its exchange, and what it has from the observation."""
 _SEEN_OF: Final = partial(tuple.__new__, Seen)
 _UNIQUE: Final = frozenset({"exchange_id"})
 _NUMBERED: Final = frozenset({"line", "write", "target"})
@@ -56,12 +60,14 @@ _DERIVED: Final = {"issued": [], "readings": [], "opens": False, "address": Fals
 def sightings(timeline: Timeline) -> Iterator[Grouped]:
     """What the protocols observed, throttling aside: linked rows together, part by part."""
     observed = timeline.observations
-    observed = observed.filter(pa.array(~among(observed["protocol"], [throttle.NAME]))).select(_SEEN)
+    observed = observed.filter(pa.array(~among(observed["protocol"], [throttle.NAME]))).select(_OWN)
     table = pa.concat_tables([observed, *_bare(timeline)]).unify_dictionaries().combine_chunks()
     opening = pc.or_(table["opens"], table["truncates"].is_valid())
     general: Any = pa.array(among(table["protocol"], [http_async.NAME]))
     names = table.select(["keys", "issued", "target", "opens"])
-    yield from _parts(table, *linked(names.append_column("opening", opening).append_column("general", general)))
+    yield from _parts(
+        timeline, table, *linked(names.append_column("opening", opening).append_column("general", general))
+    )
 
 
 def _throttles(timeline: Timeline) -> pa.Table:
@@ -78,7 +84,7 @@ def throttled(timeline: Timeline, members: Iterable[Ints]) -> Iterator[Grouped]:
     inside = np.zeros(len(exchanges), np.bool_)
     for starts in members:
         inside[places(exchanges, starts)] = True
-    row = places(exchanges, ints(throttles["starts"]))
+    row = ints(throttles["row"])
     opens = flags(throttles["opens"]) & ~inside[row]
     if not opens.any():
         return
@@ -95,7 +101,7 @@ def throttled(timeline: Timeline, members: Iterable[Ints]) -> Iterator[Grouped]:
         "keys": _keys(throttles, request[row], request[same]),
         "opens": np.isin(same, opening),
     }
-    yield from _parts(_derived(timeline, same, told), request[same], np.ones(len(same), np.bool_))
+    yield from _parts(timeline, _derived(timeline, same, told), request[same], np.ones(len(same), np.bool_))
 
 
 def _named(graphql: Any) -> Ints:
@@ -120,9 +126,8 @@ def _bare(timeline: Timeline) -> Iterator[pa.Table]:
         return
     whose = queued.select(["protocol", "kind", "target"]).combine_chunks()
     carrying = among(observed["protocol"], spelled(whose["protocol"]).unique().to_pylist())
-    carried = places(exchanges, ints(observed["starts"])[carrying])
     bare = known(exchanges["target"])
-    bare[carried] = False
+    bare[ints(observed["row"])[carrying]] = False
     target = ints(exchanges["target"])
     which = numbered(coded(whose["protocol"]), coded(whose["kind"]))
     for number in np.unique(which):
@@ -142,15 +147,9 @@ def _bare(timeline: Timeline) -> Iterator[pa.Table]:
 def _derived(timeline: Timeline, row: Ints, told: Mapping[str, Any]) -> pa.Table:
     """Observations of these exchanges that no protocol has made; ``told``: one value for all, or a column."""
     kinds = timeline.observations.schema
-    exchanges = timeline.exchanges.take(at(row))
-    columns = {}
-    for name in _SEEN:
-        kind = kinds.field(name).type
-        value = told.get(name, _DERIVED.get(name))
-        if name in told or name not in exchanges.column_names:
-            columns[name] = _filled(value, kind, len(row))
-        else:
-            columns[name] = exchanges[name]
+    columns: dict[str, Any] = {"row": at(row)}
+    for name in _OWN[1:]:
+        columns[name] = _filled(told.get(name, _DERIVED.get(name)), kinds.field(name).type, len(row))
     return pa.table(columns)
 
 
@@ -174,7 +173,7 @@ def _shown(exchanges: pa.Table, row: Ints, rule: Callable[[int | None], str | No
 # ---------------------------------------------------------------------------------------------- grouping
 
 
-def _parts(table: pa.Table, component: Ints, part: Flags) -> Iterator[Grouped]:
+def _parts(timeline: Timeline, table: pa.Table, component: Ints, part: Flags) -> Iterator[Grouped]:
     """The rows that are part of anything, by component, each group by response end; at least one piece.
 
     The order of the groups means nothing.
@@ -183,15 +182,18 @@ def _parts(table: pa.Table, component: Ints, part: Flags) -> Iterator[Grouped]:
     pieces = max(1, -(-len(row) // PART_ROWS))
     for piece in range(pieces):
         some = row if pieces == 1 else row[component[row] % pieces == piece]
-        yield _grouped(table, some, component[some])
+        yield _grouped(timeline.exchanges, table, some, component[some])
 
 
-def _grouped(table: pa.Table, row: Ints, component: Ints) -> Grouped:
-    ends = ints(table["ends"])[row]
+def _grouped(exchanges: pa.Table, table: pa.Table, row: Ints, component: Ints) -> Grouped:
+    of = ints(table["row"])[row]
+    ends = ints(exchanges["ends"])[of]
     # Two whole numbers in one: by group, then by end; of one exchange in the order of its observations.
     order = np.argsort(component * (int(ends.max(initial=0)) + 1) + ends, kind="stable")
     begins = np.flatnonzero(np.diff(component[order], prepend=-1))
-    found = table.take(at(row[order])).combine_chunks()
+    told, seen = exchanges.select(_OF_ROW).take(at(of[order])), table.take(at(row[order]))
+    columns: dict[str, Any] = {name: (told if name in _OF_ROW else seen)[name] for name in _SEEN}
+    found = pa.table(columns).combine_chunks()
     return Grouped(found, np.append(begins, len(order)).astype(np.int64))
 
 

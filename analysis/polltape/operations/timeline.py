@@ -39,9 +39,9 @@ target              of the server and the write; null where the body is unknown
 
 Equal numbers are equal requests.
 
-``observations`` (``observed`` in queries), one an observation: the columns of
-:class:`~polltape.operations.fold.Seen`, where requests have the numbers of their exchanges, the other fields of
-:class:`~polltape.exchange.Observation`, and ``place``, that of the row among all.
+``observations`` (``observed`` in queries), one an observation: the fields of :class:`~polltape.exchange.Observation`,
+``row`` and ``starts`` of its exchange, ``place``, that of the observation among all, and ``target``, that of the
+exchange where it may be a queued request that is sent again.
 
 Exchanges are in the order of their starts; observations in that of their exchanges, those of one in theirs.  Texts
 are dictionaries, ids aside.
@@ -67,6 +67,7 @@ from polltape.operations.columns import (
     among,
     at,
     coded,
+    flags,
     ints,
     joined,
     listed,
@@ -96,10 +97,6 @@ _READ: Final = {
     "answer_unread": ("response_body", "not_stored"),
 }
 _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
-_OF_ROW: Final = (
-    *("exchange_id", "starts", "ends", "start_us", "response_start_us", "end_us"),
-    *("status", "asked_s", "host", "client", "line", "write"),
-)
 RESUBMIT: Final = "resubmit"
 """What the roles of a queued request that is sent again begin with."""
 
@@ -122,7 +119,17 @@ class Timeline:
 
     def only(self, connection: Any, starts: Ints) -> Timeline:
         """These exchanges, by the ranks of their starts."""
-        return Timeline.of(connection, _among(self.exchanges, starts), _among(self.observations, starts), self.steps)
+        which = np.isin(ints(self.exchanges["starts"]), starts)
+        row = ints(self.observations["row"])
+        observations = self.observations.filter(pa.array(which[row]))
+        moved = at((np.cumsum(which) - 1)[row[which[row]]])
+        observations = observations.set_column(observations.column_names.index("row"), "row", moved)
+        return Timeline.of(
+            connection,
+            self.exchanges.filter(pa.array(which)).combine_chunks(),
+            observations.combine_chunks(),
+            self.steps,
+        )
 
 
 def timeline(connection: Any, capture: Capture) -> Timeline:
@@ -152,10 +159,6 @@ def _placed(capture: Capture) -> tuple[pa.Table, tuple[Step, ...]]:
 def _us(column: Any) -> Any:
     """Instants as microseconds since 1970."""
     return column.cast(pa.int64())
-
-
-def _among(table: pa.Table, starts: Ints) -> pa.Table:
-    return table.filter(pa.array(np.isin(ints(table["starts"]), starts))).combine_chunks()
 
 
 def _requests(found: pa.Table) -> dict[str, Any]:
@@ -191,12 +194,12 @@ def _rows(table: pa.Table) -> pa.Table:
 
 def _observed(table: pa.Table) -> pa.Table:
     offsets, values = listed(table["observations"].combine_chunks())
-    row = at(np.repeat(np.arange(len(table)), np.diff(offsets)))
-    columns: dict[str, Any] = {name: table[name].take(row) for name in _OF_ROW}
-    seen = {name: pc.struct_field(values, name) for name in _OBSERVED}
+    row = np.repeat(np.arange(len(table)), np.diff(offsets))
+    seen: dict[str, Any] = {name: pc.struct_field(values, name) for name in _OBSERVED}
     again = where(seen["role"], lambda role: pc.starts_with(role, RESUBMIT))
-    columns["target"] = pc.if_else(pa.array(again), table["target"].take(row), pa.scalar(None, pa.int64()))
-    return pa.table({**columns, **seen, "place": at(np.arange(len(row)))}).combine_chunks()
+    target = pc.if_else(pa.array(again), whole(table["target"].take(at(row))), pa.scalar(None, pa.int64()))
+    placed = {"row": at(row), "starts": table["starts"].take(at(row)), "place": at(np.arange(len(row)))}
+    return pa.table({**seen, **placed, "target": target}).combine_chunks()
 
 
 def places(exchanges: pa.Table, starts: Ints) -> Ints:
@@ -207,8 +210,7 @@ def places(exchanges: pa.Table, starts: Ints) -> Ints:
 def throttled_in_words(timeline: Timeline) -> Flags:
     """For each exchange whether the body of its answer says that it throttles, whatever its status."""
     said = np.zeros(len(timeline.exchanges), np.bool_)
-    saying = timeline.observations.filter(timeline.observations["throttled"])
-    said[places(timeline.exchanges, ints(saying["starts"]))] = True
+    said[ints(timeline.observations["row"])[flags(timeline.observations["throttled"])]] = True
     return said
 
 
@@ -219,7 +221,7 @@ def with_throttled_in_words(rows: ir.Table, observed: ir.Table, name: str) -> ir
     return told.mutate(**{name: told.said.notnull()}).drop("said")
 
 
-def authorities(exchanges: pa.Table) -> Any:
+def _authorities(exchanges: pa.Table) -> Any:
     """Of each exchange the host, and the port where it is not the scheme's default."""
     port = _port(exchanges)
     named = joined(exchanges["host"], ":", pa.array(port).cast(pa.string()))
@@ -229,4 +231,4 @@ def authorities(exchanges: pa.Table) -> Any:
 def urls(exchanges: pa.Table) -> Any:
     """The absolute URL of each exchange, redacted."""
     query = joined("?", exchanges["query"]).fill_null("")
-    return joined(exchanges["scheme"], "://", authorities(exchanges), exchanges["path"], query)
+    return joined(exchanges["scheme"], "://", _authorities(exchanges), exchanges["path"], query)
