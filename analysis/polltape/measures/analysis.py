@@ -151,6 +151,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     inside = Covered(covered)
     seen = _selected(connection, whole, selection, inside)
     found = lives(connection, seen, inside)
+    pa.default_memory_pool().release_unused()
     with ThreadPoolExecutor(max_workers=1) as beside:  # measures that do not need each other, on a second core
         aside = beside.submit(_aside, seen)
         lasted = beside.submit(durations, found.operations, found.at_once)

@@ -176,7 +176,7 @@ def _units(first: pd.DataFrame, second: pd.DataFrame, operation: str) -> tuple[s
     clients = [rows["client"].nunique() for rows in (first, second)]
     if min(clients) >= FEWEST_CLIENTS:
         return "client", (first["client"].fillna(""), second["client"].fillna(""))
-    named = [rows[operation].fillna("client " + rows["client"].fillna("")) for rows in (first, second)]
+    named = [rows[operation].fillna("client " + rows["client"].astype("str").fillna("")) for rows in (first, second)]
     return "operation", (named[0], named[1])
 
 

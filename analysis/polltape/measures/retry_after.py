@@ -79,9 +79,8 @@ def broken_down(waits: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     response ended that asked to wait, microseconds since 1970.
     """
     columns = list(dict.fromkeys(column for name in by for column in BREAK_DOWNS[name]))
-    told = waits.assign(
-        endpoint=waits["method"] + " " + waits["endpoint"], hour_us=waits["end_us"] // HOUR_US * HOUR_US
-    )
+    endpoint = waits["method"].astype("str") + " " + waits["endpoint"].astype("str")
+    told = waits.assign(endpoint=endpoint, hour_us=waits["end_us"] // HOUR_US * HOUR_US)
     return compliance(told, columns)
 
 
@@ -106,7 +105,8 @@ def _groups(waits: pd.DataFrame, by: Sequence[str]) -> tuple[Ints, pd.DataFrame]
     """The number of each wait's group, and the groups' names in order; unknown names come last."""
     number = np.asarray(waits.groupby(list(by), dropna=False, sort=True).ngroup(), dtype=np.int64)
     groups, first = (part.astype(np.int64) for part in np.unique(number, return_index=True))
-    return number, waits.loc[first, list(by)].set_axis(groups)
+    names = waits.loc[first, list(by)].set_axis(groups)
+    return number, names.astype({name: "str" for name in by if isinstance(names[name].dtype, pd.CategoricalDtype)})
 
 
 def _counted(number: Ints, verdict: Ints, rated: Flags, groups: int) -> dict[str, Ints]:

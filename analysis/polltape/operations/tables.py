@@ -16,10 +16,12 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from polltape.operations.columns import spelled
+from polltape.operations.columns import ints, spelled, whole
 
 
 @ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
@@ -150,13 +152,26 @@ def ordered(table: pa.Table, by: Sequence[str]) -> pa.Table:
     return table.sort_by([(name, "ascending") for name in by]) if by else table
 
 
-def framed(table: pa.Table) -> pd.DataFrame:
-    """As a pandas table; lists stay in Arrow, each is a Python list when it is looked at."""
-    plain = pa.table({name: spelled(table[name]) for name in table.column_names})
+def framed(table: pa.Table, *, categories: bool = False) -> pd.DataFrame:
+    """As a pandas table; lists stay in Arrow, each is a Python list when it is looked at.
+
+    ``categories``: texts that are numbers into a dictionary stay so, as categories in the order of texts.
+    """
+    coded = [name for name in table.column_names if categories and pa.types.is_dictionary(table[name].type)]
+    plain = pa.table({name: spelled(table[name]) for name in table.column_names if name not in coded})
     found: pd.DataFrame = plain.to_pandas(
         types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None
     )
-    return found
+    return found.assign(**{name: _categories(table[name]) for name in coded})[table.column_names] if coded else found
+
+
+def _categories(column: Any) -> pd.Categorical:
+    coded = whole(column)
+    order = pc.sort_indices(coded.dictionary)
+    place = np.append(np.empty(len(order), np.int64), -1)  # the last by the index -1
+    place[order.to_numpy()] = np.arange(len(order))
+    texts = pd.Index(coded.dictionary.take(order), dtype="str")
+    return pd.Categorical.from_codes(place[ints(coded.indices, -1)], texts)
 
 
 def records(table: pd.DataFrame) -> Iterator[Any]:

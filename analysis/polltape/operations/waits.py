@@ -132,12 +132,12 @@ def waits(timeline: Timeline, opening: Openers, lives: Lives, covered: Covered, 
     columns = {
         **{name: told[name] for name in told.column_names},
         **{name: operations[name] for name in ("operation", "protocol", "kind", "closed")},
-        "scope": pa.array(SCOPES, pa.string()).take(at(scope)),
+        "scope": pa.DictionaryArray.from_arrays(at(scope), pa.array(SCOPES, pa.string())),
         "next_exchange": ids.take(following),
         "next_starts": pa.array(next_starts, mask=~governs),
         "next_start_us": exchanges["start_us"].take(following),
     }
-    return _judged(framed(pa.table(columns)), covered, tolerance)
+    return _judged(framed(pa.table(columns), categories=True), covered, tolerance)
 
 
 def _judged(table: pd.DataFrame, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
@@ -154,13 +154,13 @@ def _judged(table: pd.DataFrame, covered: Covered, tolerance: Tolerance) -> pd.D
     in_time = waited_us <= asked_us + np.maximum(asked_us, 1_000_000)
     unended = table["closed"].isna().to_numpy()
     conditions = [~governs & ~unended, ~governs & (until_us > deadline_us), ~governs, early, in_time]
-    verdict = np.select(conditions, range(5), 5)
+    verdict: Ints = np.select(conditions, range(5), 5).astype(np.int64)
     return table.assign(
         deadline_us=deadline_us,
         slack_us=slack_us,
         waited_s=_seconds(waited_us, governs),
         margin_s=_seconds(waited_us - asked_us, governs),
-        verdict=np.array(_VERDICTS, dtype=object)[verdict],
+        verdict=pd.Categorical.from_codes(verdict, pd.Index(_VERDICTS, dtype="str")),
         rated=governs & (deadline_us <= until_us) & table["rated"].to_numpy(dtype=np.bool_),
     ).reset_index(drop=True)
 
