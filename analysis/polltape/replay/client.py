@@ -36,6 +36,7 @@ from polltape.mock.server import serving
 from polltape.protocols import observe
 from polltape.replay.case import Case, in_memory
 from polltape.replay.difference import Comparing, differences
+from polltape.replay.ending import with_ends
 from polltape.replay.runner import Replayed
 from polltape.replay.sides import beside, pairs_by_place, sides_of
 from polltape.replay.verdict import Verdict, judge_client, like_ours
@@ -79,7 +80,7 @@ def replay_by_client(
     """
     arguments = split(command)
     pinned = case.targets[0].operation_id if len(case.targets) == 1 else None
-    mock = Mock.from_capture(case.capture(), operation=pinned)
+    mock = Mock.from_capture(in_memory(with_ends(case), case.coverage), operation=pinned)
     hosts = {exchange.host for exchange in case.exchanges}
     with tempfile.TemporaryDirectory(prefix="polltape-") as folder, serving(mock, host="127.0.0.1", port=0) as url:
         recording = _Mitmdump(Path(folder), recorder, urlsplit(url).netloc, hosts)
