@@ -167,3 +167,25 @@ def test_polls_after_a_state_that_went_backwards_are_answered_as_recorded() -> N
     done = replay_on_mock(case_of(stories.capture(story, 60)), virtual=True)
     assert {(c.standing, c.finding.code) for c in done.verdict.compared} == {("again", "OP004"), ("again", "OP006")}
     assert not done.differences.differing
+
+
+def test_what_a_get_begins_is_played_for_each_client() -> None:
+    """FHIR's bulk export: GET $export is answered 202 with the address of its monitor."""
+    monitor = "/bulk/9f8e7d6c5b4a39281706"
+    given = [("Content-Location", f"https://{stories.HOST}{monitor}")]
+    story = [
+        stories.exchange(0, "GET", "/fhir/$export", 202, wait="1", more=given),
+        stories.exchange(0.3, "GET", monitor, 202, wait="1"),
+        stories.exchange(1.5, "GET", monitor, 200, got={"output": []}),
+        stories.exchange(5, "GET", "/fhir/$export", 200, got={"output": []}),
+    ]
+    case = case_of(stories.capture(story, 60))
+    done = replay_on_mock(case, virtual=True)
+    assert [(c.standing, c.finding.code) for c in done.verdict.compared] == [("again", "RA001")]
+    assert not done.differences.differing
+    mock = Mock.from_capture(case.capture(), operation=case.targets[0].operation_id)
+    asks = Request("GET", "http", "127.0.0.1:1", "/fhir/$export")
+    given_out = [mock.answer(asks, now).header("Content-Location") or "" for now in (0.0, 1.0)]
+    assert len(set(given_out)) == 2
+    paths = [url.removeprefix("http://127.0.0.1:1") for url in given_out]
+    assert [mock.answer(Request("GET", "http", "127.0.0.1:1", path), 2.0).status for path in paths] == [200, 202]

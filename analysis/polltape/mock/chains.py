@@ -232,15 +232,17 @@ class Played:
 
     def _chained(self, request: Request, live: Exchange, seen: Observation, now: float) -> Take | None:
         slot = slot_of(seen.protocol, live)
-        if seen.role == "write" and (slot in self._chains.slots or self._pinned_for(slot)):
-            same = self._same.get(identity(request))
+        living = self._by_key(seen.keys)
+        # A GET may begin one, too (FHIR's $export); it asks for no key that was given out, and never joins.
+        begins = seen.role == "write" or (seen.role == "read" and living is None)
+        if begins and (slot in self._chains.slots or self._pinned_for(slot)):
+            same = self._same.get(identity(request)) if seen.role == "write" else None
             if same is not None and self._open(same, now):
                 return self._answered(same, now, *same.chain.tape.joined(self._elapsed(same, now)))
             script = self._next(slot)
             if isinstance(script, Exchange):
                 return Take(script, _pairs(_sent(script, seen.protocol), map(plain_key, seen.keys)))
             return None if script is None else self._begin(script, request, tuple(map(plain_key, seen.keys)), now)
-        living = self._by_key(seen.keys)
         if living is None and seen.role == "read":
             living = self._truncated(live, seen, now)
         if living is None:

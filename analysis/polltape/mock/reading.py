@@ -153,9 +153,11 @@ class _Reading:
             if queues:
                 self._wait_in_line(slots, exchange, chain_of)
             for seen in exchange.observations:
-                if seen.protocol in UNCHAINED or seen.protocol == shopify_queue.NAME or seen.role != "write":
+                if seen.protocol in UNCHAINED or seen.protocol == shopify_queue.NAME:
                     continue
                 slot = slot_of(seen.protocol, exchange)
+                if seen.role != "write" and (seen.role != "read" or slot not in slots):  # a GET may begin one
+                    continue
                 if chain_of is not None and chain_of.tape.protocol == seen.protocol:
                     slots[slot].append(chain_of)
                 elif exchange.exchange_id in self._members or exchange.queued:
