@@ -57,6 +57,18 @@ def at(rows: Ints, missing: Flags | None = None) -> Any:
     return pa.array(rows, mask=missing)
 
 
+def small(column: Any) -> Any:
+    """The same texts, the numbers into their dictionary no longer than it takes."""
+    coded = whole(column)
+    if not pa.types.is_dictionary(coded.type):
+        return coded
+    kind = next(kind for most, kind in _INDICES if len(coded.dictionary) <= most)
+    return pa.DictionaryArray.from_arrays(coded.indices.cast(kind), coded.dictionary)
+
+
+_INDICES = ((2**7, pa.int8()), (2**15, pa.int16()), (2**31, pa.int32()))
+
+
 def spelled(column: Any) -> Any:
     """Texts instead of numbers into a dictionary."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column

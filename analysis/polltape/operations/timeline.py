@@ -72,6 +72,7 @@ from polltape.operations.columns import (
     joined,
     listed,
     numbered,
+    small,
     spelled,
     where,
     whole,
@@ -150,6 +151,7 @@ def _placed(capture: Capture) -> tuple[pa.Table, tuple[Step, ...]]:
     found = found.drop_columns([*_WALL, *_MONOTONIC, "digest"])
     for name, values in placed.items():
         found = found.append_column(name, values if isinstance(values, pa.ChunkedArray) else pa.array(values))
+    found = pa.table({name: small(found[name]) for name in found.column_names})
     order = np.argsort(starts, kind="stable")[np.count_nonzero(~once) :]  # what does not count has no rank: -1
     if not np.array_equal(order, np.arange(len(found))):
         found = found.take(at(order)).combine_chunks()
@@ -195,7 +197,7 @@ def _rows(table: pa.Table) -> pa.Table:
 def _observed(table: pa.Table) -> pa.Table:
     offsets, values = listed(table["observations"].combine_chunks())
     row = np.repeat(np.arange(len(table)), np.diff(offsets))
-    seen: dict[str, Any] = {name: pc.struct_field(values, name) for name in _OBSERVED}
+    seen: dict[str, Any] = {name: small(pc.struct_field(values, name)) for name in _OBSERVED}
     again = where(seen["role"], lambda role: pc.starts_with(role, RESUBMIT))
     target = pc.if_else(pa.array(again), whole(table["target"].take(at(row))), pa.scalar(None, pa.int64()))
     placed = {"row": at(row), "starts": table["starts"].take(at(row)), "place": at(np.arange(len(row)))}
