@@ -28,7 +28,7 @@ from polltape.measures.words import counted, seconds, shortened
 from polltape.operations.columns import Flags, among, at, ints, joined, known
 from polltape.operations.governed import UNDER_WAY_US, Requests, requests_within
 from polltape.operations.lives import Lives
-from polltape.operations.tables import Query, asked, framed, ordered, records, taken
+from polltape.operations.tables import Query, asked, framed, lent, ordered, records
 from polltape.operations.timeline import Timeline, places
 from polltape.operations.waits import NONE, Openers
 from polltape.protocols import par_posnext, protocol_named
@@ -119,20 +119,27 @@ def findings(evidence: Evidence) -> pd.DataFrame:
 
 def _exchanges(evidence: Evidence, named: Any) -> pa.Table:
     """What is told of these exchanges, in their order; one may be named again."""
-    names = taken(evidence.connection, "proof", pa.table({"place": pa.array(np.arange(len(named))), "named": named}))
-    return asked(evidence.connection, _proof, names, evidence.rows).sort_by("place").combine_chunks()
+    names = lent(evidence.connection, "proof", pa.table({"place": at(np.arange(len(named))), "named": named}))
+    found = asked(evidence.connection, _proof, names, evidence.rows)
+    starts = np.empty(len(named), np.int64)
+    starts[ints(found["place"])] = ints(found["starts"])
+    exchanges = evidence.timeline.exchanges
+    told = exchanges.select(_PROOF).take(at(places(exchanges, starts)))
+    endpoint: Any = joined(told["method"], " ", told["endpoint"])
+    return told.set_column(_PROOF.index("endpoint"), "endpoint", endpoint).combine_chunks()
+
+
+_PROOF: Final = ["start_us", "end_us", "request_id", "api_version", "host", "method", "endpoint"]
 
 
 def _proof(names: ir.Table, rows: ir.Table) -> ir.Table:
-    found = names.left_join(rows, names.named == rows.exchange_id)
-    endpoint = rows.method.concat(" ", rows.endpoint)
-    return found.select("place", "start_us", "end_us", "request_id", "api_version", "host", endpoint=endpoint)
+    return names.join(rows, names.named == rows.exchange_id).select("place", "starts")
 
 
 def _named(values: pa.ChunkedArray[Any], ends: Ints, *, once: bool = False) -> Any:
     """The values of each finding, those that are there; ``once``: each once, in order."""
     column: Any = values.combine_chunks()
-    coded = column.dictionary_encode()
+    coded: Any = pc.dictionary_encode(column)
     finding = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
     there = known(column)
     finding, number = finding[there], coded.indices.drop_null().to_numpy().astype(np.int64)
