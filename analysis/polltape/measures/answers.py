@@ -10,7 +10,7 @@ import pandas as pd
 from ibis import _
 
 from polltape.operations.tables import run
-from polltape.operations.timeline import Timeline, with_throttled_in_words
+from polltape.operations.timeline import Timeline
 from polltape.protocols import throttle
 
 ACCEPTED: Final = 202
@@ -33,7 +33,7 @@ _BY: Final = ("host", "endpoint", "status", "protocol", "checkout")
 
 
 def _counts(rows: ir.Table, observed: ir.Table) -> ir.Table:
-    told = with_throttled(with_writes(rows, observed), observed)
+    told = with_throttled(with_writes(rows, observed))
     named = told.group_by("host", "method", "template", "status", "protocol").agg(
         count=_.count(), pending=_.pending.sum(), throttled=_.throttled.sum()
     )
@@ -58,11 +58,10 @@ def with_writes(rows: ir.Table, observed: ir.Table) -> ir.Table:
     )
 
 
-def with_throttled(rows: ir.Table, observed: ir.Table) -> ir.Table:
+def with_throttled(rows: ir.Table) -> ir.Table:
     """The rows with whether the answer has ``throttled`` its client: by status, or in the words of its body."""
-    told = with_throttled_in_words(rows, observed, "in_words")
-    by_status = told.status.isin(sorted(throttle.THROTTLED)) | ((told.status == TOO_LARGE) & told.klass.notnull())
-    return told.mutate(throttled=(by_status.fill_null(False) & ~told.queued) | told.in_words)
+    by_status = rows.status.isin(sorted(throttle.THROTTLED)) | ((rows.status == TOO_LARGE) & rows.klass.notnull())
+    return rows.mutate(throttled=(by_status.fill_null(False) & ~rows.queued) | rows.in_words)
 
 
 def on_checkout(template: ir.StringValue) -> ir.BooleanValue:

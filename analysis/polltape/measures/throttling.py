@@ -53,15 +53,15 @@ def throttling(
 def _wasted(timeline: Timeline, members: ir.Table, early: list[str]) -> pd.DataFrame:
     """For each host how many retries were throttled again, and how many requests came too early."""
     hasty = lent_frame(timeline.rows, "hasty", pd.DataFrame({"exchange_id": early}, dtype="str"))
-    return run(_again, timeline.rows, timeline.observed, members, hasty)
+    return run(_again, timeline.rows, members, hasty)
 
 
-def _again(rows: ir.Table, observed: ir.Table, members: ir.Table, hasty: ir.Table) -> ir.Table:
+def _again(rows: ir.Table, members: ir.Table, hasty: ir.Table) -> ir.Table:
     hasty = hasty.mutate(early=1, retry=0)
     retries = members.filter((_.protocol == throttle.NAME) & (_.role == "poll"))
     retries = retries.select("exchange_id", early=ibis.literal(0), retry=ibis.literal(1))
     told = ibis.union(hasty, retries).group_by("exchange_id").agg(early=_.early.max(), retry=_.retry.max())
-    found = with_throttled(rows.join(told, "exchange_id"), observed)
+    found = with_throttled(rows.join(told, "exchange_id"))
     again = found.throttled & (found.retry > 0)
     return found.group_by("host").agg(again=again.sum(), early=found.early.sum())
 

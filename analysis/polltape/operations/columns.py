@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-Numbers = np.ndarray[Any, np.dtype[np.uint64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -19,11 +18,6 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 def ints(column: Any, null: int = 0) -> Ints:
     """Whole numbers."""
     return np.asarray(_array(column.fill_null(null)), dtype=np.int64)
-
-
-def numbers(column: Any) -> Numbers:
-    """Whole numbers without a sign, as hashes are; 0 for null."""
-    return np.asarray(_array(column.fill_null(0))).astype(np.uint64)
 
 
 def flags(column: Any) -> Flags:

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import ibis
-import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import numpy as np
@@ -22,12 +21,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polltape.operations.columns import ints, spelled, whole
-
-
-@ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
-def hashed(text: str) -> dt.uint64:
-    """Equal for equal texts."""
-
 
 Query = Callable[..., ir.Table]
 """Tables, and hashable values by name, to an expression; a function of a module, so that it is known again."""
@@ -57,32 +50,11 @@ def asked(connection: Any, query: Query, *tables: ir.Table, **given: Any) -> pa.
     return found if found.schema.equals(wanted) else found.cast(wanted)
 
 
-def kept(connection: Any, name: str, query: Query, *tables: ir.Table, **given: Any) -> ir.Table:
-    """What a query results in, as a temporary table of that name, so that it is computed once."""
-    sql, schema = _prepared(query, tables, given)
-    connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {sql}')
-    return _named(connection, name, schema)
-
-
-def count(connection: Any, table: ir.Table) -> int:
-    """How many rows a kept table has."""
-    [(found,)] = connection.con.sql(f'SELECT count(*) FROM "{name_of(table)}"').fetchall()
-    return int(found)
-
-
 def seen_as(connection: Any, name: str, query: Query, *tables: ir.Table, **given: Any) -> ir.Table:
     """A query under a name, computed where it is used."""
     sql, schema = _prepared(query, tables, given)
     connection.con.execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {sql}')
     return _named(connection, name, schema)
-
-
-def taken(connection: Any, name: str, table: pa.Table) -> ir.Table:
-    """A table from outside as a temporary table of the connection."""
-    lent(connection, "taken", table)
-    connection.con.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS SELECT * FROM taken')
-    connection.con.unregister("taken")
-    return _named(connection, name, ibis.Schema.from_pyarrow(table.schema))
 
 
 def lent(connection: Any, name: str, table: pa.Table) -> ir.Table:
@@ -93,24 +65,18 @@ def lent(connection: Any, name: str, table: pa.Table) -> ir.Table:
 
 
 def lent_frame(beside: ir.Table, name: str, table: pd.DataFrame) -> ir.Table:
-    """A table of pandas as a temporary table where ``beside`` is kept; columns of texts are texts even when empty."""
+    """A table of pandas under a name, where ``beside`` is; columns of texts are texts even when empty."""
     arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
     texts = [field.with_type(pa.string()) if _textual(field.type) else field for field in arrow.schema]
-    return taken(connection_of(beside), name, arrow.cast(pa.schema(texts)))
+    return lent(connection_of(beside), name, arrow.cast(pa.schema(texts)))
 
 
 def _textual(kind: pa.DataType) -> bool:
     return pa.types.is_large_string(kind) or pa.types.is_null(kind)
 
 
-def drop(connection: Any, *tables: ir.Table) -> None:
-    """Forget what :func:`kept` and :func:`taken` have kept."""
-    for table in tables:
-        connection.con.execute(f'DROP TABLE "{name_of(table)}"')
-
-
 def name_of(table: ir.Table) -> str:
-    """The name under which it was kept, without catalogue and schema."""
+    """The name under which queries see it, without catalogue and schema."""
     operation: Any = table.op()
     return str(operation.name)
 

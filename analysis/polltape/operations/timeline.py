@@ -27,6 +27,7 @@ asked_s, clock,
 tolerance, lines,
 rated
 queued              whether the answer carries X-Checkout-Queue
+in_words            whether the body of the answer says that it throttles, whatever its status
 redirect            absolute URL that a 3xx names
 request_id          X-Request-Id of the answer
 api_version         X-Shopify-API-Version of the answer
@@ -56,13 +57,11 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from ibis import _
 
 from polltape.capture.bodies import OTHER_TYPE
 from polltape.capture.narrow import read_columns
 from polltape.exchange import DEFAULT_PORTS, Observation
 from polltape.operations.columns import (
-    Flags,
     Ints,
     among,
     at,
@@ -136,7 +135,11 @@ class Timeline:
 def timeline(connection: Any, capture: Capture) -> Timeline:
     """A capture's timeline, each exchange once."""
     table, steps = _placed(capture)
-    return Timeline.of(connection, _rows(table), _observed(table), steps)
+    observations = _observed(table)
+    in_words = np.zeros(len(table), np.bool_)
+    in_words[ints(observations["row"])[flags(observations["throttled"])]] = True
+    exchanges = _rows(table).append_column("in_words", pa.array(in_words))
+    return Timeline.of(connection, exchanges, observations, steps)
 
 
 def _placed(capture: Capture) -> tuple[pa.Table, tuple[Step, ...]]:
@@ -207,20 +210,6 @@ def _observed(table: pa.Table) -> pa.Table:
 def places(exchanges: pa.Table, starts: Ints) -> Ints:
     """The rows of these exchanges, by the ranks of their starts."""
     return np.searchsorted(ints(exchanges["starts"]), starts)
-
-
-def throttled_in_words(timeline: Timeline) -> Flags:
-    """For each exchange whether the body of its answer says that it throttles, whatever its status."""
-    said = np.zeros(len(timeline.exchanges), np.bool_)
-    said[ints(timeline.observations["row"])[flags(timeline.observations["throttled"])]] = True
-    return said
-
-
-def with_throttled_in_words(rows: ir.Table, observed: ir.Table, name: str) -> ir.Table:
-    """The rows with what :func:`throttled_in_words` says, under that name."""
-    said = observed.filter(_.throttled).select(said="starts").distinct()
-    told = rows.left_join(said, _.starts == said.said)
-    return told.mutate(**{name: told.said.notnull()}).drop("said")
 
 
 def _authorities(exchanges: pa.Table) -> Any:

@@ -32,7 +32,7 @@ from polltape.operations.fold import FINAL
 from polltape.operations.governed import NEVER, SCOPES, governing
 from polltape.operations.lives import Lives
 from polltape.operations.tables import framed
-from polltape.operations.timeline import Timeline, places, throttled_in_words
+from polltape.operations.timeline import Timeline, places
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def openers(timeline: Timeline, lives: Lives) -> Openers:
     """Every response with an instruction, usable or not, that could open a wait, with its operation and scope."""
     exchanges = timeline.exchanges
     status = ints(exchanges["status"], NONE)
-    throttles, usable = throttled_in_words(timeline), known(exchanges["asked_s"])
+    throttles, usable = flags(exchanges["in_words"]), known(exchanges["asked_s"])
     redirects = (status >= 300) & (status <= 399)
     by_code = np.isin(status, THROTTLED)
     number = _operations(timeline, lives, by_code | redirects)
