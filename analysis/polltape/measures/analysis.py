@@ -20,7 +20,7 @@ from ibis import _
 
 from polltape.errors import InputError
 from polltape.exchange import Coverage
-from polltape.measures.answers import answers
+from polltape.measures.answers import answered, answers
 from polltape.measures.durations import durations
 from polltape.measures.findings import Evidence, findings
 from polltape.measures.pending_share import pending_shares
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 MOST_REASONS: Final = 6
 """Why bodies could not be read, at most so many reasons."""
 QUERY_MEMORY: Final = "1GB"
-"""What queries may hold in memory, each of two connections; more of them goes to a temporary folder."""
+"""What queries may hold in memory; more of them goes to a temporary folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +153,14 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     found = lives(connection, seen, inside)
     pa.default_memory_pool().release_unused()
     with ThreadPoolExecutor(max_workers=1) as beside:  # measures that do not need each other, on a second core
-        aside = beside.submit(_aside, seen)
+        told_of = beside.submit(answered, seen)
         lasted = beside.submit(durations, found.operations, found.at_once)
-        answered = beside.submit(lambda: answers(aside.result()))
-        shared = beside.submit(lambda: pending_shares(aside.result(), answered.result()))
+        counts = beside.submit(lambda: answers(told_of.result()))
+        shared = beside.submit(lambda: pending_shares(told_of.result(), counts.result()))
         opening = openers(seen, found)
         kept_waits = waits(seen, opening, found, inside, settings.tolerance)
         obeyed = beside.submit(compliance, kept_waits)
-        load = beside.submit(lambda: polling(seen, found, kept_waits, answered.result()))
+        load = beside.submit(lambda: polling(seen, found, kept_waits, counts.result()))
         travelled = journeys(seen, found, kept_waits)
         evidence = Evidence(
             connection=connection,
@@ -184,7 +184,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         sources=capture.sources,
         warnings=(*capture.warnings, *_unread(connection, seen.rows), *moved_clock),
         coverage=tuple(covered),
-        statuses=statuses(answered.result()),
+        statuses=statuses(counts.result()),
         operations=found.operations,
         durations=lasted.result(),
         waits=kept_waits,
@@ -193,16 +193,11 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         timeline=told,
         journeys=travelled,
         queues=queues(travelled),
-        throttling=throttling(seen, found, kept_waits, found_out, answered.result()),
+        throttling=throttling(told_of.result(), found, kept_waits, found_out, counts.result()),
         polling=load.result(),
         pending_shares=shares,
         under_way=under_way,
     )
-
-
-def _aside(seen: Timeline) -> Timeline:
-    """The same, as queries of another thread see it: a connection is for one thread."""
-    return Timeline.of(ibis.duckdb.connect(memory_limit=QUERY_MEMORY), seen.exchanges, seen.observations, seen.steps)
 
 
 def _unread(connection: Any, rows: ir.Table) -> list[str]:

@@ -2,68 +2,96 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-import ibis
-import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
-from ibis import _
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from polltape.operations.tables import run
+from polltape.operations.columns import (
+    Flags,
+    Ints,
+    among,
+    at,
+    coded,
+    flags,
+    ints,
+    joined,
+    known,
+    numbered,
+    where,
+    whole,
+)
+from polltape.operations.tables import framed
 from polltape.operations.timeline import Timeline
 from polltape.protocols import throttle
 
 ACCEPTED: Final = 202
 TOO_LARGE: Final = 413
 """Throttles only where it says when to come back."""
+_UNANSWERED: Final = -1
+_CHECKOUT: Final = r"^/(admin|wallets|api)(/.*)?/checkouts(\.json$|/\{token\})"
 
 
-def answers(timeline: Timeline) -> pd.DataFrame:
+def answered(timeline: Timeline) -> pa.Table:
+    """The exchanges, ``protocol``: which one calls each a write, and whether it is ``pending``, or ``throttled``.
+
+    Only of requests that were answered there is a protocol.  Pending: answered 202, or, to a write, by a body that
+    shows it.  Throttled: answered 429 or 503, 413 with an instruction, the queue's aside, or in the words of a body.
+    """
+    exchanges, observed = timeline.exchanges, timeline.observations
+    status = ints(exchanges["status"], _UNANSWERED)
+    writing = among(observed["role"], ["write"])
+    row = ints(observed["row"])
+    pending = status == ACCEPTED
+    pending[row[writing & among(observed["state"], ["pending"])]] = True
+    protocols: Any = pc.dictionary_encode(whole(observed["protocol"]))
+    writer = np.full(len(exchanges), -1)
+    # Backwards, so that of several observations the first stays.
+    writer[row[writing][::-1]] = ints(protocols.indices)[writing][::-1]
+    writer[status == _UNANSWERED] = -1
+    protocol = pa.DictionaryArray.from_arrays(at(writer, writer < 0).cast(pa.int32()), protocols.dictionary)
+    too_large = (status == TOO_LARGE) & known(exchanges["klass"])
+    by_status = (np.isin(status, sorted(throttle.THROTTLED)) | too_large) & ~flags(exchanges["queued"])
+    told = {"protocol": protocol, "pending": pa.array(pending)}
+    told["throttled"] = pa.array(by_status | flags(exchanges["in_words"]))
+    for name, values in told.items():
+        exchanges = exchanges.append_column(name, values)
+    return exchanges
+
+
+def answers(told: pa.Table) -> pd.DataFrame:
     """One row for each host, endpoint (``METHOD template``), status, and protocol that calls it a write.
 
-    ``protocol`` is null for what is no write, or was not answered.  ``checkout``: on a path of Shopify's checkout.
-    ``count``: exchanges; of these ``pending``: answered 202, or, to a write, by a body that shows *pending*;
-    ``throttled``: answered 429 or 503, 413 with an instruction, or by a body that says so, the queue's aside.
+    ``told``: the table of :func:`answered`.  ``protocol`` is null for what is no write, or was not answered.
+    ``checkout``: on a path of Shopify's checkout.  ``count``: exchanges; of these ``pending`` and ``throttled``.
     """
-    whole = {"status": "Int64", "pending": "int64", "throttled": "int64", "count": "int64"}
-    return run(_counts, timeline.rows, timeline.observed, by=_BY).astype(whole)
+    status = ints(told["status"], _UNANSWERED) - _UNANSWERED
+    number = numbered(endpoints(told), status, coded(told["protocol"]))
+    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    sums = {name: np.bincount(which[flags(told[name])], minlength=len(first)) for name in ("pending", "throttled")}
+    names = told.take(at(first))
+    columns: dict[str, Any] = {
+        "host": names["host"],
+        "endpoint": joined(names["method"], " ", names["endpoint"]),
+        "status": names["status"],
+        "protocol": names["protocol"],
+        "checkout": pa.array(on_checkout(names["endpoint"])),
+        "count": at(np.bincount(which, minlength=len(first))),
+        **{name: at(counts) for name, counts in sums.items()},
+    }
+    return framed(pa.table(columns)).sort_values(_BY, na_position="last", ignore_index=True).astype({"status": "Int64"})
 
 
-_BY: Final = ("host", "endpoint", "status", "protocol", "checkout")
+_BY: Final = ["host", "endpoint", "status", "protocol"]
 
 
-def _counts(rows: ir.Table, observed: ir.Table) -> ir.Table:
-    told = with_throttled(with_writes(rows, observed))
-    named = told.group_by("host", "method", "template", "status", "protocol").agg(
-        count=_.count(), pending=_.pending.sum(), throttled=_.throttled.sum()
-    )
-    named = named.mutate(endpoint=_.method.concat(" ", _.template), checkout=on_checkout(named.template))
-    return named.group_by(*_BY).agg(count=_["count"].sum(), pending=_.pending.sum(), throttled=_.throttled.sum())
+def endpoints(exchanges: pa.Table) -> Ints:
+    """Equal hosts, methods and templates of paths have equal numbers."""
+    return numbered(*(coded(exchanges[name]) for name in ("host", "method", "endpoint")))
 
 
-def with_writes(rows: ir.Table, observed: ir.Table) -> ir.Table:
-    """The rows with their ``template``, the ``protocol`` that calls each a write, and whether it is ``pending``.
-
-    Only of requests that were answered there is a protocol; the answer may be "not yet" by its status or its body.
-    """
-    writes = observed.filter(_.role == "write")
-    writes = writes.group_by("starts").agg(
-        writer=_.protocol.argmin(_.place), shown=(_.state == "pending").fill_null(False).any()
-    )
-    writes = writes.rename(written="starts")
-    told = rows.rename(template="endpoint").left_join(writes, _.starts == writes.written)
-    return told.mutate(
-        protocol=told.status.notnull().ifelse(told.writer, ibis.null("string")),
-        pending=((told.status == ACCEPTED) | told.shown).fill_null(False),
-    )
-
-
-def with_throttled(rows: ir.Table) -> ir.Table:
-    """The rows with whether the answer has ``throttled`` its client: by status, or in the words of its body."""
-    by_status = rows.status.isin(sorted(throttle.THROTTLED)) | ((rows.status == TOO_LARGE) & rows.klass.notnull())
-    return rows.mutate(throttled=(by_status.fill_null(False) & ~rows.queued) | rows.in_words)
-
-
-def on_checkout(template: ir.StringValue) -> ir.BooleanValue:
-    """Whether the path is one of Shopify's checkout: its template says so."""
-    return template.re_search(r"^/(admin|wallets|api)(/.*)?/checkouts(\.json$|/\{token\})") | ibis.literal(False)
+def on_checkout(template: Any) -> Flags:
+    """Which paths are of Shopify's checkout: their templates say so."""
+    return where(template, lambda texts: pc.match_substring_regex(texts, _CHECKOUT))

@@ -23,7 +23,7 @@ from polltape.measures.drafts import Draft, drafted, drafted_lists, in_seconds, 
 from polltape.measures.pending_share import EXCEPTIONS
 from polltape.measures.queue import QUEUE, ignored_waits, misjudged
 from polltape.measures.statistics import Ints
-from polltape.measures.statuses import fault, meaning
+from polltape.measures.statuses import DOCUMENTED, fault, meaning
 from polltape.measures.words import counted, seconds, shortened
 from polltape.operations.columns import Flags, among, at, ints, joined, known
 from polltape.operations.governed import UNDER_WAY_US, Requests, requests_within
@@ -422,30 +422,21 @@ def _often(rows: ir.Table, observed: ir.Table) -> ir.Table:
 
 def _statuses(evidence: Evidence) -> Iterator[Draft]:
     """ST001, ST002: one for each host, endpoint and status."""
-    for row in records(evidence.ask(_suspects, evidence.rows, by=_BY_STATUS)):
-        whose = fault(int(row.status), checkout=bool(row.checkout))
+    exchanges = evidence.timeline.exchanges
+    status, checkout = ints(exchanges["status"], -1), on_checkout(exchanges["endpoint"])
+    suspect = (status >= 400) | (checkout & (status >= 0) & ~np.isin(status, sorted(DOCUMENTED)))
+    columns: dict[str, Any] = {name: exchanges[name] for name in ("host", "status", "ends", "exchange_id")}
+    columns |= {"endpoint": joined(exchanges["method"], " ", exchanges["endpoint"]), "checkout": pa.array(checkout)}
+    found = framed(pa.table(columns).filter(pa.array(suspect))).sort_values("ends")
+    names: Any
+    for names, group in found.groupby(["host", "endpoint", "status", "checkout"], sort=True):
+        host, endpoint, code, of_checkout = names
+        whose = fault(int(code), checkout=bool(of_checkout))
         if whose is None:
             continue
-        times, said = counted(len(row.exchanges), "time"), meaning(int(row.status))
-        text = f"{shortened(row.endpoint, 100)} on {row.host} answered {row.status} {times}: {said}"
-        yield Draft("ST001" if whose == "server" else "ST002", text, None, list(row.exchanges))
-
-
-_BY_STATUS: Final = ("host", "endpoint", "status", "checkout")
-
-
-def _suspects(rows: ir.Table) -> ir.Table:
-    rows = rows.filter(_.status >= 0)
-    rows = rows.select(
-        "exchange_id",
-        "host",
-        "status",
-        "ends",
-        endpoint=_.method.concat(" ", _.endpoint),
-        checkout=on_checkout(_.endpoint),
-    )
-    suspects = rows.filter((_.status >= 400) | _.checkout & ~_.status.isin([200, 201, 202, 303]))
-    return suspects.group_by(*_BY_STATUS).agg(exchanges=_.exchange_id.collect(order_by=_.ends))
+        times, said = counted(len(group), "time"), meaning(int(code))
+        text = f"{shortened(endpoint, 100)} on {host} answered {code} {times}: {said}"
+        yield Draft("ST001" if whose == "server" else "ST002", text, None, list(group["exchange_id"]))
 
 
 Rule = Callable[[Evidence], Iterable[Draft | pa.Table]]

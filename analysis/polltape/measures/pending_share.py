@@ -6,18 +6,16 @@ an exception; whether it is one, the interval of the share tells.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-import ibis
-import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
-from ibis import _
+import pyarrow as pa
 
-from polltape.measures.answers import with_writes
+from polltape.measures.answers import endpoints
 from polltape.measures.statistics import wilson_bounds
-from polltape.operations.tables import lent_frame, run
-from polltape.operations.timeline import Timeline
+from polltape.operations.columns import Ints, among, at, coded, flags, ints, joined, numbered
+from polltape.operations.tables import framed
 from polltape.protocols import par_posnext, protocol_named
 
 EXCEPTIONS: Final = {par_posnext.NAME: 0.05}
@@ -25,7 +23,7 @@ EXCEPTIONS: Final = {par_posnext.NAME: 0.05}
 ENDPOINT: Final = ["protocol", "host", "endpoint"]
 
 
-def pending_shares(timeline: Timeline, answered: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def pending_shares(told: pa.Table, counts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row for each protocol, host and endpoint of writes; and the same by how many requests were under way.
 
     Endpoints are ``METHOD template``.  ``writes``: those that were answered; ``pending``: of these, answered 202 or
@@ -37,16 +35,17 @@ def pending_shares(timeline: Timeline, answered: pd.DataFrame) -> tuple[pd.DataF
     The second table has ``under_way_from`` and ``under_way_to`` besides: how many requests to that endpoint were
     under way when the write started, itself included, in powers of two.
 
-    ``answered``: the table of :func:`~polltape.measures.answers.answers`.
+    ``told``: the table of :func:`~polltape.measures.answers.answered`; ``counts``: that of
+    :func:`~polltape.measures.answers.answers`.
     """
-    writes = answered[answered["protocol"].notna()]
+    writes = counts[counts["protocol"].notna()]
     found = writes.groupby(ENDPOINT, as_index=False, sort=True).agg(writes=("count", "sum"), pending=("pending", "sum"))
     closed = found["protocol"].map({name: _is_closed(name) for name in found["protocol"].unique()}).astype(bool)
     found = found[closed | (found["pending"] > 0)].reset_index(drop=True)
     found = with_intervals(found)
     threshold = found["protocol"].map(EXCEPTIONS).astype("float64")
     exception = np.select([found["high"] <= threshold, found["low"] > threshold], [True, False], default=None)  # type: ignore[call-overload]
-    return found.assign(threshold=threshold, exception=exception), _by_under_way(timeline, found)
+    return found.assign(threshold=threshold, exception=exception), _by_under_way(told, found)
 
 
 def _is_closed(protocol: str) -> bool:
@@ -60,33 +59,47 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(share=table["pending"] / table["writes"], low=low, high=high)
 
 
-def _by_under_way(timeline: Timeline, found: pd.DataFrame) -> pd.DataFrame:
+def _by_under_way(told: pa.Table, found: pd.DataFrame) -> pd.DataFrame:
     """The shares by powers of two of the requests under way at the endpoint."""
     if found.empty:
         return found.assign(under_way_from=[], under_way_to=[])
-    known = lent_frame(timeline.rows, "endpoints", found[["host", "endpoint"]].drop_duplicates())
-    by = [*ENDPOINT, "power"]
-    table = run(_under_way, timeline.rows, timeline.observed, known, by=by).astype({"pending": "int64"})
-    table = table.merge(found[ENDPOINT], on=ENDPOINT)
-    table = table.assign(under_way_from=2 ** table["power"], under_way_to=2 ** (table["power"] + 1) - 1)
-    return with_intervals(table.drop(columns="power"))
+    known = found["host"] + " " + found["endpoint"]
+    here = told.filter(pa.array(among(joined(told["host"], " ", told["method"], " ", told["endpoint"]), known)))
+    under_way = _under_way(endpoints(here), ints(here["start_us"]), ints(here["end_us"]))
+    write = np.flatnonzero(coded(here["protocol"]))
+    power = np.frexp(under_way[write])[1] - 1
+    number = numbered(endpoints(here)[write], coded(here["protocol"])[write], power.astype(np.int64))
+    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    names = here.take(at(write[first]))
+    columns: dict[str, Any] = {
+        "protocol": names["protocol"],
+        "host": names["host"],
+        "endpoint": joined(names["method"], " ", names["endpoint"]),
+        "writes": at(np.bincount(which, minlength=len(first))),
+        "pending": at(np.bincount(which[flags(here["pending"])[write]], minlength=len(first))),
+        "under_way_from": at(2 ** power[first].astype(np.int64)),
+        "under_way_to": at(2 ** (power[first].astype(np.int64) + 1) - 1),
+    }
+    table = framed(pa.table(columns)).sort_values([*ENDPOINT, "under_way_from"], ignore_index=True)
+    return with_intervals(table.merge(found[ENDPOINT], on=ENDPOINT))
 
 
-def _under_way(rows: ir.Table, observed: ir.Table, known: ir.Table) -> ir.Table:
-    """Writes and pending ones by the power of two of the requests under way when they started."""
-    here = with_writes(rows, observed).mutate(endpoint=_.method.concat(" ", _.template))
-    here = here.semi_join(known, ["host", "endpoint"])
-    here = here.select("host", "endpoint", "start_us", "end_us", "protocol", "pending")
-    # Twice the microseconds, so that what ends at an instant ends before what begins there; but what takes no
-    # time is under way at its instant.
-    begun = here.mutate(at=here.start_us * 2 + 1, change=ibis.literal(1))
-    over = here.mutate(
-        protocol=ibis.null("string"),
-        at=ibis.greatest(here.end_us * 2, here.start_us * 2 + 2),
-        change=ibis.literal(-1),
-    )
-    by_then = ibis.range_window(preceding=None, following=0, group_by=["host", "endpoint"], order_by="at")
-    events = ibis.union(begun, over).mutate(under_way=_.change.sum().over(by_then))
-    writes = events.filter((_.change > 0) & _.protocol.notnull())
-    doubled = writes.mutate(power=_.under_way.log2().floor().cast("int64"))
-    return doubled.group_by(*ENDPOINT, "power").agg(writes=_.count(), pending=_.pending.sum())
+def _under_way(group: Ints, start_us: Ints, end_us: Ints) -> Ints:
+    """How many requests of its group were under way when each started, itself included.
+
+    What ends at an instant ends before what begins there; but what takes no time is under way at its instant.
+
+    >>> _under_way(np.zeros(3, np.int64), np.array([1, 2, 5]), np.array([5, 2, 9])).tolist()
+    [1, 2, 1]
+    """
+    count = len(group)
+    when = np.concatenate([start_us * 2 + 1, np.maximum(end_us * 2, start_us * 2 + 2)])
+    whose = np.concatenate([group, group])
+    order = np.lexsort((when, whose))
+    begins = order < count
+    under_way = np.cumsum(np.where(begins, 1, -1))  # a group that is over leaves nothing
+    last = np.append((np.diff(when[order]) != 0) | (np.diff(whose[order]) != 0), True)
+    at_once = under_way[np.flatnonzero(last)][np.cumsum(np.append(0, last[:-1]))] if count else under_way
+    found = np.empty(count, np.int64)
+    found[order[begins]] = at_once[begins]
+    return found

@@ -18,14 +18,14 @@ from polltape.protocols import throttle
 SECOND_US: Final = 1_000_000
 
 
-def polling(timeline: Timeline, lives: Lives, waits: pd.DataFrame, answered: pd.DataFrame) -> pd.DataFrame:
+def polling(timeline: Timeline, lives: Lives, waits: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
     """One row for each protocol, kind and host with operations; throttling aside, whose retries are no polls.
 
     ``operations`` and ``polls``: all, truncated ones too; ``completed``: of the operations;
     ``polls_per_completed``: polls / completed, those of operations without an end included: what one result
     costs.  ``polls_p50`` and ``polls_max``: of operations that are whole and have ended.  ``requests``: all of the
     host; ``share``: polls / requests.  ``early``: polls that came before the time asked for.  ``peak_per_s``: the
-    most polls that began within any one second.  ``answered``: the table of :func:`~polltape.measures.answers.answers`.
+    most polls that began within any one second.  ``counts``: the table of :func:`~polltape.measures.answers.answers`.
     """
     table = lives.operations[lives.operations["protocol"] != throttle.NAME]
     if table.empty:
@@ -47,7 +47,7 @@ def polling(timeline: Timeline, lives: Lives, waits: pd.DataFrame, answered: pd.
         )
     )
     load = load.merge(_seen(timeline, lives, waits), on=GROUP, how="left")
-    requests = load["host"].map(answered.groupby("host")["count"].sum())
+    requests = load["host"].map(counts.groupby("host")["count"].sum())
     return load.assign(
         polls_per_completed=(load["polls"] / load["completed"]).where(load["completed"] > 0),
         requests=requests,
