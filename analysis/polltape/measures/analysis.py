@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -174,15 +175,14 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         )
         found_out = findings(evidence)
         told = _told(connection, seen, found, found_out, whole=steps)
-    (span,) = asked(connection, _span, seen.rows).to_pylist()
     shares, under_way = shared.result()
     return Analysis(
-        exchanges=span["exchanges"],
+        exchanges=len(seen.exchanges),
         skipped=capture.skipped,
-        from_us=span["first"],
-        to_us=span["last"],
+        from_us=pc.min(seen.exchanges["start_us"]).as_py(),
+        to_us=pc.max(seen.exchanges["end_us"]).as_py(),
         sources=capture.sources,
-        warnings=(*capture.warnings, *_unread(connection, seen.rows), *moved_clock),
+        warnings=(*capture.warnings, *_unread(seen.exchanges), *moved_clock),
         coverage=tuple(covered),
         statuses=statuses(counts.result()),
         operations=found.operations,
@@ -200,24 +200,18 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     )
 
 
-def _unread(connection: Any, rows: ir.Table) -> list[str]:
+def _unread(exchanges: pa.Table) -> list[str]:
     """That bodies could not be read, and why, in one line."""
-    reasons = asked(connection, _reasons, rows).to_pylist()
+    reasons = Counter[str]()
+    for name in ("request_unread", "answer_unread"):
+        told: Any = exchanges[name].drop_null().value_counts()
+        reasons.update({row["values"]: row["counts"] for row in told.to_pylist()})
     if not reasons:
         return []
-    times = counted(sum(row["times"] for row in reasons), "body", "bodies")
-    why = ", ".join(f"{row['times']} {shortened(row['reason'])}" for row in reasons[:MOST_REASONS])
+    times = counted(reasons.total(), "body", "bodies")
+    most = sorted(reasons.items(), key=lambda reason: (-reason[1], reason[0]))[:MOST_REASONS]
+    why = ", ".join(f"{count} {shortened(reason)}" for reason, count in most)
     return [f"{times} could not be read ({why}): status and headers alone tell what those exchanges are"]
-
-
-def _reasons(rows: ir.Table) -> ir.Table:
-    unread = ibis.union(rows.select(reason="request_unread"), rows.select(reason="answer_unread"))
-    reasons = unread.filter(_.reason.notnull()).group_by("reason").agg(times=_.count())
-    return reasons.order_by(_.times.desc(), "reason")
-
-
-def _span(rows: ir.Table) -> ir.Table:
-    return rows.agg(exchanges=_.count(), first=_.start_us.min(), last=_.end_us.max())
 
 
 def _selected(connection: Any, seen: Timeline, selection: Selection, covered: Covered) -> Timeline:

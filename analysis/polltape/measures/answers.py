@@ -35,9 +35,9 @@ _CHECKOUT: Final = r"^/(admin|wallets|api)(/.*)?/checkouts(\.json$|/\{token\})"
 
 
 def answered(timeline: Timeline) -> pa.Table:
-    """The exchanges, ``protocol``: which one calls each a write, and whether it is ``pending``, or ``throttled``.
+    """The exchanges with ``protocol``, the one that calls each a write, and whether each is ``pending``, ``throttled``.
 
-    Only of requests that were answered there is a protocol.  Pending: answered 202, or, to a write, by a body that
+    Only requests that were answered have a protocol.  Pending: answered 202, or, to a write, by a body that
     shows it.  Throttled: answered 429 or 503, 413 with an instruction, the queue's aside, or in the words of a body.
     """
     exchanges, observed = timeline.exchanges, timeline.observations
