@@ -456,6 +456,7 @@ class Recorder:
     def __init__(self) -> None:
         self._helper: Helper | None = None
         self._failure: str | None = None
+        self._over = False
         self._complaints: list[str] = []
         self._matches: flowfilter.TFilter | None = None
         self._program = ""
@@ -538,6 +539,7 @@ class Recorder:
         return frame(next(self._numbers), json.dumps(head).encode())
 
     def done(self) -> None:
+        self._over = True
         for task in self._background:
             task.cancel()
         if self._helper is not None:
@@ -636,7 +638,7 @@ class Recorder:
     # -- hooks: None, or what mitmproxy has to await
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        if self._helper is None and self._failure is None:
+        if self._helper is None and self._failure is None and not self._over:
             self.running()  # the servers are up a moment before addons are told so
         if self._helper is None or self._failure is not None:
             self._refuse(flow)
@@ -675,7 +677,7 @@ class Recorder:
         if track is None:
             return None
         track.mono[3] = time.monotonic_ns()
-        if self._failure is not None:
+        if self._failure is not None or self._over:  # mitmproxy lets some traffic pass after our end
             self._refuse(flow)
         elif self._wanted(flow):
             self._recorded += 1
@@ -734,7 +736,7 @@ class Recorder:
 
     async def _provisional(self, track: Track) -> None:
         """What is known of an exchange that has not ended; replaced by its last frame."""
-        if self._failure is not None or track.provisional or track.flow.id not in self._tracks:
+        if self._failure is not None or self._over or track.provisional or track.flow.id not in self._tracks:
             return
         if self._wanted(track.flow):
             track.provisional = True

@@ -321,6 +321,24 @@ def test_what_is_under_way_is_handed_over_at_the_end(tmp_path: Path, caplog: pyt
     assert f"polltape recorded 7 exchanges in {tmp_path}" in caplog.text
 
 
+def test_what_comes_after_the_end_is_refused_and_begins_no_second_recording(tmp_path: Path) -> None:
+    """mitmproxy still moves some traffic when its addons are done."""
+    under_way, late = a_flow(), a_flow()
+
+    async def scenario(addon: Any, context: Any, sink: Sink) -> None:
+        addon.requestheaders(under_way)
+        addon.done()
+        await hook(addon.response(under_way))
+        addon.requestheaders(late)
+        await hook(addon.response(late))
+        assert addon.status() == "polltape does not record"
+
+    play(scenario, tmp_path)
+    for flow in (under_way, late):
+        assert flow.error
+        assert "killed" in flow.error.msg.lower()
+
+
 def test_flows_read_from_a_file_are_not_recorded(tmp_path: Path) -> None:
     async def scenario(addon: Any, context: Any, sink: Sink) -> None:
         await pass_through(addon, a_flow(live=False))

@@ -356,3 +356,50 @@ def test_markup_takes_time_in_proportion(text: str) -> None:
     began = time.process_time()
     from_json({"x": text})
     assert time.process_time() - began < 5
+
+
+def test_a_header_with_x_before_its_name_is_that_header() -> None:
+    assert header("X-Access-Token", SECRET).value == DROPPED
+    assert header("X-Customer-Id", TOKEN).value == REDACTOR.pseudonym(TOKEN)
+    assert header("X-Email", "zoe@mail.example").value.endswith("@redacted.example")
+    assert header("X-Request-Id", SECRET).value == SECRET
+    assert from_json({"sent": {"X-Access-Token": SECRET}}) == {"sent": {"X-Access-Token": DROPPED}}
+
+
+@pytest.mark.parametrize("name", ["code", "state", "key"])
+def test_random_letters_are_no_word(name: str) -> None:
+    for secret in ("eWuPdkxGHSCRpVHeLm", "kjwqpzmvnbtrhgdfslxcyoaei", "QXZKJWPTBNMLRHGDVSFCYO"):
+        assert from_json({name: secret}) == {name: DROPPED}
+    for word in (
+        "THROTTLED",
+        "InvalidRequest",
+        "HTTPError",
+        "iOS",
+        "PaymentMethodNotSupportedError",
+        "not found",
+        "429",
+    ):
+        assert from_json({name: word}) == {name: word}
+
+
+def test_random_letters_behind_a_colon_are_no_prose() -> None:
+    secret = "eWuPdkxGHSCRpVHeLm"
+    assert secret not in from_json({"message": f"got token: {secret} then"})["message"]
+    for text in ("email: invalid", "Token: expired", "password: TooShort", "email: ungültig"):
+        assert from_json({"message": text}) == {"message": text}
+
+
+def test_names_and_values_in_turns() -> None:
+    lines = ["Authorization", f"Bearer {SECRET}", "Accept", "text/plain", "X-Api-Key", SECRET, "odd"]
+    made = from_json({"rawHeaders": lines})["rawHeaders"]
+    assert SECRET not in "".join(made)
+    assert made[::2] == lines[::2]
+    assert made[3] == "text/plain"
+    assert from_json({"path": ["customer", "email", "token"]}) == {"path": ["customer", "email", "token"]}
+
+
+@pytest.mark.parametrize("name", ["giftCardCodes", "gift_card_number", "gift_card_pin", "epin", "redemption_code"])
+def test_gift_cards_and_codes_to_redeem(name: str) -> None:
+    assert from_json({name: [SECRET], "in": {name: SECRET}}) == {name: [DROPPED], "in": {name: DROPPED}}
+    query = f'mutation($c: [String!]) {{ a({name}: ["{SECRET}"]) {{ id }} b({name}: $c) {{ id }} }}'
+    assert SECRET not in json.dumps(from_json({"query": query, "variables": {"c": [SECRET]}}))

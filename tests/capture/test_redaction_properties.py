@@ -87,6 +87,8 @@ def test_hexadecimal_stays_so(value: bytes, upper: bool) -> None:
 def test_base64_stays_so_in_either_alphabet_with_its_padding(value: bytes) -> None:
     plain = base64.b64encode(value).decode()
     assume(not has_pan(plain))
+    # As Shopify's shpat_ does, small letters and '_' before a token stay: no telling them from base64 that begins so.
+    assume(not re.match("[a-z]{2,6}_", base64.urlsafe_b64encode(value).decode()))
     made = REDACTOR.pseudonym(plain)
     assert len(base64.b64decode(made, validate=True)) == len(value)
     url_safe = REDACTOR.pseudonym(base64.urlsafe_b64encode(value).decode())

@@ -148,7 +148,11 @@ class Rules:
         return found
 
     def name(self, norm: str, place: Place) -> Name:
-        """What the rules say about a normalised name."""
+        """What the rules say about a normalised name; ``X-NAME`` is NAME where nothing is said of itself."""
+        bare = norm.removeprefix("x")
+        common = self._of("words", "kept") | self._of("card", "only")
+        if norm not in self._tables[place] and bare in self._tables[place] and bare not in common:
+            norm = bare
         action, section = self._tables[place].get(norm, (None, ""))
         word = place == "body" and section != "body" and norm in self._of("words", "kept")
         tables = [("drop", "body.drop_in"), ("pseudonym", "body.pseudonym_in")]

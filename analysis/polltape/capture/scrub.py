@@ -82,7 +82,9 @@ _PUBLIC_PARAMETERS: Final = frozenset({"realm", "algorithm", "qop", "nc", "chars
 _PREFIX: Final = re.compile(r"((?:[a-z]{2,6}_)(?:(?:live|test)_)?)([0-9A-Za-z]{16,})")
 _GID: Final = re.compile(r"(gid://[^/?#]+/[^/?#]+/)([^?#]+)(\?[^#]*)?(#.*)?", re.DOTALL)
 _NUMBERED: Final = re.compile(r"gid://[\w.-]+/\w+/\d+")
-_WORD: Final = re.compile(r"[A-Za-z]+(?:[_. -][A-Za-z]+)*|-?[0-9]{1,5}")
+_LETTERS: Final = r"(?:[A-Za-z]{1,8}|[A-Z]{1,20}|[A-Z]{0,5}[a-z]{2,20}(?:[A-Z]{1,5}[a-z]{2,20})*[A-Z]{0,5})"
+"""Letters as words have them, camel case too; not those of a random text."""
+_WORD: Final = re.compile(rf"{_LETTERS}(?:[_. -]{_LETTERS})*|-?[0-9]{{1,5}}")
 _PSEUDONYM: Final = Ruling("pseudonym")
 _INDEX: Final = re.compile(r"[\[\].]+")
 

@@ -42,6 +42,8 @@ _TELLING: Final = b"/?%=<&\\"
 _BEGINNINGS: Final = ((b"J", b"eyJ"), (b"A", b"eyAi"), (b"e", b"ew0"), (b"e", b"ewo"), (b"W", b"W3s"), (b"W", b"WyJ"))
 _KNOWN: Final = (*_BEGINNINGS, (b"Z", b"Z2lk"), (b"s", b"shp"))
 """What tokens, global ids and base64 of JSON begin with, each with its rarest letter, which is looked for first."""
+_ALTERNATING: Final = frozenset({"rawheaders", "rawtrailers"})
+"""As Node's servers print headers."""
 _AUTH: Final = (b"basic ", b"bearer ", b"token ")
 _ODD_STARTS: Final = '[{" eWICD'
 _CODED: Final = re.compile(BLANK_JSON64)
@@ -165,6 +167,8 @@ class JsonScrubber:
                     node[key] = texts[value] if level == 0 else self._scrubber.text(value, level)
             elif kind is dict:
                 node[key] = self._object(value, _NOTHING_INSIDE, card, level, depth + 1)
+            elif kind is list and name.norm in _ALTERNATING:
+                node[key] = self._alternating(value, card, level, depth)
             elif kind is not int or not _MINUS_LONG < value < _LONG:
                 node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
         if paired is not None:
@@ -221,6 +225,18 @@ class JsonScrubber:
         if name is None or name.plain or two_names or second is True or (not second and type(second) is not int):
             return self._value(pair, _NOTHING_INSIDE, card, level, depth)
         return [first, self._special({first: second}, name, second, _NOTHING_INSIDE, card, level, depth)]
+
+    def _alternating(self, lines: list[Any], card: bool, level: int, depth: int) -> list[Any]:
+        """``["X-Api-Key", "…", "Email", "…"]``: name, value, name, value."""
+        made: list[Any] = []
+        for place in range(0, len(lines), 2):
+            pair = lines[place : place + 2]
+            made += (
+                self._listed(pair, card, level, depth)
+                if len(pair) == 2
+                else self._value(pair, _NOTHING_INSIDE, card, level, depth)
+            )
+        return made
 
     def _value(self, value: Any, inside: Mapping[str, Action], card: bool, level: int, depth: int) -> Any:
         """A value that no rule names: of whatever type, redacted inside."""

@@ -105,7 +105,7 @@ def _pair(text: str, match: re.Match[str], known: Name, beside: list[str], scrub
     if known.word and scrubber.is_word(value):
         return None
     spoken = match["sign"] is not None and ":" in match["sign"] and not match["quote"]
-    if spoken and value.isalpha():  # prose: "email: is invalid"
+    if spoken and value.isalpha() and (scrubber.is_word(value) or not value.isascii()):  # prose: "email: is invalid"
         return None
     return Pair(match.end(), end, Ruling(action, KINDS.get(known.norm, "text")))
 
