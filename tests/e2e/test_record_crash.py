@@ -276,13 +276,17 @@ def test_a_full_disk_stops_visibly_damages_nothing_and_is_recovered(start: Start
 
 
 def test_a_folder_that_goes_away_stops_visibly(start: Start, shop: int) -> None:
-    mitmdump = start("--mode", f"reverse:http://127.0.0.1:{shop}", "--set", "polltape_rotate=1")
+    """Long before the next rotation: a file without a name takes what is written, and nobody gets it."""
+    mitmdump = start("--mode", f"reverse:http://127.0.0.1:{shop}")
     port = mitmdump.port
     request(port)
     shutil.rmtree(mitmdump.captures)
+    begin = time.monotonic()
     refused(port)
+    assert time.monotonic() - begin < 10
     assert mitmdump.ended() == 1
     assert "No such file or directory" in one_line(mitmdump, "traffic stops here")
+    assert "those not in Parquet yet are gone with the spool" in one_line(mitmdump, "polltape recorded")
 
 
 def test_a_folder_without_permission_is_told_at_once(start: Start, shop: int, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class SpoolWriter:
         self.size = len(MAGIC)
         self.opened_at = time.monotonic()
         self._fsync = fsync
-        self._synced_at = self.opened_at
+        self._synced_at = self._looked_at = self.opened_at
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             self._write(MAGIC, keep=0)
@@ -113,8 +113,15 @@ class SpoolWriter:
             raise
 
     def tick(self) -> None:
-        """Force to the disk what is due; to be called at least once a second or so."""
-        if self._fsync == "second" and time.monotonic() - self._synced_at >= 1.0:
+        """Force to the disk what is due; to be called at least once a second or so.
+
+        Raises OSError where the file is no more: writing to what has no name would go on without a word.
+        """
+        now = time.monotonic()
+        if now - self._looked_at >= 1.0:
+            self._looked_at = now
+            self.path.stat()
+        if self._fsync == "second" and now - self._synced_at >= 1.0:
             self.sync()
 
     def sync(self) -> None:

@@ -349,7 +349,11 @@ class Recording:
             write_session(self._plan.directory, self.session)
         self.tell_health("failed", error)
         count = self.health.recorded
-        told = f"recorded {count} exchanges (those in the spool become Parquet at the next start)"
+        there = self._writer.path.exists()
+        rest = (
+            "in the spool become Parquet at the next start" if there else "not in Parquet yet are gone with the spool"
+        )
+        told = f"recorded {count} exchanges (those {rest})"
         say(end=told, exchanges=self.whole)
 
     @property
