@@ -87,8 +87,8 @@ def _of_files(files: Sequence[Path], fields: Mapping[str, Any]) -> pa.Table:
 
 
 def _of_table(table: pa.Table, fields: Mapping[str, Any]) -> pa.Table:
-    found = ds.dataset(table).to_table(columns=dict(fields)).combine_chunks()
-    return pa.table({name: _coded(_chunk(found[name]), name) for name in found.column_names})
+    found = ds.dataset(table).to_table(columns=dict(fields))
+    return pa.table({name: _coded(found[name].combine_chunks(), name) for name in found.column_names})
 
 
 def _empty(columns: Mapping[str, Place]) -> pa.Table:
@@ -124,10 +124,6 @@ def _offsets(values: Any) -> Any:
     """Where each list begins among all values, nulls being empty."""
     lengths = pc.fill_null(values.value_lengths(), 0)
     return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
-
-
-def _chunk(column: pa.ChunkedArray[Any]) -> Any:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _texts(fields: Sequence[Any] | pa.Schema, within: str = "") -> Iterator[str]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+LONGEST_NAME: Final = 80
+"""A longer text names nothing."""
+
 
 def _spellings(*names: str) -> frozenset[str]:
     """Each name, of words with '_' between them, as it may be written."""

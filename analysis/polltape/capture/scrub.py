@@ -25,7 +25,7 @@ from polltape.capture.encodings import (
     unquote_form,
     unquoted,
 )
-from polltape.capture.pairs import LOOSE_VALUES, NAMING, VALUES
+from polltape.capture.pairs import LONGEST_NAME, LOOSE_VALUES, NAMING, VALUES
 from polltape.capture.pan import find_pans, has_pan, replace_pans
 from polltape.capture.pseudonyms import Pseudonyms
 from polltape.capture.redaction_rules import Action, Name, Place, Rules, Ruling, normalise, strictest
@@ -39,7 +39,6 @@ MAX_PAIRS: Final = 10_000
 """Queries and forms of more fields are not read."""
 
 _SHORT: Final = 6
-_LONG_NAME: Final = 80
 _SURE_VALUES: Final = VALUES - LOOSE_VALUES
 _SUSPECT: Final = re.compile(
     r"[/?@%=<]|\d[^A-Za-z.,:;]{11}|eyJ|shp[a-z]{2}_|Z2lk|^(?:e[wy]|W[w-z13])[\w+/-]{6}|(?i:basic|bearer|token)\s|^\s*[\[{\"]"
@@ -519,7 +518,7 @@ class Scrubber:
         for place, last in enumerate(lasts):
             near = naming.get(plain[place][: plain[place].rfind(last)]) if last in _SURE_VALUES else None
             name = unquote_form(pairs[near[max(0, bisect(near, place) - 1)]][2]) if near else ""
-            if 0 < len(name) <= _LONG_NAME and (ruling := self.ruling("query", [name])):
+            if 0 < len(name) <= LONGEST_NAME and (ruling := self.ruling("query", [name])):
                 yield place, ruling
 
     def _variables(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from polltape.capture.encodings import BLANK_JSON64
-from polltape.capture.pairs import LOOSE_VALUES, LOOSELY_NAMING, NAMING, VALUES
+from polltape.capture.pairs import LONGEST_NAME, LOOSE_VALUES, LOOSELY_NAMING, NAMING, VALUES
 from polltape.capture.pan import has_pan, is_pan, replace_pans
 from polltape.capture.redaction_rules import STRICTNESS, Action, Name, Ruling, strictest
 from polltape.capture.scrub_graphql import arguments_of, redact_graphql
@@ -34,7 +34,6 @@ MAX_NESTING: Final = 8
 """How deep URLs, percent-encoding, JSON and base64 inside one another are followed; deeper text is dropped."""
 
 _LONG: Final = 10**12  # of 13 digits, as the shortest card number
-_LONG_NAME: Final = 80
 _MINUS_LONG: Final = -_LONG
 _NOTHING_INSIDE: Final[Mapping[str, Action]] = {}
 _TELLING: Final = b"/?%=<&\\"
@@ -183,7 +182,7 @@ class JsonScrubber:
         called = [
             (key, name)
             for key in NAMING.intersection(node)
-            if type(text := node[key]) is str and len(text) <= _LONG_NAME and not (name := self._names[text]).plain
+            if type(text := node[key]) is str and len(text) <= LONGEST_NAME and not (name := self._names[text]).plain
         ]
         if not called:
             return None
@@ -220,7 +219,7 @@ class JsonScrubber:
     def _listed(self, pair: list[Any], card: bool, level: int, depth: int) -> Any:
         """``["X-Api-Key", "…"]``, as lists of headers have it; not two names, as lists of fields have them."""
         first, second = pair
-        name = self._names[first] if type(first) is str and len(first) <= _LONG_NAME else None
+        name = self._names[first] if type(first) is str and len(first) <= LONGEST_NAME else None
         two_names = type(second) is str and not self._names[second].plain
         if name is None or name.plain or two_names or second is True or (not second and type(second) is not int):
             return self._value(pair, _NOTHING_INSIDE, card, level, depth)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from polltape.capture.pairs import LOOSELY_NAMING, NAMING, VALUES
+from polltape.capture.pairs import LONGEST_NAME, LOOSELY_NAMING, NAMING, VALUES
 from polltape.capture.redaction_rules import Name, Ruling
 from polltape.capture.standins import KINDS
 
@@ -30,7 +30,6 @@ _SPOKEN: Final = re.compile(
 )
 """An element that names, as ``<key>`` does, and the one after it."""
 _DATA: Final = "data-"
-_LONG_NAME: Final = 80
 
 
 class Marked(NamedTuple):
@@ -59,7 +58,7 @@ def _of_tag(text: str, tag: re.Match[str]) -> Iterator[Marked]:
         name, value = attribute["name"], attribute["value"] if attribute["quote"] else attribute["bare"]
         span = attribute.span("value" if attribute["quote"] else "bare")
         lower = name.lower()
-        if lower in NAMING and len(value) <= _LONG_NAME:
+        if lower in NAMING and len(value) <= LONGEST_NAME:
             names.append(value)
             content = content or lower not in LOOSELY_NAMING | {"for"}
         elif lower in VALUES or lower == "content":

@@ -32,11 +32,11 @@ from polltape.measures.statuses import statuses
 from polltape.measures.suppressions import Suppression
 from polltape.measures.throttling import throttling
 from polltape.measures.words import counted, iso, shortened
-from polltape.operations.columns import Flags, Ints, flags, ints, joined, listed, whole
+from polltape.operations.columns import Flags, Ints, flags, ints, listed, whole
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
 from polltape.operations.tables import Query, asked, lent, run, uncollected
-from polltape.operations.timeline import Timeline, timeline, urls
+from polltape.operations.timeline import Timeline, endpoint_names, timeline, urls
 from polltape.operations.waits import Tolerance, openers, waits
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     inside = Covered(covered)
     seen = _selected(connection, whole, selection, inside)
     found = lives(connection, seen, inside)
-    pa.default_memory_pool().release_unused()
+    pa.default_memory_pool().release_unused()  # as much again was laid out to find them
     with ThreadPoolExecutor(max_workers=1) as beside:  # measures that do not need each other, on a second core
         told_of = beside.submit(answered, seen)
         lasted = beside.submit(durations, found.operations, found.at_once)
@@ -164,12 +164,10 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         load = beside.submit(lambda: polling(seen, found, kept_waits, counts.result()))
         travelled = journeys(seen, found, kept_waits)
         evidence = Evidence(
-            connection=connection,
             timeline=seen,
             lives=found,
             waits=kept_waits,
             openers=opening,
-            members=found.members,
             journeys=travelled,
             stuck_after_s=settings.stuck_after_s,
         )
@@ -244,7 +242,7 @@ def _matching(seen: Timeline, endpoint: str | None, tokens: tuple[str, ...]) -> 
     exchanges = seen.exchanges
     which = np.ones(len(exchanges), np.bool_)
     if endpoint is not None:
-        which &= flags(pc.match_substring(joined(exchanges["method"], " ", exchanges["endpoint"]), endpoint))
+        which &= flags(pc.match_substring(endpoint_names(exchanges), endpoint))
     if tokens:
         which &= _named(seen, tokens) | reduce(or_, [flags(pc.match_substring(urls(exchanges), t)) for t in tokens])
     return exchanges.select(["exchange_id"]).filter(pa.array(which))

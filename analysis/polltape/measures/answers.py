@@ -17,14 +17,13 @@ from polltape.operations.columns import (
     coded,
     flags,
     ints,
-    joined,
     known,
     numbered,
     where,
     whole,
 )
 from polltape.operations.tables import framed
-from polltape.operations.timeline import Timeline
+from polltape.operations.timeline import Timeline, endpoint_names
 from polltape.protocols import throttle
 
 ACCEPTED: Final = 202
@@ -74,7 +73,7 @@ def answers(told: pa.Table) -> pd.DataFrame:
     names = told.take(at(first))
     columns: dict[str, Any] = {
         "host": names["host"],
-        "endpoint": joined(names["method"], " ", names["endpoint"]),
+        "endpoint": endpoint_names(names),
         "status": names["status"],
         "protocol": names["protocol"],
         "checkout": pa.array(on_checkout(names["endpoint"])),

@@ -6,7 +6,7 @@ What a draft leaves open (fault, request ids, the instant) is filled in once for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -28,8 +28,8 @@ from polltape.measures.words import counted, seconds, shortened
 from polltape.operations.columns import Flags, among, at, ints, joined, known
 from polltape.operations.governed import UNDER_WAY_US, Requests, requests_within
 from polltape.operations.lives import Lives
-from polltape.operations.tables import Query, asked, framed, lent, ordered, records
-from polltape.operations.timeline import Timeline, places
+from polltape.operations.tables import asked, connection_of, framed, lent, records, run
+from polltape.operations.timeline import Timeline, endpoint_names, places
 from polltape.operations.waits import NONE, Openers
 from polltape.protocols import par_posnext, protocol_named
 from polltape.protocols.instruction import CLASSES
@@ -54,12 +54,10 @@ class Evidence:
     ``openers``: every response that could open a wait, usable or not.  ``journeys``: those through the queue.
     """
 
-    connection: Any
     timeline: Timeline
     lives: Lives
     waits: pd.DataFrame
     openers: Openers
-    members: ir.Table
     journeys: pd.DataFrame
     stuck_after_s: dict[str, float] = field(default_factory=dict)
 
@@ -79,10 +77,6 @@ class Evidence:
         number = at(opening.number, opening.number == NONE)
         told = self.timeline.exchanges.select(names).take(at(opening.row))
         return framed(told.append_column("operation", self.lives.named["operation"].take(number)))
-
-    def ask(self, query: Query, *tables: ir.Table, by: Sequence[str] = (), **given: Any) -> pd.DataFrame:
-        """What a query results in, in the order of these columns."""
-        return framed(ordered(asked(self.connection, query, *tables, **given), by))
 
     def stuck_after(self, protocol: str) -> float:
         """OP001's threshold in seconds: the user's, else the protocol's own."""
@@ -119,14 +113,14 @@ def findings(evidence: Evidence) -> pd.DataFrame:
 
 def _exchanges(evidence: Evidence, named: Any) -> pa.Table:
     """What is told of these exchanges, in their order; one may be named again."""
-    names = lent(evidence.connection, "proof", pa.table({"place": at(np.arange(len(named))), "named": named}))
-    found = asked(evidence.connection, _proof, names, evidence.rows)
+    connection = connection_of(evidence.rows)
+    names = lent(connection, "proof", pa.table({"place": at(np.arange(len(named))), "named": named}))
+    found = asked(connection, _proof, names, evidence.rows)
     starts = np.empty(len(named), np.int64)
     starts[ints(found["place"])] = ints(found["starts"])
     exchanges = evidence.timeline.exchanges
     told = exchanges.select(_PROOF).take(at(places(exchanges, starts)))
-    endpoint: Any = joined(told["method"], " ", told["endpoint"])
-    return told.set_column(_PROOF.index("endpoint"), "endpoint", endpoint).combine_chunks()
+    return told.set_column(_PROOF.index("endpoint"), "endpoint", endpoint_names(told)).combine_chunks()
 
 
 _PROOF: Final = ["start_us", "end_us", "request_id", "api_version", "host", "method", "endpoint"]
@@ -187,7 +181,7 @@ def _broken(code: str, raw: pd.Series[str], asked_s: pd.Series[float], waited_s:
 def _no_instruction(evidence: Evidence) -> Iterator[pa.Table]:
     """RA003: pending in an operation, or throttled, where the protocol documents an instruction, and there is none."""
     tables = (evidence.rows, evidence.observed, evidence.lives.parts, evidence.lives.numbers)
-    silent = evidence.ask(_silent, *tables)
+    silent = run(_silent, *tables)
     if len(silent):
         text = " shows that the operation is pending, but gives no instruction to wait"
         yield drafted("RA003", joined(told(silent["status"], str), text), silent["operation"], silent["exchange_id"])
@@ -249,7 +243,7 @@ def _throttled_host(evidence: Evidence) -> Iterator[pa.Table]:
     if len(found):
         wait, early = waits.iloc[found["wait"]], exchanges.take(at(found["sent"].to_numpy()))
         left_s = (wait["deadline_us"].to_numpy(dtype=np.int64) - ints(early["start_us"])) / 1e6
-        where = told(joined(early["method"], " ", early["endpoint"]).to_pandas(), _request)
+        where = told(endpoint_names(early).to_pandas(), _request)
         text = joined(where, " sent to a throttled host ", in_seconds(left_s), " before its deadline")
         yield drafted("RA007", text, wait["operation"], wait["exchange_id"], early["exchange_id"])
 
@@ -316,7 +310,7 @@ def _idle(evidence: Evidence) -> Iterator[Draft]:
 
 def _joined(evidence: Evidence) -> Iterator[pa.Table]:
     """OP005."""
-    found = evidence.ask(_joins, evidence.rows, evidence.lives.parts, evidence.lives.numbers)
+    found = run(_joins, evidence.rows, evidence.lives.parts, evidence.lives.numbers)
     if len(found):
         text = "the same write was sent again while the first was pending"
         yield drafted("OP005", text, found["operation"], found["submit"], found["exchange_id"])
@@ -387,7 +381,7 @@ def _estimates(evidence: Evidence) -> Iterator[Draft]:
 
 def _flaws(evidence: Evidence) -> Iterator[Draft]:
     """PN001, PN002, PN004, and whatever else a protocol finds wrong with an exchange alone."""
-    for row in records(evidence.ask(_flawed, evidence.rows, evidence.observed, codes=tuple(sorted(CODES)))):
+    for row in records(run(_flawed, evidence.rows, evidence.observed, codes=tuple(sorted(CODES)))):
         yield Draft(row.code, row.text, None, [row.exchange_id])
 
 
@@ -400,7 +394,7 @@ def _flawed(rows: ir.Table, observed: ir.Table, *, codes: tuple[str, ...]) -> ir
 
 def _no_exception(evidence: Evidence) -> Iterator[Draft]:
     """PN003: PAR calls 202 an exception; a host where it is none."""
-    for row in records(evidence.ask(_often, evidence.rows, evidence.observed)):
+    for row in records(run(_often, evidence.rows, evidence.observed)):
         text = f"{row.host} answered {len(row.exchanges)} of {row.writes} writes with 202, which is to be an exception"
         yield Draft("PN003", text, None, list(row.exchanges))
 
@@ -426,7 +420,7 @@ def _statuses(evidence: Evidence) -> Iterator[Draft]:
     status, checkout = ints(exchanges["status"], -1), on_checkout(exchanges["endpoint"])
     suspect = (status >= 400) | (checkout & (status >= 0) & ~np.isin(status, sorted(DOCUMENTED)))
     columns: dict[str, Any] = {name: exchanges[name] for name in ("host", "status", "ends", "exchange_id")}
-    columns |= {"endpoint": joined(exchanges["method"], " ", exchanges["endpoint"]), "checkout": pa.array(checkout)}
+    columns |= {"endpoint": endpoint_names(exchanges), "checkout": pa.array(checkout)}
     found = framed(pa.table(columns).filter(pa.array(suspect))).sort_values("ends")
     names: Any
     for names, group in found.groupby(["host", "endpoint", "status", "checkout"], sort=True):

@@ -16,6 +16,7 @@ from polltape.measures.answers import endpoints
 from polltape.measures.statistics import wilson_bounds
 from polltape.operations.columns import Ints, among, at, coded, flags, ints, joined, numbered
 from polltape.operations.tables import framed
+from polltape.operations.timeline import endpoint_names
 from polltape.protocols import par_posnext, protocol_named
 
 EXCEPTIONS: Final = {par_posnext.NAME: 0.05}
@@ -63,22 +64,26 @@ def _by_under_way(told: pa.Table, found: pd.DataFrame) -> pd.DataFrame:
     """The shares by powers of two of the requests under way at the endpoint."""
     if found.empty:
         return found.assign(under_way_from=[], under_way_to=[])
-    known = found["host"] + " " + found["endpoint"]
-    here = told.filter(pa.array(among(joined(told["host"], " ", told["method"], " ", told["endpoint"]), known)))
-    under_way = _under_way(endpoints(here), ints(here["start_us"]), ints(here["end_us"]))
+    endpoint = endpoints(told)
+    each, first = np.unique(endpoint, return_index=True)
+    names = told.take(at(first))
+    meant = among(joined(names["host"], " ", endpoint_names(names)), found["host"] + " " + found["endpoint"])
+    among_them = np.isin(endpoint, each[meant])
+    here, endpoint = told.filter(pa.array(among_them)), endpoint[among_them]
+    under_way = _under_way(endpoint, ints(here["start_us"]), ints(here["end_us"]))
     write = np.flatnonzero(coded(here["protocol"]))
-    power = np.frexp(under_way[write])[1] - 1
-    number = numbered(endpoints(here)[write], coded(here["protocol"])[write], power.astype(np.int64))
+    power = np.frexp(under_way[write])[1].astype(np.int64) - 1
+    number = numbered(endpoint[write], coded(here["protocol"])[write], power)
     _, first, which = np.unique(number, return_index=True, return_inverse=True)
     names = here.take(at(write[first]))
     columns: dict[str, Any] = {
         "protocol": names["protocol"],
         "host": names["host"],
-        "endpoint": joined(names["method"], " ", names["endpoint"]),
+        "endpoint": endpoint_names(names),
         "writes": at(np.bincount(which, minlength=len(first))),
         "pending": at(np.bincount(which[flags(here["pending"])[write]], minlength=len(first))),
-        "under_way_from": at(2 ** power[first].astype(np.int64)),
-        "under_way_to": at(2 ** (power[first].astype(np.int64) + 1) - 1),
+        "under_way_from": at(2 ** power[first]),
+        "under_way_to": at(2 ** (power[first] + 1) - 1),
     }
     table = framed(pa.table(columns)).sort_values([*ENDPOINT, "under_way_from"], ignore_index=True)
     return with_intervals(table.merge(found[ENDPOINT], on=ENDPOINT))

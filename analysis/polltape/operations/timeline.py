@@ -219,6 +219,11 @@ def _authorities(exchanges: pa.Table) -> Any:
     return pc.if_else(pa.array(port == 0), spelled(whole(exchanges["host"])), named)
 
 
+def endpoint_names(exchanges: pa.Table) -> Any:
+    """``METHOD template`` of each exchange."""
+    return joined(exchanges["method"], " ", exchanges["endpoint"])
+
+
 def urls(exchanges: pa.Table) -> Any:
     """The absolute URL of each exchange, redacted."""
     query = joined("?", exchanges["query"]).fill_null("")

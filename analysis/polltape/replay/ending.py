@@ -36,7 +36,7 @@ from polltape.protocols import http_async, observe, par_posnext, shopify_cart, s
 from polltape.protocols import shopify_checkout_server as shopify
 from polltape.protocols.base import json_object
 from polltape.protocols.graphql import objects
-from polltape.protocols.shopify_checkout import parse_path
+from polltape.protocols.shopify_checkout import ShopifyCheckout, parse_path
 from polltape.replay.case import Case, Target
 
 Json = dict[str, Any]
@@ -317,7 +317,7 @@ def _succeeded(body: Json) -> Json:
 
 
 _ENDS: Final[dict[str, Callable[[_Story], Iterator[Exchange]]]] = {
-    "shopify-checkout": _checkout,
+    ShopifyCheckout.name: _checkout,
     shopify_queue.ShopifyQueue.name: _queue,
     shopify_cart.ShopifyCart.name: _cart,
     par_posnext.NAME: _order,
