@@ -3,9 +3,11 @@
     python bench/run.py recorder -- [--rounds N] [--requests N] [--sizes N] [--long N]
 
 Each variant is a mitmdump in reverse mode between the same client and server.  In each round every variant
-gets the same number of requests; the ratio to bare is taken within the round, and the median of the rounds is
-told.  Afterwards the capture must hold as many rows as responses were received.  What an exchange takes on the disk
-is measured with a shop's traffic (``traffic.py``), and memory over many exchanges.
+gets the same number of requests, bare mitmdump as two variants; the ratio to the two is taken within the round,
+and the median of the rounds is told with its interval of 95 % (bootstrap).  How far the two bare ones are apart
+is what the machine's own unrest does to the others, too.  Afterwards the capture must hold as many rows as
+responses were received.  What an exchange takes on the disk is measured
+with a shop's traffic (``traffic.py``), and memory over many exchanges.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import asyncio
 import os
 import platform
+import random
 import re
 import shutil
 import signal
@@ -144,6 +147,7 @@ def variants(home: Path) -> list[Variant]:
         ),
         Variant("-w", ["-w", str(home / "w" / "flows")], home / "w"),
         Variant("hardump", ["--set", f"hardump={home / 'har' / 'flows.har'}"], home / "har"),
+        Variant("bare again", [], home / "bare-again"),
     ]
 
 
@@ -181,12 +185,13 @@ async def throughput(home: Path, rounds: int, count: int) -> None:
     print(f"Python {platform.python_version()}; client and server without a proxy: {4_000 / alone:,.0f} a second")
     with running(chosen, upstream):
         for variant in chosen:
-            await variant.round(count // 4)  # warm, not counted
+            await variant.round(500)  # warm, not counted
             variant.settle()
             variant.waits.clear(), variant.cpu.clear()
         helper_before = chosen[1].cpu_now()[1]
         for number in range(rounds):
-            for variant in chosen[number % 4 :] + chosen[: number % 4]:
+            first = number % len(chosen)
+            for variant in chosen[first:] + chosen[:first]:
                 variant.rates.append(await variant.round(count))
                 variant.settle()
         helper_us = (chosen[1].cpu_now()[1] - helper_before) / (rounds * count) * 1e6
@@ -195,24 +200,33 @@ async def throughput(home: Path, rounds: int, count: int) -> None:
     check(chosen[1], last_words[1])
 
 
+def of_bare(chosen: list[Variant], measured: str) -> dict[str, list[float]]:
+    """Of each variant a round's value over that of bare mitmdump, the mean of its two."""
+    values = {variant.name: getattr(variant, measured) for variant in chosen}
+    bare = [(one + other) / 2 for one, other in zip(values["bare"], values["bare again"], strict=True)]
+    return {name: [value / base for value, base in zip(some, bare, strict=True)] for name, some in values.items()}
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """95 % of the medians of samples drawn from the values again."""
+    draw = random.Random(1)
+    medians = statistics.quantiles((statistics.median(draw.choices(values, k=len(values))) for _ in range(4_000)), n=40)
+    return medians[0], medians[-1]
+
+
 def tell(chosen: list[Variant], helper_us: float) -> None:
-    bare = chosen[0].rates
-    print(f"\n{'':10} {'a second':>9} {'of bare':>8} {'low..high':>12} ", end="")
+    rates, spent = of_bare(chosen, "rates"), of_bare(chosen, "cpu")
+    print(f"\n{'':10} {'a second':>8} {'of bare':>8} {'95 %':>12} ", end="")
     print(f"{'CPU':>8} {'of bare':>8} {'p50':>8} {'p99':>8} {'bytes':>7}")
+    kept = {"polltape": "captures", "-w": "flows", "hardump": "flows.har"}
     for variant in chosen:
-        ratios = [rate / other for rate, other in zip(variant.rates, bare, strict=True)]
-        spent = [cpu / other for cpu, other in zip(variant.cpu, chosen[0].cpu, strict=True)]
+        low, high = interval(rates[variant.name])
         waits = statistics.quantiles(variant.waits, n=100)
-        kept = {
-            "polltape": variant.home / "captures",
-            "-w": variant.home / "flows",
-            "hardump": variant.home / "flows.har",
-        }
-        stored = size(kept[variant.name]) / variant.requests if variant.name in kept else 0
+        stored = size(variant.home / kept[variant.name]) / variant.requests if variant.name in kept else 0
         print(
-            f"{variant.name:10} {statistics.median(variant.rates):9,.0f} {statistics.median(ratios):8.3f} "
-            f"{min(ratios):6.2f}..{max(ratios):4.2f} {statistics.median(variant.cpu):5.0f} µs "
-            f"{statistics.median(spent):8.3f} "
+            f"{variant.name:10} {statistics.median(variant.rates):8,.0f} {statistics.median(rates[variant.name]):8.3f} "
+            f"{low:6.3f}..{high:5.3f}{statistics.median(variant.cpu):6.0f} µs "
+            f"{statistics.median(spent[variant.name]):7.3f} "
             f"{waits[49] * 1e3:5.2f} ms {waits[98] * 1e3:5.2f} ms {stored:7,.0f}"
         )
     print(f"CPU: of mitmdump, an exchange; the helper's own, redaction included: {helper_us:.0f} µs, on the other core")
@@ -232,7 +246,7 @@ async def sizes(home: Path, count: int) -> None:
     print(f"\nbytes an exchange, {count:,} exchanges of a shop, no two alike")
     print(f"{'responses':10} {'sent':>7} {'-w':>7} {'polltape':>9} {'of -w':>6}")
     for coding in ("plain", "gzip"):
-        _, ours, flows, _ = variants(home / coding)
+        _, ours, flows, *_ = variants(home / coding)
         with running([ours, flows], upstream):
             for variant in (ours, flows):
                 mix = traffic.Traffic(seed=1, gzipped=coding == "gzip")
@@ -263,8 +277,8 @@ async def long_run(home: Path, count: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/run.py recorder --", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="of the table of requests a second; 0: none")
-    parser.add_argument("--requests", type=int, default=2_000, help="a round and variant")
+    parser.add_argument("--rounds", type=int, default=16, help="of the table of requests a second; 0: none")
+    parser.add_argument("--requests", type=int, default=600, help="a round and variant")
     parser.add_argument("--sizes", type=int, default=2_000, help="exchanges of a shop whose size is measured; 0: none")
     parser.add_argument(
         "--long", type=int, default=20_000, help="exchanges of the memory run; 0: none (200000: the full one)"
