@@ -233,4 +233,6 @@ def test_what_cannot_be_played_is_refused_in_one_line(
     assert "neither" in refused(environment)
     assert "at once" in refused(environment, har, "--scenario", "shopify-checkout")
     assert "scenario has none" in refused(environment, "--scenario", "shopify-checkout", "--operation", "x")
+    for option in (("--by", "count"), ("--latency",), ("--complete-at", "lower"), ("--par-key", "env:NONE")):
+        assert option[0] in refused(environment, "--scenario", "shopify-checkout", *option)
     refused(environment, tmp_path / "empty")

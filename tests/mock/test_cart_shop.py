@@ -143,3 +143,12 @@ def test_what_is_not_there_is_null_or_404(ask: Ask) -> None:
     assert store.mock.answer(ask("GET", "/elsewhere"), NOW).status == 404
     assert store.mock.answer(ask("GET", "/checkouts/action/00"), NOW).status == 404
     assert store.mock.answer(ask("POST", API, [1]), NOW).status == 400
+
+
+def test_a_cart_has_one_checkout_url(ask: Ask) -> None:
+    store = Store(ask)
+    cart = store.query(0, "mutation { cartCreate { cart { id checkoutUrl } } }").json()["data"]["cartCreate"]["cart"]
+    prepare = "mutation P($id: ID!) { cartPrepareForCompletion(cartId: $id) { result { __typename } } }"
+    ready = store.query(1, prepare, {"id": cart["id"]}).json()["data"]["cartPrepareForCompletion"]["result"]
+    assert ready["cart"] == cart
+    assert ready["checkoutUrl"] == cart["checkoutUrl"]

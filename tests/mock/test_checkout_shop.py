@@ -431,3 +431,22 @@ def test_a_bucket_is_of_one_client_or_of_all(ask: Ask, by: str, statuses: list[i
     shop = Shop(ask, [("\nsize = 0", "\nsize = 1"), ('by = "client"', f'by = "{by}"')])
     sent = [shop("GET", "/x.json", 0, headers={"X-Shopify-Access-Token": token}) for token in "aba"]
     assert [answer.status for answer in sent] == statuses
+
+
+def test_an_update_that_still_runs_does_not_let_writes_in_while_a_payment_is_made(shop: Shop) -> None:
+    path = f"{ADMIN}/{shop.create()}"
+    assert shop("PUT", f"{path}.json", 2, {"checkout": {"note": "a"}}).status == 202  # until 4.5
+    assert shop("POST", f"{path}/payments.json", 3, {"payment": {"amount": "1.00"}}).status == 202  # until 6.5
+    assert [shop("PUT", f"{path}.json", at, {"checkout": {"note": "b"}}).status for at in (4, 5, 7)] == [409, 409, 422]
+
+
+def test_a_payment_of_its_own_has_a_next_action_and_its_checkout(shop: Shop) -> None:
+    path = f"{ADMIN}/{shop.create()}"
+    paid = shop("POST", f"{path}/payments.json", 2, {"payment": {"amount": "1.00"}}).json()["payment"]
+    assert list(paid)[:4] == ["id", "unique_token", "payment_processing_error_message", "next_action"]
+    assert paid["next_action"] == {"redirect_url": None}
+    (listed,) = shop("GET", f"{path}/payments.json", 7).json()["payments"]
+    assert listed["checkout"]["order"]["status_url"].endswith("/thank_you")
+    (inside,) = listed["checkout"]["payments"]
+    assert "next_action" not in inside
+    assert "checkout" not in inside

@@ -36,7 +36,8 @@ def test_the_mocks_own_pages(tape: Any, ask: Ask) -> None:
     assert page["operations"][0]["elapsed_s"] == 2.0
     assert page["operations"][0]["completes_s"] == pytest.approx(3.1)
     assert mock.answer(ask("GET", path(MINE)), NOW + 0.6).status == 200
-    for bad in ("advance", "advance?seconds=-1", "advance?seconds=nan", "advance?seconds=x"):
+    bad_ones = ("advance", "advance?seconds=-1", "advance?seconds=nan", "advance?seconds=x", "advance?seconds=1e9")
+    for bad in bad_ones:
         assert mock.answer(ask("GET", f"/__polltape/{bad}"), NOW).status == 400
     assert mock.answer(ask("GET", "/__polltape/nonsense"), NOW).status == 404
     page = mock.answer(ask("GET", "/__polltape/reset"), NOW).json()

@@ -11,7 +11,7 @@ import pytest
 from polltape.errors import ConfigError, InputError, UsageError
 from polltape.exchange import Header
 from polltape.mock.core import Mock, Request, Response
-from polltape.mock.faults import KINDS, Faults, fault_of, load_faults
+from polltape.mock.faults import KINDS, Fault, Faults, fault_of, load_faults
 from polltape.mock.messages import json_response
 
 NOW = 1_800_000_000.0
@@ -157,7 +157,7 @@ def test_what_is_wrong_in_an_option_is_told(text: str, message: str) -> None:
 def test_a_file_of_faults(tmp_path: Path) -> None:
     path = tmp_path / "faults.toml"
     path.write_text('[[fault]]\nkind = "late"\nshare = 0.5\n\n[[fault]]\nkind = "503"\nretry_after = 7\n')
-    assert load_faults(path) == (fault_of("late=0.5"), fault_of("503,retry_after=7"))
+    assert load_faults(path) == (fault_of("late=0.5"), Fault("503", retry_after=7))
     path.write_text('[[fault]]\nkind = "late"\n\n[[fault]]\nkind = "reset"\nat = 0.5\n')
     with pytest.raises(ConfigError, match=r"faults\.toml:6: fault\[1\]\.at: reset has no 'at'"):
         load_faults(path)
@@ -168,3 +168,19 @@ def test_a_file_of_faults(tmp_path: Path) -> None:
 def test_the_handbook_names_every_kind() -> None:
     text = (Path(__file__).parents[2] / "docs" / "mock.md").read_text(encoding="utf-8")
     assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
+
+
+def test_the_token_is_lost_under_an_alias_too(ask: Ask) -> None:
+    body = {"data": {"p": {"__typename": "PollComplete", "token": "t1"}, "other": {"token": "kept"}}}
+    faults = Faults([fault_of("lost-queue-token=1")])
+    answer, _ = faults.answer(ask("POST", "/queue/poll"), NOW, lambda: json_response(200, body))
+    assert answer.json() == {"data": {"p": {"__typename": "PollComplete"}, "other": {"token": "kept"}}}
+
+
+@pytest.mark.parametrize("text", ["1_0", "+3", "1e3", "nan", "inf", "007x", "-1", "9" * 90])
+def test_any_text_can_stand_in_retry_after(ask: Ask, text: str) -> None:
+    """Also what Python takes for a number: it comes as it was written, and only a number has an exact wait."""
+    faults = Faults([fault_of(f"429-burst=1,retry_after={text}")])
+    answer, _ = faults.answer(ask("GET", "/x"), NOW, lambda: json_response(200, {}))
+    assert answer.header("Retry-After") == text
+    assert (answer.header("X-Polltape-Wait") is None) == (not text.isdigit())

@@ -235,3 +235,16 @@ def test_the_status_page_shows_each_place_once(ask: Ask) -> None:
 def test_the_estimate_can_be_wrong(ask: Ask, eta: str, told: int) -> None:
     shop = Shop(ask, ("eta = 1.0", f"eta = {eta}"))
     assert shop.poll(shop.enter(0), 0)["queueEtaSeconds"] == told
+
+
+@pytest.mark.parametrize("cookies", ['_y={"a":[1, 2]}; ', "a b; =; "])
+def test_the_cookie_is_found_among_cookies_that_are_none(ask: Ask, cookies: str) -> None:
+    shop = Shop(ask)
+    token = shop.poll(shop.enter(0), 4)["token"]
+    assert shop.create(4, Cookie=f"{cookies}_checkout_queue_token={quote(token, safe='')}").status == 202
+
+
+def test_the_cookies_text_is_taken_in_the_header_as_it_stands(ask: Ask) -> None:
+    shop = Shop(ask)
+    token = shop.poll(shop.enter(0), 4)["token"]
+    assert shop.create(4, token=quote(token, safe="")).status == 202

@@ -66,6 +66,9 @@ def test_a_copy_is_found_by_its_path(tmp_path: Path) -> None:
         ('price = "10.00"', 'price = "-1"', "rates[1].price: expected an amount", "--print-scenario"),
         ("settled_status = 200", "settled_status = 404", "shop.settled_status", "--print-scenario"),
         ("declined = 0.0", "declined = 1.5", "payment.declined: expected float <= 1.0", "--print-scenario"),
+        ("retry_after = 2.0", "retry_after = 10000000000", "bucket.retry_after", "--print-scenario"),
+        ("retry_after = 2.0", "retry_after = [10000000000]", "bucket.retry_after", "--print-scenario"),
+        ("leak_per_s = 2.0", "leak_per_s = 1e-320", "bucket.leak_per_s: expected float >= 1e-06", "--print-scenario"),
         ('protocol = "shopify-checkout"', 'protocol = "x"', "unknown protocol 'x'", '"shopify-checkout"'),
         ('protocol = "shopify-checkout"', "", "has no protocol", '"shopify-checkout"'),
     ],
@@ -79,6 +82,21 @@ def test_a_wrong_key_or_value_is_refused_with_its_line(old: str, new: str, said:
     assert said in str(caught.value)
     assert hint in str(caught.value.hint)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("shopify-queue", "poll_after_s = 1.0", "poll_after_s = inf"),
+        ("shopify-queue", "rate_per_s = 1.0", "rate_per_s = 1e-320"),
+        ("shopify-cart", "poll_after_s = 1.0", "poll_after_s = inf"),
+    ],
+)
+def test_an_instant_that_cannot_be_written_is_refused(name: str, old: str, new: str) -> None:
+    text = scenario_text(name)
+    line = text[: text.index(old)].count("\n") + 1
+    with pytest.raises(ConfigError, match=f"^mine.toml:{line}: "):
+        parse_scenario(text.replace(old, new, 1), "mine.toml")
 
 
 def test_what_is_no_toml_is_refused_with_its_line() -> None:

@@ -121,3 +121,16 @@ def test_the_status_page_shows_each_bucket_and_when_it_is_empty(ask: Ask) -> Non
         ("shopify-access-token 2", 0.5, 0.5, "leaking"),
     ]
     assert api.mock.status(NOW + 2)["operations"][0]["state"] == "empty"
+
+
+@pytest.mark.parametrize("style", ["shopify", "ratelimit-old"])
+def test_what_is_told_of_the_room_is_what_is_let_in(ask: Ask, style: str) -> None:
+    """Two have leaked out only in part: there is room for nobody, and none is told."""
+    api = Api(ask, ('headers = "none"', f'headers = "{style}"'))
+    answers = [api(at) for at in (0, 0.01, 0.02, 0.03, 0.04, 0.6)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 200, 429, 200]
+    shown = [
+        answer.header("X-Shopify-Shop-Api-Call-Limit") or answer.header("RateLimit-Remaining") for answer in answers
+    ]
+    full = {"shopify": ["1/4", "2/4", "3/4", "4/4", "4/4", "4/4"], "ratelimit-old": ["3", "2", "1", "0", "0", "0"]}
+    assert shown == full[style]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -127,8 +127,9 @@ def _mock(
     if scenario is not None:
         if recorded["operation"] is not None:
             raise UsageError("--operation pins a recorded operation; a scenario has none", hint="name a capture")
-        if recorded["by"] == "count" or recorded["latency"] == "all":
-            raise UsageError("--by count and --latency play what was recorded; a scenario has nothing recorded")
+        for option, given in _RECORDED_ONLY.items():
+            if given(recorded):
+                raise UsageError(f"{option} is about what was recorded; a scenario has nothing recorded")
         return Mock.from_scenario(scenario, speed=speed, seed=seed, faults=faults)
     from polltape.capture.keys import given_secret
     from polltape.cli.inputs import capture_of
@@ -137,6 +138,14 @@ def _mock(
     if recorded["par_key"]:
         recorded["par_key"] = given_secret(recorded["par_key"], "--par-key")
     return Mock.from_capture(capture, **recorded, speed=speed, seed=seed or 0, faults=faults)
+
+
+_RECORDED_ONLY: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
+    "--by count": lambda given: given["by"] == "count",
+    "--latency": lambda given: given["latency"] == "all",
+    "--complete-at": lambda given: given["complete_at"] != "upper",
+    "--par-key": lambda given: given["par_key"] is not None,
+}
 
 
 def _faults(given: tuple[str, ...]) -> tuple[Fault, ...]:

@@ -6,7 +6,7 @@ style           a write is answered                             while it runs, a
 azure-arm       202 (PUT that makes: 201) Azure-AsyncOperation  the former 200 ``InProgress``, ``Succeeded``,
                 and Location; 400 without ``api-version``       ``Failed`` or ``Canceled``; the latter 202,
                                                                 then 200, 204, or the error's status
-azure-data      202 Operation-Location                          200 ``Running``, then ``Succeeded`` with
+azure-data      202 (PUT: 201, 200) Operation-Location          200 ``Running``, then ``Succeeded`` with
                                                                 ``resourceLocation``, or as above
 rfc7240         202 Location with ``Prefer: respond-async``;    202, then 200 or the error's status
                 else the result, when it is there
@@ -217,13 +217,14 @@ class AsyncApi:
         style = self._scenario.api.style
         wait = self._scenario.operation.hint(self._speed, now)
         address = self._address(request, made)
+        new = made.method == "PUT" and made.resource not in self._resources
         if style == "azure-arm":
             results = self._address(request, made, "operationresults")
             where = (Header("Azure-AsyncOperation", address), Header("Location", results))
-            new = made.method == "PUT" and made.resource not in self._resources
             return self._say(201 if new else 202, self._shown(made, now), where + wait)
         if style == "azure-data":
-            return self._say(202, self._told(request, now, made), (Header("Operation-Location", address), *wait))
+            status = 202 if made.method != "PUT" else 201 if new else 200
+            return self._say(status, self._told(request, now, made), (Header("Operation-Location", address), *wait))
         if style == "aip-151":
             return self._say(200, self._told_aip(now, made), wait)
         if style == "rfc7240":

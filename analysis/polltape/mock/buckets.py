@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
@@ -27,7 +28,7 @@ class Leak(Table, frozen=True):
     """
 
     size: Annotated[int, Meta(ge=0, le=10**6)] = 0
-    leak_per_s: Annotated[float, Meta(gt=0, le=1e6)] = 2.0
+    leak_per_s: Annotated[float, Meta(ge=1e-6, le=1e6)] = 2.0
     by: Literal["client", "address", "all"] = "client"
 
 
@@ -43,7 +44,10 @@ class Bucket(Leak, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What a request found: whether it got in, the requests in the bucket after it, and seconds until it is empty."""
+    """What a request found: whether it got in, the requests in the bucket after it, and seconds until it is empty.
+
+    A request that has only partly leaked out still takes its whole place: who reads that there is room gets in.
+    """
 
     admitted: bool
     used: int
@@ -65,7 +69,7 @@ class Buckets:
         admitted = level + 1 <= self.table.size + _ROUNDING
         level = level + 1 if admitted else level
         self._levels[key] = (level, now)
-        return Level(admitted, int(level), level / self.table.leak_per_s / self._speed)
+        return Level(admitted, ceil(level - _ROUNDING), level / self.table.leak_per_s / self._speed)
 
     def status(self, now: float) -> list[dict[str, Any]]:
         """Each bucket for the status page: a name that gives no credential away, and its level now.

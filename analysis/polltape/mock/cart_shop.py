@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from math import ceil
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from urllib.parse import quote
 
 from msgspec import Meta
 
@@ -36,7 +37,7 @@ from polltape.mock.graphql_server import answered, asked, problem
 from polltape.mock.hints import WAIT_HEADER, exact
 from polltape.mock.jobs import Job
 from polltape.mock.messages import Request, Response, json_response
-from polltape.mock.scenario_tables import Drawn, Draws, Outcomes, Scenario, Seconds, Share, Timed
+from polltape.mock.scenario_tables import Drawn, Draws, Outcomes, Scenario, Seconds, Share, Timed, Wait
 from polltape.protocols.graphql import GraphqlRequest
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Endings(Outcomes, frozen=True):
 class CartBucket(Leak, frozen=True):
     """The throttle of submissions; ``poll_after_s``: how far ahead its ``pollAfter`` is."""
 
-    poll_after_s: Seconds = 1.0
+    poll_after_s: Wait = 1.0
 
 
 class CartScenario(Scenario, frozen=True, kw_only=True):
@@ -135,7 +136,7 @@ class CartShop:
     def _field(self, request: Request, now: float, field: str, query: GraphqlRequest) -> Response:
         if field == "cartCreate":
             number = f"{self._chance.getrandbits(128):032x}"
-            cart = {"id": f"gid://shopify/Cart/{number}", "checkoutUrl": f"{request.base}/cart/c/{number}"}
+            cart = _cart(request, f"gid://shopify/Cart/{number}")
             return answered(query, field, {"cart": cart, "userErrors": []})
         if field == "cartCompletionAttempt":
             return self._polled(request, now, query)
@@ -144,7 +145,7 @@ class CartShop:
             return problem(f"Field '{field}' is missing required arguments: cartId")
         throttled = self._throttled(request, now)
         if field == "cartPrepareForCompletion":
-            cart = {"id": cart_id, "checkoutUrl": f"{request.base}/cart/c/1"}
+            cart = _cart(request, cart_id)
             ready = {"__typename": "CartStatusReady", "cart": cart, "checkoutUrl": cart["checkoutUrl"]}
             result = ready if throttled is None else {"__typename": "CartThrottled", "cart": cart, **throttled[0]}
         else:
@@ -171,7 +172,7 @@ class CartShop:
         before = self._by_token.get(token) or self._by_cart.get(cart)
         if before is not None and (token in self._by_token or before.job.runs(now)):
             return {"__typename": "SubmitAlreadyAccepted", "attemptId": before.id}
-        checkout_url = f"{request.base}/cart/c/{cart.rpartition('/')[2].partition('?')[0]}"
+        checkout_url = _cart(request, cart)["checkoutUrl"]
         if before is not None and before.job.outcome is None:
             return _refused("ERROR", "The cart has been completed", checkout_url)
         submit = self._scenario.submit
@@ -228,6 +229,11 @@ class CartShop:
             takes = self._scenario.submit.draw(self._draws.next("submit")) / self._speed
             attempt.job = Job("cart.submit", now, now + takes)
         return json_response(200, {})
+
+
+def _cart(request: Request, cart_id: str) -> Json:
+    number = cart_id.rpartition("/")[2].partition("?")[0]
+    return {"id": cart_id, "checkoutUrl": f"{request.base}/cart/c/{quote(number)}"}
 
 
 def _refused(code: str, message: str, checkout_url: str) -> Json:

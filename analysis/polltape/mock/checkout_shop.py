@@ -26,7 +26,7 @@ The same write (method, path, body) while its job runs joins that job; it does n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -74,13 +74,15 @@ class Checkout:
 
     def running(self, now: float) -> Job | None:
         """The job that a GET of the checkout waits for, None where there is none."""
-        jobs = [self.job, *(payment.job for payment in self.payments.values())]
-        return next((job for job in jobs if job is not None and job.runs(now)), None)
+        return next(self._running(now), None)
 
     def locked(self, now: float) -> bool:
-        """Whether an order is being made of it."""
-        job = self.running(now)
-        return job is not None and job.kind in ("checkout.complete", "checkout.payment")
+        """Whether an order is being made of it, whatever else goes on."""
+        return any(job.kind in ("checkout.complete", "checkout.payment") for job in self._running(now))
+
+    def _running(self, now: float) -> Iterator[Job]:
+        jobs = [self.job, *(payment.job for payment in self.payments.values())]
+        return (job for job in jobs if job is not None and job.runs(now))
 
 
 class CheckoutShop:
@@ -254,7 +256,7 @@ class CheckoutShop:
         return self._payment(request, now, checkout, payment)
 
     def _get_payments(self, request: Request, now: float, endpoint: Endpoint, checkout: Checkout) -> Response:
-        payments = [payment.body for payment in checkout.payments.values()]
+        payments = [self._shown(request, checkout, payment) for payment in checkout.payments.values()]
         return self._say(request, now, 200, {"payments": payments})
 
     def _vault(self, request: Request, now: float) -> Response:
@@ -389,11 +391,14 @@ class CheckoutShop:
         return self._say(request, now, 202, self._body(request, checkout), wait)
 
     def _payment(self, request: Request, now: float, checkout: Checkout, payment: Payment) -> Response:
-        body = {"payment": {**payment.body, "checkout": self._body(request, checkout)["checkout"]}}
+        body = {"payment": self._shown(request, checkout, payment)}
         if payment.body["transaction"] is not None:
             return self._say(request, now, 200, body)
         wait = self._location(request, checkout, f"/payments/{payment.body['id']}")
         return self._say(request, now, 202, body, wait + self._scenario.payment.hint(self._speed, now))
+
+    def _shown(self, request: Request, checkout: Checkout, payment: Payment) -> Json:
+        return shopify.payment_resource(payment.body, self._body(request, checkout)["checkout"])
 
     def _location(self, request: Request, checkout: Checkout, more: str = "") -> tuple[Header, ...]:
         token = quote(checkout.body["token"], safe="")

@@ -165,9 +165,9 @@ class Mock:
         }
 
     def advance(self, seconds: float) -> None:
-        """Move the mock's clock on.  Raises UsageError for a number that is negative or none."""
-        if not isfinite(seconds) or not 0 <= seconds <= 10**9:
-            raise UsageError(f"cannot advance the clock by {seconds} seconds", hint="from 0 to 1000000000")
+        """Move the mock's clock on.  Raises UsageError for a number that is negative or none, or too much in all."""
+        if not isfinite(seconds) or seconds < 0 or self._advanced + seconds > 10**9:
+            raise UsageError(f"cannot advance the clock by {seconds} seconds", hint="1000000000 in all")
         self._advanced += seconds
 
     def reset(self) -> None:
@@ -201,7 +201,8 @@ class Mock:
             try:
                 self.advance(float(parse_qs(request.query or "")["seconds"][-1]))
             except (KeyError, ValueError, UsageError):
-                return json_response(400, {"error": "say how far: /__polltape/advance?seconds=2.5"})
+                said = "say how far: /__polltape/advance?seconds=2.5 (1000000000 in all)"
+                return json_response(400, {"error": said})
         elif action:
             return json_response(404, {"error": f"no {action}", "known": ["", "reset", "advance?seconds="]})
         if action and _for_a_browser(request):  # so that loading the page again does it once

@@ -40,8 +40,9 @@ from msgspec import Meta
 
 from polltape.errors import ConfigError, InputError, UsageError
 from polltape.exchange import Header
-from polltape.mock.hints import MILLISECONDS, RETRY_AFTER, WAIT_HEADER, exact, scaled_number
+from polltape.mock.hints import MILLISECONDS, RETRY_AFTER, WAIT_HEADER, exact, read_number, scaled_number
 from polltape.mock.messages import Request, Response, json_response
+from polltape.protocols.shopify_queue import TOKEN_COOKIE, TOKEN_HEADER
 from polltape.toml_file import Lines, Table, convert, parse
 
 Kind = Literal[
@@ -49,8 +50,7 @@ Kind = Literal[
     "malformed-retry-after", "missing-location", "clock-skew", "lost-queue-token",
 ]  # fmt: skip
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
-_QUEUE_TOKEN: Final = "x-checkout-queue-token"
-_QUEUE_COOKIE: Final = "_checkout_queue_token="
+_POLL_RESULTS: Final = frozenset({"PollContinue", "PollComplete"})
 _HINT: Final = "docs/mock.md lists the kinds of faults and what each can be told"
 _MEANT: Final[dict[str, frozenset[str]]] = {
     "late": frozenset({"seconds"}),
@@ -62,6 +62,8 @@ _MEANT: Final[dict[str, frozenset[str]]] = {
     "malformed-retry-after": frozenset({"value"}),
     "clock-skew": frozenset({"seconds"}),
 }
+_TEXTS: Final = frozenset({"value", "method", "path", "retry_after"})
+"""Keys whose value on the command line is taken as it stands: ``1_0`` is a number for Python, but no Retry-After."""
 _SECONDS: Final = {"late": 5.0, "never": 60.0, "429-burst": 2.0, "503": 0.0, "slow": 5.0, "clock-skew": -120.0}
 
 
@@ -112,7 +114,7 @@ def fault_of(text: str) -> Fault:
         key, equals, value = other.partition("=")
         if not equals:
             raise UsageError(f"{source}: {other.strip()!r} is no KEY=VALUE", hint=_HINT)
-        values[key.strip()] = value.strip() if key.strip() in ("value", "method", "path") else _number(value)
+        values[key.strip()] = value.strip() if key.strip() in _TEXTS else _number(value)
     try:
         return _checked(convert(values, Fault, "", source, hint=_hint(values["kind"])), "", source, ())
     except ConfigError as problem:
@@ -219,7 +221,8 @@ class Faults:
         if asked is None or asked == "none":
             return ()
         text = str(asked)
-        wait = (Header(WAIT_HEADER, exact(float(asked), self.speed)),) if isinstance(asked, int | float) else ()
+        seconds = read_number(text)
+        wait = () if seconds is None else (Header(WAIT_HEADER, exact(float(seconds), self.speed)),)
         return (Header("Retry-After", scaled_number(text, self.speed)), *wait)
 
     def _spoilt(self, response: Response, fault: Fault) -> Response:
@@ -267,17 +270,21 @@ def _without_token(response: Response) -> Response:
     response = _without(
         response,
         lambda header: (
-            header.name.lower() == _QUEUE_TOKEN
-            or (header.name.lower() == "set-cookie" and header.value.startswith(_QUEUE_COOKIE))
+            header.name.lower() == TOKEN_HEADER.lower()
+            or (header.name.lower() == "set-cookie" and header.value.startswith(f"{TOKEN_COOKIE}="))
         ),
     )
     if b'"token"' not in response.body:
         return response
     try:
         value = msgspec.json.decode(response.body)
-        del value["data"]["poll"]["token"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+        polls = [
+            poll for name, poll in value["data"].items() if name == "poll" or poll.get("__typename") in _POLL_RESULTS
+        ]  # under whatever alias
+    except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
         return response
+    for poll in polls:
+        poll.pop("token", None)
     body = msgspec.json.encode(value)
     sized = tuple(
         Header(header.name, str(len(body))) if header.name.lower() == "content-length" else header

@@ -55,17 +55,23 @@ def wait_of(instruction: Instruction | None, began: datetime | None) -> float | 
     return instruction.asked_s
 
 
+def read_number(text: str) -> Decimal | None:
+    """The number that a text is in the grammar of Retry-After or with a fraction, None for other text."""
+    match = _NUMBER.fullmatch(text.strip(" \t"))
+    return None if match is None else Decimal(match[0])
+
+
 def scaled_number(text: str, speed: float) -> str:
     """A number's text divided by the speed, in its own grammar; other text unchanged.
 
     >>> scaled_number("1", 10), scaled_number("2.0", 10), scaled_number("0", 10)
     ('1', '0.2', '0')
     """
-    match = _NUMBER.fullmatch(text.strip(" \t"))
-    if match is None or speed == 1:
+    number = read_number(text)
+    if number is None or speed == 1:
         return text
-    value = Decimal(match[0]) / Decimal(str(speed))
-    if match[1] is None:
+    value = number / Decimal(str(speed))
+    if "." not in text:
         return str(math.ceil(value))
     thousandths = value.quantize(_THOUSANDTH, ROUND_CEILING)
     digits = format(thousandths, "f").rstrip("0")
@@ -74,7 +80,7 @@ def scaled_number(text: str, speed: float) -> str:
 
 def scaled_line(line: str, recorded: Sequence[Header], speed: float, now: float) -> str:
     """One Retry-After line: a number scaled, a date moved; ``recorded`` are the headers it came with."""
-    if _NUMBER.fullmatch(line.strip(" \t")):
+    if read_number(line) is not None:
         return scaled_number(line, speed)
     dates = [header for header in recorded if header.name.lower() == "date"]
     read = read_instruction((Header("Retry-After", line), *dates), datetime.fromtimestamp(now, UTC))

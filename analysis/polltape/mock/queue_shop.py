@@ -24,7 +24,6 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from http.cookies import CookieError, SimpleCookie
 from math import ceil, inf, isfinite
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
@@ -39,9 +38,10 @@ from polltape.mock.graphql_server import answered, asked, problem, selected
 from polltape.mock.hints import WAIT_HEADER, exact
 from polltape.mock.jobs import Job
 from polltape.mock.messages import Request, Response, json_response, request_id
-from polltape.mock.scenario_tables import Drawn, Draws, Seconds, Share, Timed
+from polltape.mock.scenario_tables import Drawn, Draws, Seconds, Share, Timed, Wait
 from polltape.protocols.graphql import GraphqlRequest
 from polltape.protocols.shopify_checkout import parse_path
+from polltape.protocols.shopify_queue import TOKEN_COOKIE, TOKEN_HEADER, cookie_token
 from polltape.toml_file import Table
 
 if TYPE_CHECKING:
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Queued = Literal["create", "update", "complete", "shipping_rates", "payment"]
-_TOKEN_HEADER: Final = "X-Checkout-Queue-Token"
-_TOKEN_COOKIE: Final = "_checkout_queue_token"
 _POLL: Final = "/queue/poll"
 _WHAT: Final[dict[tuple[str, str], Queued]] = {
     ("POST", "create"): "create",
@@ -66,10 +64,10 @@ class Queue(Table, frozen=True):
     """The line: how long it is, how fast it moves, what its polls are told."""
 
     length: Annotated[int, Meta(ge=0, le=10**6)] = 3
-    rate_per_s: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    rate_per_s: Annotated[float, Meta(ge=1e-6, le=1e6)] = 1.0
     duration_s: Seconds | Drawn | Literal["line"] = "line"
     stuck: Share = 0.0
-    poll_after_s: Seconds | Literal["none"] = 1.0
+    poll_after_s: Wait | Literal["none"] = 1.0
     utc_offset: Annotated[str, Meta(pattern=r"^(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$")] = "Z"
     eta: Annotated[float, Meta(ge=0, le=1000)] = 1.0
     early: Literal["ignored", "answered"] = "ignored"
@@ -197,8 +195,8 @@ class QueueShop:
         secure = "; secure" if request.scheme == "https" else ""
         headers = (
             Header("X-Checkout-Queue", "true"),
-            Header(_TOKEN_HEADER, place.token),
-            Header("Set-Cookie", f"{_TOKEN_COOKIE}={quote(place.token, safe='')}; path=/; max-age=3600{secure}"),
+            Header(TOKEN_HEADER, place.token),
+            Header("Set-Cookie", f"{TOKEN_COOKIE}={quote(place.token, safe='')}; path=/; max-age=3600{secure}"),
             Header("X-Request-Id", request_id(self._request_ids)),
         )
         return json_response(429, {}, headers)
@@ -269,12 +267,6 @@ class QueueShop:
 
 def _token(request: Request) -> str | None:
     """The token that a request carries: in the header, else in the cookie."""
-    if header := request.header(_TOKEN_HEADER):
-        return header
-    cookies: SimpleCookie = SimpleCookie()
-    for line in all_headers(request.headers, "Cookie"):
-        try:
-            cookies.load(line)
-        except CookieError:
-            continue
-    return unquote(cookies[_TOKEN_COOKIE].value) if _TOKEN_COOKIE in cookies else None
+    if header := request.header(TOKEN_HEADER):
+        return unquote(header)  # some clients send the cookie's text as it stands there
+    return cookie_token(all_headers(request.headers, "Cookie"))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from polltape.mock.core import Backend
 
 Seconds = Annotated[float, Meta(ge=0)]
+Wait = Annotated[float, Meta(ge=0, le=1e9)]
+"""Seconds that an answer asks to wait: an instant so far ahead can still be written."""
 Share = Annotated[float, Meta(ge=0, le=1)]
 Money = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,2})?$")]
 
@@ -113,11 +115,11 @@ class DateHint(Table, frozen=True):
 
 
 Hint = (
-    Annotated[int, Meta(ge=0)]
-    | Annotated[float, Meta(ge=0, le=1e9)]
+    Annotated[int, Meta(ge=0, le=10**9)]
+    | Wait
     | Literal["none"]
     | DateHint
-    | Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1)]
+    | Annotated[list[Annotated[int, Meta(ge=0, le=10**9)]], Meta(min_length=1)]
 )
 """What Retry-After says: whole seconds, a fraction, nothing, a date, or several lines that contradict."""
 

@@ -388,6 +388,19 @@ def payment(payment_id: int, sent: Json) -> Json:
     }
 
 
+def payment_resource(paid: Json, checkout: Json) -> Json:
+    """A payment as its own resource shows it: with the buyer's next action, and the checkout that it pays for.
+
+    https://shopify.dev/docs/api/admin-rest/latest/resources/payment; within a checkout it has neither.
+    """
+    made = {}
+    for name, value in paid.items():
+        made[name] = value
+        if name == "payment_processing_error_message":
+            made["next_action"] = {"redirect_url": None}
+    return {**made, "checkout": checkout}
+
+
 def settle(paid: Json, *, transaction_id: int, amount: str, currency: str, created_at: str, declined: bool) -> None:
     """End a payment, in place: with a transaction that succeeded, or one that was declined."""
     message = "Your card was declined." if declined else None

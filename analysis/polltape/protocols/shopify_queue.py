@@ -61,7 +61,7 @@ class ShopifyQueue(Protocol):
         if is_poll(exchange):
             return (self._poll(exchange),)
         header = exchange.request_header(TOKEN_HEADER)
-        cookie = _cookie(all_headers(exchange.request_headers, "Cookie"))
+        cookie = cookie_token(all_headers(exchange.request_headers, "Cookie"))
         queued = exchange.status == 429 and exchange.response_header(QUEUED_HEADER) is not None
         if not (header or cookie or queued):
             return ()
@@ -135,10 +135,11 @@ def resubmitted_state(status: int | None) -> str | None:
 
 def _issued(exchange: Exchange) -> str | None:
     header = exchange.response_header(TOKEN_HEADER)
-    return header or _cookie(all_headers(exchange.response_headers, "Set-Cookie"))
+    return header or cookie_token(all_headers(exchange.response_headers, "Set-Cookie"))
 
 
-def _cookie(lines: Iterable[str]) -> str | None:
+def cookie_token(lines: Iterable[str]) -> str | None:
+    """The token in lines of Cookie or Set-Cookie, decoded; None where there is none."""
     found = next((match for line in lines if (match := _COOKIE.search(line))), None)
     return unquote(found[1].strip().strip('"')) or None if found else None
 
