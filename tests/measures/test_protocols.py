@@ -119,6 +119,18 @@ def test_what_goes_wrong_in_a_queue(entry: Make, told: Make) -> None:
     assert codes(analysis) == ["CQ001", "CQ002", "CQ004", "CQ005", "RA002"]
 
 
+def test_a_request_that_is_sent_again_too_early_is_no_poll_that_the_queue_ignores(entry: Make, told: Make) -> None:
+    analysis = told(
+        queued(entry, 0, "a"),
+        poll(entry, 1, "a", goes_on("b", 6)),
+        carrying(entry(2, "PUT", QUEUED, 200, sent="{}"), "X-Checkout-Queue-Token", "b"),
+        entry(30, "GET", "/", 200),
+    )
+    assert outcomes(analysis) == [("shopify-queue", "queue.wait", "completed", 1)]
+    assert codes(analysis) == ["RA001"]
+    assert list(analysis.journeys["polls_ignored"]) == [0]
+
+
 def test_released_and_never_sent_again(entry: Make, told: Make) -> None:
     analysis = told(
         queued(entry, 0, "a"),
@@ -175,6 +187,26 @@ def test_the_buyers_action_ends_one_operation_and_the_next_pending_answer_opens_
     )
     assert [outcome for _, _, outcome, _ in outcomes(analysis)] == ["action_required", "completed"]
     assert codes(analysis) == []
+
+
+def test_a_final_answer_after_the_buyers_action_is_once_at_once_and_then_the_end(entry: Make, told: Make) -> None:
+    done = {"__typename": "CartCompletionSuccess", "orderId": "1"}
+    history = [
+        cart(entry, 0, "cartSubmitForCompletion", {"result": {"__typename": "SubmitSuccess", "attemptId": "x1"}}),
+        cart(entry, 1, "cartCompletionAttempt", {"__typename": "CartCompletionActionRequired", "action": {"url": "u"}}),
+        cart(entry, 9, "cartCompletionAttempt", done),
+        cart(entry, 10, "cartCompletionAttempt", done),
+    ]
+    analysis = told(*history)
+    assert [outcome for _, _, outcome, _ in outcomes(analysis)] == ["action_required"]
+    assert list(analysis.durations["at_once"]) == [1]
+    assert codes(analysis) == ["OP004"]
+    # the first pending answer after the action is a new beginning, whatever was answered between them
+    processing = {"__typename": "CartCompletionProcessing", "pollDelay": 100}
+    analysis = told(*history, cart(entry, 11, "cartCompletionAttempt", processing))
+    assert [outcome for _, _, outcome, _ in outcomes(analysis)] == ["action_required", "pending"]
+    assert not analysis.operations["truncated"].any()
+    assert codes(analysis) == ["OP004"]
 
 
 # ----------------------------------------------------------------------------------------------- PAR
@@ -238,6 +270,37 @@ def test_a_monitor_that_moves_is_followed(entry: Make, told: Make) -> None:
     )
     assert outcomes(analysis) == [("http-async", "async", "completed", 3)]
     assert analysis.operations["key"][0] == "https://shop.example/m/3"
+
+
+def test_a_monitor_that_moves_is_one_that_has_answered_202(entry: Make, told: Make) -> None:
+    analysis = told(
+        entry(0, "POST", "/jobs", 202, sent="{}", headers=[("Content-Location", "/m/1")]),
+        entry(1, "GET", "/m/1", 202, headers=[("Content-Location", "/m/2")]),
+        entry(2, "GET", "/m/2", 200),
+    )
+    assert outcomes(analysis) == [("http-async", "async", "completed", 2)]
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ({"done": True, "status": "Succeeded"}, "completed"),
+        ({"done": True, "state": "failed"}, "failed"),
+        ({"done": True, "status": "running"}, "pending"),
+        ({"done": True}, "pending"),
+        ({"done": True, "response": {}, "status": "running"}, "completed"),
+        ({"done": True, "error": {"code": 3}, "response": {}}, "failed"),
+        ({"done": False, "status": "canceled"}, "rejected"),
+    ],
+)
+def test_a_body_that_says_done_may_say_the_rest_by_its_status(
+    entry: Make, told: Make, body: dict[str, Any], outcome: str
+) -> None:
+    analysis = told(
+        entry(0, "POST", "/jobs", 202, sent="{}", headers=[("Operation-Location", "/ops/1")]),
+        entry(1, "GET", "/ops/1", 200, body=body),
+    )
+    assert [found for _, _, found, _ in outcomes(analysis)] == [outcome]
 
 
 def test_google_names_its_operation(entry: Make, told: Make) -> None:

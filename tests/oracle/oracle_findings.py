@@ -61,8 +61,9 @@ def wait_findings(case: Case) -> list[dict[str, Any]]:
         if wait.verdict == "early":
             code = "RA002" if wait.waited * 10 < wait.asked else "RA001"
             found.append(finding(code, wait.op, [wait.ex, wait.next]))
-            # CQ001: "polled before pollAfter in the queue (besides RA001 or RA002)"
-            if wait.hint.source == "pollAfter" and wait.op and wait.op.protocol == "shopify-queue":
+            # CQ001: "polled before pollAfter in the queue (besides RA001 or RA002)"; a resubmit is no poll
+            polls = wait.op is not None and any(p.ex is wait.next and p.role == "poll" for p in wait.op.parts)
+            if wait.hint.source == "pollAfter" and wait.op and wait.op.protocol == "shopify-queue" and polls:
                 found.append(finding("CQ001", wait.op, [wait.ex, wait.next]))
         elif wait.verdict == "late":
             found.append(finding("RA006", wait.op, [wait.ex, wait.next]))

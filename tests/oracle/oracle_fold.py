@@ -42,7 +42,8 @@ class Op:
     ending: Ex | None = None
     # http-async: the type under which each monitor was first issued; monitors that have answered 202
     types: dict[str, str] = field(default_factory=dict)
-    answered_202: set[str] = field(default_factory=set)
+    answered_202: bool = False
+    settled: bool = False
     # shopify-queue: when each token was issued, the newest last
     issued_at: list[tuple[int, str]] = field(default_factory=list)
 
@@ -195,8 +196,7 @@ def read(lives: Lives, ex: Ex, obs: Obs) -> None:
         lives.take_part(belongs[0], ex, "poll", obs)
         return
     after = after_end(lives, ex, obs)
-    if after is not None and after.outcome == "action_required":
-        go_on(lives, ex, obs, after)
+    if after is not None and after.outcome == "action_required" and go_on(lives, ex, obs, after):
         return
     if obs.opens:
         lives.open(ex, "submit", obs)
@@ -238,18 +238,20 @@ def backwards(lives: Lives, ex: Ex, obs: Obs) -> None:
         lives.backwards.append((op, ex))
 
 
-def go_on(lives: Lives, ex: Ex, obs: Obs, op: Op) -> None:
+def go_on(lives: Lives, ex: Ex, obs: Obs, op: Op) -> bool:
     """§3 action_required: "the first pending answer after it is the submit of a new operation …; a final
-    answer straight after it counts as at_once"."""
+    answer straight after it counts as at_once"; False for what comes after that one without being pending."""
     state = obs.in_op(op) if obs.in_op else obs.state
     if state == "pending":
         # its keys go on being read as they were
         lives.open(ex, "submit", replace(obs, state=state, issued=(*obs.keys[:1], *(obs.issued or ()))))
         lives.ops[-1].types.update({key: op.types[key] for key in lives.ops[-1].keys if key in op.types})
+    elif op.settled:
+        return False
     elif state in FINAL - {"action_required"}:
         lives.at_once.append((replace(obs, role="write"), ex))
-        for key in obs.keys:
-            lives.last_on[key] = None
+        op.settled = True
+    return True
 
 
 def cancel(lives: Lives, ex: Ex, obs: Obs) -> Obs:

@@ -235,8 +235,8 @@ def address(ex: Ex) -> tuple[str, str] | None:
 def body_says(ex: Ex) -> str:
     """ "the body's `status`, else `state`, without case"; `done: true` with response or error."""
     body = ex.body if isinstance(ex.body, dict) else {}
-    if body.get("done") is True:
-        return "failed" if body.get("error") is not None else "completed" if "response" in body else "pending"
+    if body.get("done") is True and (body.get("error") is not None or "response" in body):
+        return "failed" if body.get("error") is not None else "completed"
     word = body.get("status") if body.get("status") is not None else body.get("state")
     return BODY_STATES.get(str(word).lower(), "pending")
 
@@ -260,9 +260,9 @@ def in_operation(ex: Ex, keys: tuple[str, ...], op: Any) -> str | None:
     key = next((k for k in keys if k in op.types), None)
     if key is None:  # a join by the key that its answer issued
         return monitor_state(ex, "self", False)
-    state = monitor_state(ex, op.types[key], key in op.answered_202)
-    if ex.status == 202:
-        op.answered_202.add(key)
+    state = monitor_state(ex, op.types[key], op.answered_202)
+    # the monitor is one, however often its address moves
+    op.answered_202 = op.answered_202 or (ex.status == 202 and ex.method in ("GET", "HEAD"))
     return state
 
 

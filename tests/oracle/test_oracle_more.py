@@ -88,6 +88,8 @@ def test_content_location_is_pending_with_200_until_it_has_answered_202() -> Non
     assert ops(whole([start, entry(1, "GET", "/op/1", 200), entry(2, "GET", "/op/1", 303)]))[0][1] == "completed"
     result = whole([start, entry(1, "GET", "/op/1", 202), entry(2, "GET", "/op/1", 200)])
     assert ops(result) == [("async", "completed", [0, 1, 2])]
+    moved = entry(1, "GET", "/op/1", 202, headers=[("Content-Location", "/op/2")])
+    assert ops(whole([start, moved, entry(2, "GET", "/op/2", 200)])) == [("async", "completed", [0, 1, 2])]
 
 
 def test_an_aip_operation_is_polled_by_its_name() -> None:
@@ -204,6 +206,20 @@ def test_after_action_required_a_pending_answer_is_a_new_operation() -> None:
         ]
     )
     assert ops(result) == [("cart.submit", "action_required", [0, 1]), ("cart.submit", "completed", [2, 3])]
+
+
+def test_after_action_required_a_final_answer_is_at_once_and_the_next_polls_on() -> None:
+    result = whole(
+        [
+            graphql(0, SUBMIT, {"__typename": "SubmitSuccess", "attemptId": "A"}),
+            graphql(1, POLL, {"__typename": "CartCompletionActionRequired"}),
+            graphql(2, POLL, {"__typename": "CartCompletionSuccess"}),
+            graphql(3, POLL, {"__typename": "CartCompletionSuccess"}),
+            graphql(4, POLL, {"__typename": "CartCompletionProcessing", "pollDelay": 500}),
+        ]
+    )
+    assert ops(result) == [("cart.submit", "action_required", [0, 1]), ("cart.submit", "pending", [4])]
+    assert codes(result) == ["OP004"]
 
 
 def test_submit_throttled_has_the_scope_of_a_429() -> None:

@@ -352,7 +352,7 @@ def _afterwards(evidence: Evidence, what: str) -> Iterator[Any]:
 
 def _queue(evidence: Evidence) -> Iterator[Draft]:
     """CQ001, CQ002, CQ004."""
-    early = ignored_waits(evidence.waits)
+    early = ignored_waits(evidence.waits, evidence.lives)
     for wait in records(early[["exchange_id", "next_exchange", "operation", "asked_s", "waited_s"]]):
         text = f"polled {seconds(wait.asked_s - wait.waited_s)} before pollAfter: the queue ignores such polls"
         yield Draft("CQ001", text, wait.operation, [wait.exchange_id, wait.next_exchange])

@@ -11,10 +11,12 @@ from typing import Any, Final
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from ibis import _
 
 from polltape.measures.durations import lived_times
 from polltape.measures.statistics import kaplan_meier
+from polltape.operations.columns import among
 from polltape.operations.lives import Lives
 from polltape.operations.tables import lent_frame, run
 from polltape.operations.timeline import Timeline
@@ -42,7 +44,7 @@ def journeys(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFr
     table = lives.operations[lives.operations["protocol"] == QUEUE]
     if table.empty:
         return pd.DataFrame(columns=list(JOURNEY_COLUMNS))
-    seen = _seen(timeline, lives.members, waits).set_index("operation").reindex(table["id"])
+    seen = _seen(timeline, lives, waits).set_index("operation").reindex(table["id"])
     released, told = (seen[name].astype("Int64").set_axis(table.index) for name in ("released_us", "eta_us"))
     eta = seen["eta_s"].astype("float64").set_axis(table.index)
     error = ((released - told) / 1e6).astype("float64") - eta
@@ -64,11 +66,11 @@ def journeys(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFr
     ).reset_index(drop=True)
 
 
-def _seen(timeline: Timeline, members: ir.Table, waits: pd.DataFrame) -> pd.DataFrame:
+def _seen(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame:
     """For each journey its release, its first estimate, and how many of its polls came before ``pollAfter``."""
-    early = ignored_waits(waits)[["operation", "next_exchange"]].drop_duplicates()
+    early = ignored_waits(waits, lives)[["operation", "next_exchange"]].drop_duplicates()
     early = early.rename(columns={"operation": "of", "next_exchange": "hasty"})
-    return run(_told, timeline.rows, timeline.observed, members, lent_frame(timeline.rows, "hasty", early))
+    return run(_told, timeline.rows, timeline.observed, lives.members, lent_frame(timeline.rows, "hasty", early))
 
 
 def _told(rows: ir.Table, observed: ir.Table, members: ir.Table, hasty: ir.Table) -> ir.Table:
@@ -86,14 +88,16 @@ def _told(rows: ir.Table, observed: ir.Table, members: ir.Table, hasty: ir.Table
         eta_s=part.eta_s.argmin(part.ends, where=told),
         eta_us=part.end_us.argmin(part.ends, where=told),
         eta_exchange=part.exchange_id.argmin(part.ends, where=told),
-        ignored=(part.hasty.notnull() & (part.role == "poll")).sum(),
+        ignored=part.hasty.count(),
     )
 
 
-def ignored_waits(waits: pd.DataFrame) -> pd.DataFrame:
-    """The waits for ``pollAfter`` in the queue that were cut short (CQ001): it ignores such polls."""
-    queued = waits["operation"].astype("string").str.startswith(f"{QUEUE}:").fillna(False).astype(bool)
-    return waits[(waits["verdict"] == "early") & (waits["source"] == "pollAfter") & queued]
+def ignored_waits(waits: pd.DataFrame, lives: Lives) -> pd.DataFrame:
+    """The waits for ``pollAfter`` that a poll of the queue cut short (CQ001): it ignores such polls."""
+    parts = lives.played
+    polls = parts["starts"].filter(pa.array(among(parts["protocol"], [QUEUE]) & among(parts["role"], ["poll"])))
+    early = waits[(waits["verdict"] == "early") & (waits["source"] == "pollAfter")]
+    return early[early["next_starts"].isin(polls.to_numpy())]
 
 
 def misjudged(travelled: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ cancel        yes               –               2xx                     cancel
 cancel        –                 –               any other               as a write
 read          yes               –               any                     poll
 read          no                yes             opens or truncates      poll
-read          no                no              after action_required   submit if pending, else once at once
+read          no                no              after action_required   submit if pending, else once at once, then other
 read          no                no              "not yet" that opens    submit
 read          no                –               pending, unheard of     poll of a truncated operation
 read          no                –               pending, after an end   went backwards
@@ -98,7 +98,8 @@ class Operation:
 
     ``first`` is the exchange that opened it.  ``types``: each key, and how it was to be read when it was first
     issued.  ``issued``: (rank, key) of each time that a key was given out.  ``outcome`` is None while nothing
-    has ended it.  ``closed_at`` is the rank of its end or supersession.
+    has ended it.  ``closed_at`` is the rank of its end or supersession.  ``answered_202``: a poll was; the
+    monitor is one, however often its address moves.  ``settled``: the buyer was to act, and it has ended since.
     """
 
     protocol: str
@@ -111,7 +112,8 @@ class Operation:
     ended_by: Seen | None = None
     outcome: str | None = None
     closed_at: int | None = None
-    answered_202: set[str] = field(default_factory=set)
+    answered_202: bool = False
+    settled: bool = False
 
     @property
     def opened_at(self) -> int:
@@ -270,8 +272,8 @@ class Fold:
         ended = None if operation is not None else self._ended_before(seen)
         if operation is not None:
             self._poll(operation, seen)
-        elif ended is not None and ended.outcome == "action_required":
-            self._go_on(ended, seen)
+        elif ended is not None and ended.outcome == "action_required" and self._went_on(ended, seen):
+            return
         elif seen.opens:
             self._open(seen, "submit", dict.fromkeys(seen.issued or seen.keys[:1], seen.reads_as))
         else:
@@ -305,15 +307,21 @@ class Fold:
             self.result.stale.append((seen, operation))
         self._take(operation, seen, "poll")
 
-    def _go_on(self, ended: Operation, seen: Seen) -> None:
-        """The buyer was to act, and the client asks on: a new operation, unless it has ended by now."""
+    def _went_on(self, ended: Operation, seen: Seen) -> bool:
+        """The buyer was to act, and the client asks on: a new operation, unless it has ended by now.
+
+        False where it had been told of that end before, and this shows no new beginning.
+        """
         state = _shown(ended, seen)
         if state == "pending":
             keys = dict.fromkeys((*seen.keys[:1], *(k for k in seen.keys if k in ended.types), *seen.issued))
             self._open(seen, "submit", {key: ended.types.get(key, seen.reads_as) for key in keys})
+        elif ended.settled:
+            return False
         elif state in FINAL and state != "action_required":
             self.result.at_once.append(seen)
-            self._written(seen.keys)
+            ended.settled = True
+        return True
 
     def _outside(self, seen: Seen, ended: Operation | None) -> None:
         if ended is not None and "self" not in ended.types.values():
@@ -361,8 +369,7 @@ class Fold:
     def _join(self, operation: Operation, member: Member) -> None:
         seen = member.seen
         operation.members.append(member)
-        if seen.status == 202 and member.role != "submit":
-            operation.answered_202.update(key for key in seen.keys if key in operation.types)
+        operation.answered_202 |= seen.status == 202 and member.role == "poll"
         if operation.outcome is None and member.state in FINAL:
             operation.ended_by = seen
             self._close(operation, str(member.state), seen)
@@ -444,7 +451,7 @@ def _shown(operation: Operation, seen: Seen) -> str | None:
         reads_as = operation.types[key]
         state = next((each["state"] for each in seen.readings if each["reads_as"] == reads_as), state)
     if state == "unsettled":
-        return "completed" if key in operation.answered_202 else "pending"
+        return "completed" if operation.answered_202 else "pending"
     return state
 
 

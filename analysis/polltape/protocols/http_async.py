@@ -157,10 +157,10 @@ def _readings(exchange: Exchange, body: dict[str, Any], state: str | None) -> tu
 
 def _by_word(body: dict[str, Any]) -> str:
     """``done: true`` with error or response, else ``status``, else ``state``, without case."""
-    if body.get("done") is True:
-        if body.get("error") is not None:
-            return "failed"
-        return "completed" if "response" in body else "pending"
+    if body.get("done") is True and body.get("error") is not None:
+        return "failed"
+    if body.get("done") is True and "response" in body:
+        return "completed"
     word = body.get("status") if body.get("status") is not None else body.get("state")
     return _WORDS.get(word.lower(), "pending") if isinstance(word, str) else "pending"
 
