@@ -12,7 +12,8 @@ shopify-checkout    200 and what was shown last; an order after complete, a tran
 shopify-queue       PollComplete, then the queued request answered as a shop without a queue does
 shopify-cart        CartCompletionSuccess
 par-posnext         ``placed``, of a validation ``validated``
-http-async          the monitor's 200; where a word in the body tells, ``Succeeded`` or ``done: true``
+http-async          the monitor's 200; where a word in the body tells, ``Succeeded`` or ``done: true``; JSON:API's
+                    303 to a resource that shows what was sent
 throttle            the request answered 200
 ==================  ====================================================================================
 
@@ -31,13 +32,13 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from polltape.exchange import Body, Exchange, Header, Observation
+from polltape.exchange import Body, Exchange, Header, Observation, all_headers
 from polltape.protocols import http_async, observe, par_posnext, shopify_cart, shopify_queue, throttle
 from polltape.protocols import shopify_checkout_server as shopify
 from polltape.protocols.base import json_object
 from polltape.protocols.graphql import objects
 from polltape.protocols.shopify_checkout import ShopifyCheckout, parse_path
-from polltape.replay.case import Case, Target
+from polltape.replay.case import Case, Target, targets_of
 
 Json = dict[str, Any]
 
@@ -62,12 +63,19 @@ _ATTEMPT: Final = "query($attemptId: String!) { cartCompletionAttempt(attemptId:
 
 
 def with_ends(case: Case) -> list[Exchange]:
-    """The recorded exchanges, and those that the recorded client would have seen had it stayed; by request start."""
-    stuck = {found.operation for found in case.findings if found.code == _STUCK}
+    """The recorded exchanges, and those that the recorded client would have seen had it stayed; by request start.
+
+    Every operation among them gets an end, not only those that the case is about: a queued or throttled request that
+    has been let in begins one, of which the case holds no more than its first answer.
+    """
+    analysis = case.measured()
+    stuck = set(analysis.findings.loc[analysis.findings["code"] == _STUCK, "operation"])
     known = {exchange.exchange_id: exchange for exchange in case.exchanges}
+    begun = analysis.operations.loc[~analysis.operations["truncated"].astype(bool), "id"]
+    chosen = {*map(str, begun), *(target.operation_id for target in case.targets)}
     more = [
         made
-        for target in case.targets
+        for target in targets_of(analysis, chosen)
         if target.outcome in _UNENDED and target.operation_id not in stuck and target.protocol in _ENDS
         for made in _ENDS[target.protocol](_Story.of(target, known))
     ]
@@ -118,8 +126,10 @@ def _seen(exchange: Exchange, target: Target) -> Observation | None:
 
 
 def _get(like: Exchange, path: str, query: str | None = None) -> Exchange:
-    """A GET of that path by the same client, not answered yet."""
-    return replace(like, method="GET", path=path, query=query, request_body=Body())
+    """A GET of that path by the same client, not answered yet; a queue's token was for the request let in."""
+    pass_ = shopify_queue.TOKEN_HEADER.lower()
+    headers = tuple(header for header in like.request_headers if header.name.lower() != pass_)
+    return replace(like, method="GET", path=path, query=query, request_headers=headers, request_body=Body())
 
 
 def _post(like: Exchange, path: str, sent: Json) -> Exchange:
@@ -140,6 +150,10 @@ def _answer(asked: Exchange, at: datetime, body: Json, *, status: int = 200, mor
             request_ended_at=at,
             response_started_at=at,
             response_ended_at=at,
+            request_started_mono_ns=None,  # of the exchange that this one is made of, and would go before ``at``
+            request_ended_mono_ns=None,
+            response_started_mono_ns=None,
+            response_ended_mono_ns=None,
             status=status,
             reason=None,
             error=None,
@@ -300,10 +314,27 @@ def _monitor(story: _Story) -> Iterator[Exchange]:
     if reads_as == "body":
         body = _succeeded(body if story.polls or url.startswith("name|") else {})
     elif reads_as == "content-location":
-        if any(e.status == 200 for e in story.polls):
-            return  # JSON:API ends with a 303 to a resource that nobody knows
+        if any(e.status == 200 for e in story.polls) or not (story.polls or _asked_for_async(story.submit)):
+            yield from _elsewhere(story, poll)
+            return
         yield _answer(poll, at - _TICK, body, status=202)
     yield _answer(poll, at, body)
+
+
+def _asked_for_async(request: Exchange) -> bool:
+    """Whether the client said ``Prefer: respond-async``, without which FHIR answers nobody later."""
+    return any("respond-async" in value.lower() for value in all_headers(request.request_headers, "Prefer"))
+
+
+def _elsewhere(story: _Story, poll: Exchange) -> Iterator[Exchange]:
+    """JSON:API's end: 303 to the resource, which shows what was sent."""
+    submit, at = story.submit, story.at
+    path = submit.path
+    if submit.method == "POST":
+        path = f"{path.rstrip('/')}/{blake2b(submit.exchange_id.encode(), digest_size=16).hexdigest()}"
+    where = Header("Location", f"{submit.scheme}://{submit.authority}{path}")
+    yield _answer(poll, at, {}, status=303, more=(where,))
+    yield _answer(_get(submit, path), at + _TICK, json_object(submit.request_body))
 
 
 def _succeeded(body: Json) -> Json:
