@@ -99,7 +99,7 @@ def test_a_break_down_loses_no_wait(waits: list[dict[str, Any]], name: str) -> N
     assert list(parts.columns[: len(BREAK_DOWNS[name])]) == list(BREAK_DOWNS[name])
 
 
-@settings(max_examples=20, derandomize=True, deadline=None)
+@settings(max_examples=8, derandomize=True, deadline=None)
 @given(st.lists(wait, max_size=20))
 def test_every_break_down_stands_under_its_name(waits: list[dict[str, Any]]) -> None:
     every = every_break_down(table(waits))
