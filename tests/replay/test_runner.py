@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import stories
+import stories_of_protocols as protocols
 
 from polltape.capture.parquet import write_exchanges
 from polltape.capture.reading import open_capture, read_exchanges
 from polltape.cli import main
-from polltape.exchange import Exchange
+from polltape.exchange import Exchange, Header
 from polltape.mock.core import Mock
 from polltape.mock.messages import Request, Response
 from polltape.protocols import observe
@@ -215,3 +216,32 @@ def test_ten_minutes_replay_twice_the_same_to_the_byte(
     assert told[0] == told[1]
     assert len(told[0][1]) == 1
     assert json.loads(told[0][0])["operations"][0]["replayed"]["statuses"] == [202] * 115 + [200]
+
+
+def test_an_instant_is_as_far_ahead_of_its_date_as_it_was() -> None:
+    """Real time: a Date has no fractions, so what an instant asks for depends on the part of a second."""
+    token = "Q2hlY2tvdXQtMQ0000000001"
+    queued = stories.exchange(
+        0.7, "POST", stories.CREATE, 429, sent={}, more=[("X-Checkout-Queue", "1"), ("X-Checkout-Queue-Token", token)]
+    )
+    told = {"__typename": "PollContinue", "token": token, "pollAfter": "2026-11-23T08:00:02.300Z"}
+    poll = protocols.queue_poll(0.8, token, told)
+    dated = (*poll.response_headers, Header("Date", "Mon, 23 Nov 2026 08:00:00 GMT"))
+    case = case_from([queued, observe(replace(poll, response_headers=dated))])
+    recorded, replayed = case.exchanges[1].instruction, replay_on_mock(case).exchanges[1].instruction
+    assert recorded is not None
+    assert replayed is not None
+    assert recorded.asked_s == 2.3
+    assert replayed.asked_s == pytest.approx(2.3, abs=0.15)
+
+
+def test_what_a_busy_computer_misses_leads_to_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(self: Mock, request: Request, now: float) -> Response:
+        answer = answers(self, request, now)
+        return replace(answer, headers=tuple(h for h in answer.headers if h.name != "Retry-After"))
+
+    answers = Mock.answer
+    monkeypatch.setattr(Mock, "answer", late)
+    case = case_from([stories.put(0, wait="1"), stories.poll(0.2, 200)], until=40)
+    assert any("--virtual" in note for note in replay_on_mock(case).notes)
+    assert replay_on_mock(case, virtual=True).notes == ()

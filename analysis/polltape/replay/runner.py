@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -90,8 +90,10 @@ def replay_on_mock(
             parts = urlsplit(url)
             progress.begins(_about_s(session))
             peer = Peer("http", parts.hostname or "127.0.0.1", parts.port or 80)
-            run_on_sockets(session, peer, as_recorded=True, said=progress.said)
-    return _finished(case, recorded, session, "recording", comparing, mock.notes)
+            phase_s = _phase_s(case) if timing == "recorded" and speed == 1 else None
+            run_on_sockets(session, peer, as_recorded=True, phase_s=phase_s, said=progress.said)
+    done = _finished(case, recorded, session, "recording", comparing, mock.notes)
+    return done if virtual or done.verdict.reproduced else replace(done, notes=(*done.notes, _BUSY))
 
 
 def replay_on_target(
@@ -151,6 +153,20 @@ def _bodies_missing(case: Case) -> Iterable[str]:
 
 def _beginning(case: Case) -> datetime:
     return min(exchange.request_started_at for exchange in case.exchanges)
+
+
+def _phase_s(case: Case) -> float | None:
+    """At which part of a second the recording began, where that matters: an answer that names an instant to wait for.
+
+    Its Date is whole seconds.  So what it asks to wait depends on the part of a second at which it is given, by as much
+    as an instant's tolerance, and a poll that was early would not be in another phase.
+    """
+    instants = any(e.instruction is not None and e.instruction.klass in _INSTANTS for e in case.exchanges)
+    return _beginning(case).timestamp() % 1 if instants else None
+
+
+_BUSY: Final = "a computer with other work sends requests late: with --virtual nobody waits, and all come at their time"
+_INSTANTS: Final = frozenset({"poll-after", "date", "date-obsolete"})
 
 
 def _fresh_id() -> str:

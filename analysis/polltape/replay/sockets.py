@@ -31,23 +31,26 @@ def run_on_sockets(
     *,
     as_recorded: bool,
     answer_within_s: float = ANSWER_WITHIN_S,
+    phase_s: float | None = None,
     said: Said = lambda exchange: None,
 ) -> None:
     """Send every step to the peer; ``said`` hears each exchange as it ends.
 
     ``as_recorded``: the requests name the recorded host, whoever gets them (the mock does: it answers for all).
+    ``phase_s``: at which part of a second of the wall clock to begin, where that matters.
     Raises ServiceError where the peer refuses or hangs.
     """
     client = Client(peer, answer_within_s)
     with uncollected():  # a look through all that was recorded would make every request late that is due meanwhile
-        asyncio.run(_Run(session, client, None if as_recorded else peer.authority, said).run())
+        asyncio.run(_Run(session, client, None if as_recorded else peer.authority, phase_s, said).run())
 
 
 class _Run:
-    def __init__(self, session: Session, client: Client, host: str | None, said: Said) -> None:
+    def __init__(self, session: Session, client: Client, host: str | None, phase_s: float | None, said: Said) -> None:
         self._session = session
         self._client = client
         self._host = host
+        self._phase_s = phase_s
         self._said = said
         self._start = 0.0
 
@@ -55,6 +58,8 @@ class _Run:
         first = self._session.ready()
         sent = [self._session.outgoing(step) for step in first]  # worked out before the clock runs
         self._start = time.monotonic() + LEAD_S + len(first) * _START_S
+        if self._phase_s is not None:
+            self._start += (self._phase_s - (time.time() - time.monotonic() + self._start)) % 1
         try:
             async with asyncio.TaskGroup() as group:
                 for step, outgoing in zip(first, sent, strict=True):
