@@ -57,11 +57,12 @@ def build(year: int, month: str, day: str, clock: tuple[str, ...]) -> int | None
     return timegm(base.timetuple()) + (second == 60)
 
 
-def fifty_years(two: int, receipt: int) -> int:
-    """RFC 9110 §5.6.7: more than 50 years ahead is the most recent past year with these digits."""
-    now = datetime.fromtimestamp(receipt / 1_000_000, UTC).year
-    year = now - now % 100 + two
-    return year - 100 if year > now + 50 else year
+def fifty_years(two: int, month: str, rest: tuple[str, ...], receipt: int) -> int:
+    """RFC 9110 §5.6.7: a timestamp more than 50 years ahead is in the most recent past year with these digits."""
+    now = datetime.fromtimestamp(receipt // 1_000_000, UTC)
+    year = now.year + (two - now.year) % 100
+    ahead = (year, MONTHS.index(month) + 1, *map(int, rest))
+    return year - 100 if ahead > (now.year + 50, *now.timetuple()[1:6]) else year
 
 
 def strict_date(text: str, receipt: int) -> tuple[int, str] | None:
@@ -70,7 +71,8 @@ def strict_date(text: str, receipt: int) -> tuple[int, str] | None:
         at = build(int(m[3]), m[2], m[1], m.groups()[3:])
         return None if at is None else (at, "date")
     if m := RFC850.fullmatch(text):
-        at = build(fifty_years(int(m[3]), receipt), m[2], m[1], m.groups()[3:])
+        year = fifty_years(int(m[3]), m[2], (m[1], *m.groups()[3:]), receipt)
+        at = build(year, m[2], m[1], m.groups()[3:])
     elif m := ASCTIME.fullmatch(text):
         at = build(int(m[6]), m[1], m[2], m.groups()[2:5])
     else:
