@@ -117,7 +117,7 @@ def compared(
         "findings": ordered(
             [
                 (r["code"], r["fault"], operation(r["operation"]), r["at"], exchange(r["exchanges"][-1]))
-                if not r["code"].startswith(("OP001", "OP002", "OP003", "OP007", "ST"))
+                if not r["code"].startswith(("OP001", "OP002", "OP003", "OP007", "CQ003", "ST"))
                 else (r["code"], r["fault"], operation(r["operation"]), r["at"])
                 for r in analysis["findings"]
             ]
