@@ -403,3 +403,130 @@ def test_gift_cards_and_codes_to_redeem(name: str) -> None:
     assert from_json({name: [SECRET], "in": {name: SECRET}}) == {name: [DROPPED], "in": {name: DROPPED}}
     query = f'mutation($c: [String!]) {{ a({name}: ["{SECRET}"]) {{ id }} b({name}: $c) {{ id }} }}'
     assert SECRET not in json.dumps(from_json({"query": query, "variables": {"c": [SECRET]}}))
+
+
+# ---------------------------------------------------------------- compound names, lists, and what is a word
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("user_password", "customerPassword", "newPassword2", "db.password", "userpassword", "password_hash"),
+        *("ACME_API_KEY", "billing-access-token", "verification_value2"),
+    ],
+)
+def test_a_name_that_ends_with_a_listed_one_is_treated_as_it(name: str) -> None:
+    assert SECRET not in str(from_json({"a": {name: SECRET}}))
+    assert SECRET not in (redacted(query=f"{name}={SECRET}").query or "")
+    assert SECRET not in (body(f"{name}={SECRET}", FORM).content or b"").decode()
+    assert SECRET not in header(f"X-{name}", SECRET).value
+    assert SECRET not in from_json({"log": f"{name}={SECRET}"})["log"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"payment_state": "waiting"},
+        {"order_number": 1001},
+        {"error_code": "E4711x9"},
+        {"cache_expiry": "2026-11-05T00:00:00Z"},
+        {"max_tokens": 512, "token_count": 3, "password_changed_at": "2026-11-05"},
+        {"primary_key": "sku-4711-b"},
+        {"x_api_key_id": "k1"},
+    ],
+)
+def test_names_that_only_hold_a_listed_word_stay(value: dict[str, Any]) -> None:
+    assert from_json(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["password", SECRET, 1],
+        ["a", "b", "password", SECRET],
+        ["tool", "--password", SECRET, "-v"],
+        ["tool", "--password", "correct", "-v"],
+        {"rows": [["password", SECRET, 1]]},
+        {"names": ["a", "password"], "values": ["1", SECRET]},
+        {"keys": ["user_password"], "vals": [SECRET]},
+        {"columns": ["id", "password"], "rows": [[1, SECRET], [2, SECRET]]},
+        {"columns": [{"name": "id"}, {"name": "password"}], "data": [[1, SECRET]]},
+        {"name": "password", "text": SECRET},
+        {"field": "password", "rejectedValue": SECRET},
+        {"field": ["customer", "password"], "value": SECRET},
+        {"loc": ["body", "password"], "input": SECRET},
+        {"op": "replace", "path": "/user/password", "value": SECRET},
+        {"hmac": {"value": SECRET}},
+        {"sig": {"#text": SECRET}},
+        {"code": [SECRET]},
+        {"state": {"value": SECRET}},
+    ],
+)
+def test_values_told_by_names_in_other_places_go(value: Any) -> None:
+    sent = json.dumps(value)
+    made = json.dumps(from_json(value))
+    secret = "correct" if "correct" in sent else SECRET
+    assert secret not in made
+    assert len(made.split(",")) == len(sent.split(","))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["password", "email", "status"],
+        {"required": ["email", "password", "label"]},
+        {"columns": ["id", "email"], "rows": 2},
+        {"names": ["id", "status"], "values": [1, "pending"]},
+        {"fields": ["id", "email"], "data": [1]},
+        {"get": {"path": "/customers/email", "content": "operation"}},
+        {"key": {"value": "pending", "unit": "s"}},
+    ],
+)
+def test_lists_of_names_are_no_values(value: Any) -> None:
+    assert from_json(value) == value
+
+
+def test_a_part_names_what_stands_in_another() -> None:
+    def part(name: str, value: str) -> str:
+        return f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+
+    sent = part("name", "password") + part("value", SECRET) + part("note2", "x") + "--B--\r\n"
+    made = (body(sent, "multipart/form-data; boundary=B").content or b"").decode()
+    assert SECRET not in made
+    assert part("name", "password") in made
+    kept = part("name", "colour") + part("value", "blue") + "--B--\r\n"
+    assert body(kept, "multipart/form-data; boundary=B").content == kept.encode()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "PAYMENT_PROVIDER_TEMPORARILY_UNAVAILABLE",
+        "waiting_for_inventory_reservation_confirmation",
+        "waitingforinventoryreservationconfirmation",
+        "INSUFFICIENTINVENTORYAVAILABLE",
+        "InventoryReservationStillPending",
+        "requires-customer-authentication",
+        "customer.subscription.trial_will_end",
+        *("ECONNRESET", "EHOSTUNREACH", "NXDOMAIN", "THROTTLED", "USD", "de_DE", "TXN_DECL", "XSMLKT"),
+    ],
+)
+def test_long_words_are_kept_under_code_state_and_key(word: str) -> None:
+    value = {"code": word, "state": word, "key": word, "codes": [{"code": [word]}]}
+    assert from_json(value) == value
+
+
+@pytest.mark.parametrize(
+    "letters",
+    [
+        "qzmvkxjwtgbpfhd",
+        "xkqvhtzwplmdgjrb",
+        "XKQVHTZWPLMDGJRBNCFS",
+        "hvqkw_zxtpl_mdgjr_bncfs",
+        "kzxqwv.hjtbdm.gpfxkq",
+        "AbqXkzvWqpTgbZxkvQhj",
+        "QWXZK-HJVTB-DMGPF",
+    ],
+)
+def test_random_letters_are_no_words(letters: str) -> None:
+    assert letters not in str(from_json({"code": letters, "state": [letters], "key": letters}))

@@ -20,11 +20,12 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import chain
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from polltape.capture.encodings import name_parts, unquote_form
+from polltape.capture.pairs import LONGEST_NAME
 from polltape.capture.redaction_rules import Action, Ruling
 from polltape.capture.scrub import MAX_PAIRS, Scrubber
 from polltape.capture.scrub_graphql import aliases_of
@@ -45,6 +46,7 @@ NOT_STORED: Final = (
 """Every word that redaction puts into ``not_stored``."""
 
 _MAX_FORM: Final = 1024 * 1024
+_LONG_NAME: Final = 4 * LONGEST_NAME  # bytes
 _REMEMBERED: Final = 256  # bodies; they and what was made of them take at most 8 MiB of memory
 _REMEMBERED_BYTES: Final = 16 * 1024
 _NOTHING: Final[Mapping[str, Action]] = {}
@@ -173,8 +175,11 @@ class BodyScrubber:
         parts = [self._split(piece) for piece in pieces[1:-1]]
         if len(parts) > MAX_PAIRS:
             raise Unreadable("too-large")
-        rulings = self._scrubber.rulings([name_parts(name) for _, name, _ in parts])
-        made = [self._part(head, ruling, body) for (head, _, body), (_, ruling) in zip(parts, rulings, strict=True)]
+        fields = [name for _, name, _ in parts]
+        names = list(map(name_parts, fields))
+        paired = self._scrubber.paired(fields, names, [quote(body[:_LONG_NAME]) for _, _, body in parts])
+        rulings = [ruling or paired.get(place) for place, (_, ruling) in enumerate(self._scrubber.rulings(names))]
+        made = [self._part(head, ruling, body) for (head, _, body), ruling in zip(parts, rulings, strict=True)]
         closing = pieces[-1] if pieces[-1].strip(b"\r\n") == b"--" else b"--"
         return b"".join(delimiter + part + b"\r\n" for part in made) + delimiter + closing
 

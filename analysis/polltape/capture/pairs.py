@@ -22,14 +22,22 @@ def _spellings(*names: str) -> frozenset[str]:
 
 
 _NAMED: Final = ("field", "key", "param", "parameter", "property", "attribute", "attr", "header", "item", "input")
-LOOSELY_NAMING: Final = _spellings("id", "type", "label", "question")
+LOOSELY_NAMING: Final = _spellings("id", "type", "label", "question", "title", "path", "pointer")
 """These mostly say something else; ``content`` and the like beside them is no value of theirs."""
 NAMING: Final = LOOSELY_NAMING | _spellings(
-    *("name", "k", "n", "option", "variable", "setting", "claim", "itemprop", "for", *_NAMED),
+    *("name", "k", "n", "loc", "option", "variable", "setting", "claim", "itemprop", "for", *_NAMED),
     *(f"{name}_name" for name in _NAMED),
 )
-LOOSE_VALUES: Final = _spellings("content", "data")
+LOOSE_VALUES: Final = _spellings("content", "data", "text", "input")
 VALUES: Final = LOOSE_VALUES | _spellings(
     *("value", "values", "val", "vals", "v", "answer"),
     *(f"{name}_value" for name in (*_NAMED, "string", "text", "default", "raw", "old", "new", "previous", "current")),
+    *(f"{name}_value" for name in ("rejected", "invalid", "actual", "received", "given", "submitted", "provided")),
 )
+WRAPPERS: Final = VALUES | {"S", "$t", "#text", "_", "_text", "__text"}
+"""Names of the value itself inside an object that has its name: ``{"hmac": {"value": …}}``; and in XML made JSON."""
+NAME_LISTS: Final = _spellings(
+    "names", "keys", "columns", "fields", "headers", "labels", "params", "header", "column_names"
+)
+VALUE_LISTS: Final = _spellings("values", "vals", "data", "rows", "row", "records", "items", "args")
+"""``{"names": ["email"], "values": ["…"]}``, ``{"columns": […], "rows": [[…], […]]}``."""

@@ -59,6 +59,44 @@ def normalise(name: str) -> str:
     return name.strip().lstrip("@$").lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_AFTER: Final = frozenset(
+    {
+        "value",
+        "values",
+        "text",
+        "string",
+        "raw",
+        "plain",
+        "hash",
+        "confirm",
+        "confirmation",
+        "again",
+        "repeat",
+        "old",
+        "new",
+    }
+)
+"""Words behind a name that leave it what it is: ``password_hash``, ``passwordConfirm``; numbers do, too."""
+_LONGEST_COMPOUND: Final = 64
+
+
+def compounds(name: str) -> list[str]:
+    """What a compound name may be a kind of, the most exact first.
+
+    >>> compounds("customerEmail2")
+    ['customeremail2', 'email2', '2', 'customeremail', 'email']
+    """
+    words = [word.lower() for word in _WORDS.findall(name)] if len(name) <= _LONGEST_COMPOUND else []
+    known = len(words)
+    while known > 1 and (words[known - 1] in _AFTER or words[known - 1].isdigit()):
+        known -= 1
+    found = ["".join(words[start:end]) for end in range(len(words), known - 1, -1) for start in range(end)]
+    if words and words[known - 1].endswith(("password", "passwd")):  # userpassword
+        found.append("password")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What is to happen to a named value: the action, and for shapes the kind."""
@@ -178,6 +216,12 @@ class Rules:
             plain=not (action or near or inside or opens or ends or graphql),
             ruling=Ruling(action, KINDS.get(norm, "text")) if alone and action else None,
         )
+
+    def compound(self, name: str, place: Place) -> Name | None:
+        """What the rules say about a name that ends with one of theirs: ``user_password``, ``billingEmail``."""
+        table, alone = self._tables[place], self._of("words", "alone")
+        norm = next((norm for norm in compounds(name) if norm in table and norm not in alone), None)
+        return None if norm is None else self.name(norm, place)
 
     @property
     def _tables(self) -> dict[Place, dict[str, tuple[Action, str]]]:

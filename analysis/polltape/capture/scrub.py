@@ -33,6 +33,7 @@ from polltape.capture.scrub_graphql import arguments_of
 from polltape.capture.scrub_json import MAX_NESTING, JsonScrubber, Unreadable
 from polltape.capture.scrub_memory import Memory, Names, Rulings, Texts, is_plain
 from polltape.capture.scrub_prose import documents, named_values
+from polltape.capture.spoken import looks_spoken
 from polltape.capture.standins import DROPPED, KINDS, MAIL_DOMAIN, Shapes, drop_text
 
 MAX_PAIRS: Final = 10_000
@@ -81,8 +82,8 @@ _PUBLIC_PARAMETERS: Final = frozenset({"realm", "algorithm", "qop", "nc", "chars
 _PREFIX: Final = re.compile(r"((?:[a-z]{2,6}_)(?:(?:live|test)_)?)([0-9A-Za-z]{16,})")
 _GID: Final = re.compile(r"(gid://[^/?#]+/[^/?#]+/)([^?#]+)(\?[^#]*)?(#.*)?", re.DOTALL)
 _NUMBERED: Final = re.compile(r"gid://[\w.-]+/\w+/\d+")
-_LETTERS: Final = r"(?:[A-Za-z]{1,8}|[A-Z]{1,20}|[A-Z]{0,5}[a-z]{2,20}(?:[A-Z]{1,5}[a-z]{2,20})*[A-Z]{0,5})"
-"""Letters as words have them, camel case too; not those of a random text."""
+_LETTERS: Final = r"(?:[A-Za-z]{1,8}|[A-Z]+|[A-Z]{0,5}[a-z]{2,}(?:[A-Z]{1,5}[a-z]{2,})*[A-Z]{0,5})"
+"""Letters as words have them, camel case too."""
 _WORD: Final = re.compile(rf"{_LETTERS}(?:[_. -]{_LETTERS})*|-?[0-9]{{1,5}}")
 _PSEUDONYM: Final = Ruling("pseudonym")
 _INDEX: Final = re.compile(r"[\[\].]+")
@@ -100,6 +101,7 @@ class Scrubber:
         self.ruled = Rulings(self)
         self.paths = Memory(self.path)
         self.json = JsonScrubber(self)
+        self._listed = frozenset(rules.table("body"))
         self._gids = rules.names("gids", "pseudonym")
         self._words = rules.names("urls", "path_words")
         self._forms = rules.names("urls", "path_forms")
@@ -140,6 +142,10 @@ class Scrubber:
         if name.card_only:
             return "drop" if card or self._card_beside(name, beside, place) else None
         return (self.neighbours(name, beside) if name.beside else None) or name.action
+
+    def is_listed(self, text: str) -> bool:
+        """Whether a text is one of the names that the rules list."""
+        return normalise(text) in self._listed
 
     def neighbours(self, name: Name, beside: Iterable[str]) -> Action | None:
         """The action that a name has because of those beside it."""
@@ -182,7 +188,7 @@ class Scrubber:
 
     def is_word(self, value: str) -> bool:
         """A plain word, as statuses and error codes are: nothing that could be a secret."""
-        return len(value) <= 48 and _WORD.fullmatch(value) is not None
+        return len(value) <= 80 and _WORD.fullmatch(value) is not None and looks_spoken(value)
 
     # ---------------------------------------------------------------------------- pseudonyms
 
@@ -497,29 +503,32 @@ class Scrubber:
         pairs = [piece.partition("=") for piece in pieces[::2]]
         plain = [unquoted(unquote_form(name)) for name, _, _ in pairs]
         names = list(map(name_parts, plain))
-        paired = dict(self._paired(plain, names, pairs))
+        paired = self.paired(plain, names, [value for _, _, value in pairs])
         for place, (parts, ruling) in enumerate(self.rulings(names)):
             pieces[2 * place] = self._pair(pairs[place], parts[-1], ruling or paired.get(place), level)
         for place, field in self._variables(names, pairs, level):
             pieces[2 * place] = field
         return "".join(pieces)
 
-    def _paired(
-        self, plain: list[str], names: list[list[str]], pairs: list[tuple[str, str, str]]
-    ) -> Iterator[tuple[int, Ruling]]:
-        """The places of values whose names are the values of other fields: ``f[0][name]=email&f[0][value]=…``."""
+    def paired(self, plain: list[str], names: list[list[str]], values: list[str]) -> dict[int, Ruling]:
+        """The places of values whose names are the values of other fields: ``f[0][name]=email&f[0][value]=…``.
+
+        ``values`` as a form has them.
+        """
+        found: dict[int, Ruling] = {}
         lasts = [parts[-1] for parts in names]
         if VALUES.isdisjoint(lasts):
-            return
+            return found
         naming: dict[str, list[int]] = {}
         for place, last in enumerate(lasts):
             if last in NAMING:
                 naming.setdefault(plain[place][: plain[place].rfind(last)], []).append(place)
         for place, last in enumerate(lasts):
             near = naming.get(plain[place][: plain[place].rfind(last)]) if last in _SURE_VALUES else None
-            name = unquote_form(pairs[near[max(0, bisect(near, place) - 1)]][2]) if near else ""
+            name = unquote_form(values[near[max(0, bisect(near, place) - 1)]]) if near else ""
             if 0 < len(name) <= LONGEST_NAME and (ruling := self.ruling("query", [name])):
-                yield place, ruling
+                found[place] = ruling
+        return found
 
     def _variables(
         self, names: list[list[str]], pairs: list[tuple[str, str, str]], level: int

@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from polltape.capture.encodings import BLANK_JSON64
-from polltape.capture.pairs import LONGEST_NAME, LOOSE_VALUES, LOOSELY_NAMING, NAMING, VALUES
+from polltape.capture.encodings import BLANK_JSON64, name_parts
+from polltape.capture.pairs import (
+    LONGEST_NAME,
+    LOOSE_VALUES,
+    LOOSELY_NAMING,
+    NAME_LISTS,
+    NAMING,
+    VALUE_LISTS,
+    VALUES,
+    WRAPPERS,
+)
 from polltape.capture.pan import has_pan, is_pan, replace_pans
 from polltape.capture.redaction_rules import STRICTNESS, Action, Name, Ruling, strictest
 from polltape.capture.scrub_graphql import arguments_of, redact_graphql
@@ -43,6 +52,10 @@ _KNOWN: Final = (*_BEGINNINGS, (b"Z", b"Z2lk"), (b"s", b"shp"))
 """What tokens, global ids and base64 of JSON begin with, each with its rarest letter, which is looked for first."""
 _ALTERNATING: Final = frozenset({"rawheaders", "rawtrailers"})
 """As Node's servers print headers."""
+_LONGEST_RECORD: Final = 64
+_LONGEST_TOLD: Final = 40
+_NOBODY: Final[Mapping[int, Name]] = {}
+"""A list of so many items may be a record, with names of so many letters among its values."""
 _AUTH: Final = (b"basic ", b"bearer ", b"token ")
 _ODD_STARTS: Final = '[{" eWICD'
 _CODED: Final = re.compile(BLANK_JSON64)
@@ -146,6 +159,7 @@ class JsonScrubber:
         names, texts = self._names, self._scrubber.texts
         self._seen += len(node)
         paired = None if VALUES.isdisjoint(node) else self._paired(node, card, level, depth)
+        tabled = None if NAME_LISTS.isdisjoint(node) else self._tabled(node, card, level, depth)
         given = self._variables(node, level, depth) if "variables" in node else None
         for key, value in node.items():
             name = names[key]  # of every name, as there are those that are data
@@ -172,6 +186,8 @@ class JsonScrubber:
                 node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
         if paired is not None:
             node.update(paired)
+        if tabled is not None:
+            node.update(tabled)
         if given is not None:
             node["variables"].update(given)
         odd = names.odd
@@ -182,7 +198,7 @@ class JsonScrubber:
         called = [
             (key, name)
             for key in NAMING.intersection(node)
-            if type(text := node[key]) is str and len(text) <= LONGEST_NAME and not (name := self._names[text]).plain
+            if (text := _spoken(node[key])) and not (name := self._names[text]).plain
         ]
         if not called:
             return None
@@ -198,6 +214,38 @@ class JsonScrubber:
             made[key] = self._special(node, name, value, _NOTHING_INSIDE, card, level, depth)
             node[key] = None
         return made
+
+    def _tabled(self, node: dict[str, Any], card: bool, level: int, depth: int) -> dict[str, Any]:
+        """The values, or rows of them, whose names stand in a list beside them; the node keeps None for them."""
+        made: dict[str, Any] = {}
+        for naming in NAME_LISTS.intersection(node):
+            listed = node[naming]
+            columns = [self._column(column) for column in listed] if type(listed) is list else []
+            if not any(columns):
+                continue
+            for key in VALUE_LISTS.intersection(node):
+                values = node[key]
+                rows = values if type(values) is list and values and type(values[0]) is list else [values]
+                if any(type(row) is not list or len(row) != len(columns) for row in rows):
+                    continue
+                cells = [
+                    [self._cell(*cell, card, level, depth + 2) for cell in zip(columns, row, strict=True)]
+                    for row in rows
+                ]
+                made[key], node[key] = (cells if rows is values else cells[0]), None
+        return made
+
+    def _column(self, column: Any) -> Name | None:
+        """What the rules know of a column's name, which may stand in an object of its own."""
+        if type(column) is dict:
+            column = next((column[key] for key in ("name", "id", "key", "field") if type(column.get(key)) is str), "")
+        name = self._names[column] if type(column) is str and len(column) <= LONGEST_NAME else None
+        return None if name is None or name.plain else name
+
+    def _cell(self, name: Name | None, value: Any, card: bool, level: int, depth: int) -> Any:
+        if name is None or value is True or (not value and type(value) is not int):
+            return self._value(value, _NOTHING_INSIDE, card, level, depth)
+        return self._special({name.norm: value}, name, value, _NOTHING_INSIDE, card, level, depth)
 
     def _variables(self, node: dict[str, Any], level: int, depth: int) -> dict[str, Any] | None:
         """The GraphQL variables that the rules know by the argument that they are for: ``checkout(token: $t)``.
@@ -225,6 +273,24 @@ class JsonScrubber:
             return self._value(pair, _NOTHING_INSIDE, card, level, depth)
         return [first, self._special({first: second}, name, second, _NOTHING_INSIDE, card, level, depth)]
 
+    def _told(self, items: list[Any]) -> Mapping[int, Name]:
+        """The places of values that stand behind their names in a list: ``["password", "…", 1]``, ``["--token", "…"]``.
+
+        A list of texts may be one of names; there a word is no value.
+        """
+        found: dict[int, Name] = {}
+        for place, text in enumerate(items[:-1]):
+            if type(text) is not str or len(text) > _LONGEST_TOLD or not text.isascii() or place in found:
+                continue
+            if not self._scrubber.is_listed(text) or (name := self._names[text]).word or not name.action:
+                continue
+            value = items[place + 1]
+            if type(value) is not str or not value or self._scrubber.is_listed(value):
+                continue
+            if text[0] == "-" or not self._scrubber.is_word(value) or any(type(item) in (int, bool) for item in items):
+                found[place + 1] = name
+        return found
+
     def _alternating(self, lines: list[Any], card: bool, level: int, depth: int) -> list[Any]:
         """``["X-Api-Key", "…", "Email", "…"]``: name, value, name, value."""
         made: list[Any] = []
@@ -247,8 +313,11 @@ class JsonScrubber:
         if kind is list:
             if depth > MAX_DEPTH:
                 raise Unreadable("too-deep")
+            told = self._told(value) if 1 < len(value) <= _LONGEST_RECORD else _NOBODY
             for place, item in enumerate(value):
-                if type(item) is dict:
+                if place in told:
+                    value[place] = self._cell(told[place], item, card, level, depth + 1)
+                elif type(item) is dict:
                     value[place] = self._object(item, inside, card, level, depth + 2)
                 elif type(item) is list and len(item) == 2:
                     value[place] = self._listed(item, card, level, depth + 1)
@@ -278,16 +347,27 @@ class JsonScrubber:
         if action == "drop" and name.word and not demanded and not scrubber.neighbours(name, node.keys()):
             action = None if self._is_plain(value) else action
         container = type(value) in (dict, list)
+        if container and action is None and name.word and type(value) is list:
+            action = name.action
         if action is None or (container and name.section == "urls"):
             if name.graphql and type(value) is str:
                 made = self.graphql(value)
                 if made is not None:
                     return made
             if action is not None and type(value) is list:
-                value = [self._item(item, name, Ruling(action, KINDS.get(name.norm, "text"))) for item in value]
+                value = [self._item(item, name, self._ruling(name)) for item in value]
             card = (card or name.opens) and not name.ends
+            if type(value) is dict and name.section == "urls" and name.action and not WRAPPERS.isdisjoint(value):
+                wrapped = {key: value[key] for key in WRAPPERS.intersection(value) if type(value[key]) is str}
+                value.update(dict.fromkeys(wrapped))
+                opened = self._object(value, name.inside, card, level, depth + 1)
+                opened.update((key, self._item(text, name, self._ruling(name))) for key, text in wrapped.items())
+                return opened
             return self._value(value, name.inside, card, level, depth)
         return self._leaves(value, Ruling(action, KINDS.get(name.norm, "text")), level, depth)
+
+    def _ruling(self, name: Name) -> Ruling:
+        return Ruling(name.action or "drop", KINDS.get(name.norm, "text"))
 
     def _item(self, item: Any, name: Name, ruling: Ruling) -> Any:
         """An item of a list that has a query's name, as programs print a query: ``{"hmac": ["…"]}``."""
@@ -357,6 +437,15 @@ class JsonScrubber:
                 clean += "-"
             made[clean] = value
         return made
+
+
+def _spoken(value: Any) -> str:
+    """The name that the value of ``name`` or ``path`` is: as it stands, or the last of a path or list of names."""
+    if type(value) is list and value and len(value) <= MAX_NESTING:
+        value = next((part for part in reversed(value) if type(part) is str), "")
+    if type(value) is not str or len(value) > LONGEST_NAME:
+        return ""
+    return name_parts(value)[-1] if value.startswith(("/", "#/")) else value
 
 
 def is_calm(content: bytes) -> bool:

@@ -68,6 +68,8 @@ class Names(dict[str, Name]):
         made = self._scrubber.rules.name(normalise(name), self._place)
         if made.plain and self._place == "body" and _PATHS.search(name):  # user.password, user[password], user:password
             made = self._scrubber.rules.name(normalise(name_parts(name)[-1]), self._place)
+        if made.plain and "/" not in name:  # user_password; not the path of an endpoint
+            made = self._scrubber.rules.compound(name, self._place) or made
         self[name] = made
         if made.ruling is not None:
             made.texts = self._scrubber.ruled[made.ruling]
