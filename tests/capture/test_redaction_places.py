@@ -530,3 +530,15 @@ def test_long_words_are_kept_under_code_state_and_key(word: str) -> None:
 )
 def test_random_letters_are_no_words(letters: str) -> None:
     assert letters not in str(from_json({"code": letters, "state": [letters], "key": letters}))
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        (f"tool --password={SECRET} -v", f"tool --password={DROPPED} -v"),
+        (f"<a><password><![CDATA[{SECRET}]]></password></a>", f"<a><password><![CDATA[{DROPPED}]]></password></a>"),
+        ("tool --colour=blue <b><![CDATA[x]]></b>", "tool --colour=blue <b><![CDATA[x]]></b>"),
+    ],
+)
+def test_options_of_programs_and_cdata(text: str, made: str) -> None:
+    assert from_json({"log": text}) == {"log": made}

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from polltape.capture.scrub import Scrubber
 
 NAMED: Final = re.compile(
-    r"""(?<![\w.-])(?P<name>[^\W\d][\w.-]*+(?:\[[\w.-]*\])*+)
+    r"""(?<![\w.-])(?:--)?(?P<name>[^\W\d][\w.-]*+(?:\[[\w.-]*\])*+)
           (?P<sign>\\*["']?[ \t]{0,4}(?:=>|[:=])[ \t\r\n]{0,4})(?P<quote>\\*["'])?
-      | <(?:[\w.-]+:)?(?P<tag>[^\W\d][\w.-]*+)(?:[ ][^<>]{0,200})?>(?=[^<>\s])""",
+      | <(?:[\w.-]+:)?(?P<tag>[^\W\d][\w.-]*+)(?:[ ][^<>]{0,200})?>(?:<!\[CDATA\[)?(?=[^<>\s])""",
     re.VERBOSE,
 )
 """A name with what stands between it and its value, or an element's start tag."""
 
 _WORD: Final = re.compile(r"(?i:(?:Basic|Bearer|Token|Digest|ApiKey|OAuth)[ ]+)?[^\s\"'<>&;,)}\]|\\]+")
 _LINE: Final = re.compile(r"[^\r\n\"<>]+")
-_CONTENT: Final = re.compile(r"[^<]+")
+_CONTENT: Final = re.compile(r"(?:(?!\]\]>)[^<])+")
 _QUOTED: Final = {'"': re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL), "'": re.compile(r"(?:[^'\\]|\\.)*", re.DOTALL)}
 _BREAKS: Final = " \"'<>\n\t"
 _LONG_URL: Final = 2000
