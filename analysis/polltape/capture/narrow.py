@@ -16,6 +16,7 @@ import pyarrow.dataset as ds
 
 from polltape.capture.footers import damage
 from polltape.exchange import SCHEMA
+from polltape.memory import give_back
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -66,8 +67,7 @@ def _whole(parts: list[pa.Table]) -> pa.Table:
         chunks = [chunk for column in columns.pop(name) for chunk in column.chunks]
         found[name] = pa.chunked_array(chunks).unify_dictionaries().combine_chunks()
         del chunks
-    # Row groups come with a dictionary each, several times what is left of them; Arrow would keep that for later.
-    pa.default_memory_pool().release_unused()
+    give_back()  # row groups come with a dictionary each, several times what is left of them
     return pa.table(found)
 
 

@@ -108,7 +108,9 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     order = pc.sort_indices(
         whole.append_column("first", first), [(name, "ascending") for name in ("at_us", "code", "first")]
     )
-    return framed(whole.take(order).select(FINDING_COLUMNS))
+    found = whole.select(FINDING_COLUMNS).take(order)
+    del drafts, exchanges, proof, whole, first  # unsorted, as much again
+    return framed(found)
 
 
 def _exchanges(evidence: Evidence, named: Any) -> pa.Table:
