@@ -412,7 +412,8 @@ def test_gift_cards_and_codes_to_redeem(name: str) -> None:
     "name",
     [
         *("user_password", "customerPassword", "newPassword2", "db.password", "userpassword", "password_hash"),
-        *("ACME_API_KEY", "billing-access-token", "verification_value2"),
+        *("ACME_API_KEY", "billing-access-token", "verification_value2", "passwordConfirmation", "dbPwd", "otp"),
+        *("secret_key", "aws_secret_access_key", "shipping_first_name", "backup_email", "email_address"),
     ],
 )
 def test_a_name_that_ends_with_a_listed_one_is_treated_as_it(name: str) -> None:
@@ -433,6 +434,7 @@ def test_a_name_that_ends_with_a_listed_one_is_treated_as_it(name: str) -> None:
         {"max_tokens": 512, "token_count": 3, "password_changed_at": "2026-11-05"},
         {"primary_key": "sku-4711-b"},
         {"x_api_key_id": "k1"},
+        {"release_note": "Faster.", "has_password": True, "emailed_at": "2026-11-05", "phones_sold": 4},
     ],
 )
 def test_names_that_only_hold_a_listed_word_stay(value: dict[str, Any]) -> None:

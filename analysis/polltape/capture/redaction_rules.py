@@ -60,23 +60,10 @@ def normalise(name: str) -> str:
 
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_AFTER: Final = frozenset(
-    {
-        "value",
-        "values",
-        "text",
-        "string",
-        "raw",
-        "plain",
-        "hash",
-        "confirm",
-        "confirmation",
-        "again",
-        "repeat",
-        "old",
-        "new",
-    }
-)
+_AFTER: Final = frozenset({
+    "value", "values", "text", "string", "raw", "plain", "hash", "confirm", "confirmation", "again", "repeat", "old",
+    "new", "address",
+})  # fmt: skip
 """Words behind a name that leave it what it is: ``password_hash``, ``passwordConfirm``; numbers do, too."""
 _LONGEST_COMPOUND: Final = 64
 
