@@ -15,7 +15,6 @@ PACKAGE = ROOT / "analysis" / "polltape"
 LEVELS = {
     "errors": 0,
     "exchange": 0,
-    "memory": 0,
     "toml_file": 1,
     "capture": 1,
     "protocols": 2,

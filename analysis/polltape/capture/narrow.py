@@ -16,7 +16,6 @@ import pyarrow.dataset as ds
 
 from polltape.capture.footers import damage
 from polltape.exchange import SCHEMA
-from polltape.memory import give_back
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -67,7 +66,8 @@ def _whole(parts: list[pa.Table]) -> pa.Table:
         chunks = [chunk for column in columns.pop(name) for chunk in column.chunks]
         found[name] = pa.chunked_array(chunks).unify_dictionaries().combine_chunks()
         del chunks
-    give_back()  # row groups come with a dictionary each, several times what is left of them
+    # Row groups come with a dictionary each, several times what is left of them; Arrow would keep that for later.
+    pa.default_memory_pool().release_unused()
     return pa.table(found)
 
 

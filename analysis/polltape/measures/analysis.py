@@ -32,7 +32,6 @@ from polltape.measures.statuses import statuses
 from polltape.measures.suppressions import Suppression
 from polltape.measures.throttling import throttling
 from polltape.measures.words import counted, iso, shortened
-from polltape.memory import give_back
 from polltape.operations.columns import Flags, Ints, flags, ints, listed, whole
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
@@ -145,7 +144,6 @@ def analyse(
 
 def _analyse(connection: Any, capture: Capture, selection: Selection, settings: Settings, *, steps: bool) -> Analysis:
     whole = timeline(connection, capture)
-    give_back()
     moved_clock = [
         f"the recorder's clock was set by {moved:+.3f} s at {iso(at)} (session {session}); its monotonic clock is used"
         for session, at, moved in whole.steps
@@ -154,7 +152,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     inside = Covered(covered)
     seen = _selected(connection, whole, selection, inside)
     found = lives(connection, seen, inside)
-    give_back()
+    pa.default_memory_pool().release_unused()  # as much again was laid out to find them
     with ThreadPoolExecutor(max_workers=1) as beside:  # measures that do not need each other, on a second core
         told_of = beside.submit(answered, seen)
         lasted = beside.submit(durations, found.operations, found.at_once)
@@ -162,7 +160,6 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         shared = beside.submit(lambda: pending_shares(told_of.result(), counts.result()))
         opening = openers(seen, found)
         kept_waits = waits(seen, opening, found, inside, settings.tolerance)
-        give_back()
         obeyed = beside.submit(compliance, kept_waits)
         load = beside.submit(lambda: polling(seen, found, kept_waits, counts.result()))
         travelled = journeys(seen, found, kept_waits)
@@ -175,7 +172,6 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
             stuck_after_s=settings.stuck_after_s,
         )
         found_out = findings(evidence)
-        give_back()
         told = _told(connection, seen, found, found_out, whole=steps)
     shares, under_way = shared.result()
     return Analysis(

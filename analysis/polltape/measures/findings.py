@@ -25,7 +25,6 @@ from polltape.measures.queue import QUEUE, ignored_waits, misjudged
 from polltape.measures.statistics import Ints
 from polltape.measures.statuses import DOCUMENTED, fault, meaning
 from polltape.measures.words import counted, seconds, shortened
-from polltape.memory import give_back
 from polltape.operations.columns import Flags, among, at, ints, joined, known
 from polltape.operations.governed import UNDER_WAY_US, Requests, requests_within
 from polltape.operations.lives import Lives
@@ -88,7 +87,6 @@ class Evidence:
 def findings(evidence: Evidence) -> pd.DataFrame:
     """Every finding by instant, then code and exchange; columns :data:`FINDING_COLUMNS`."""
     drafts = together(draft for rule in RULES for draft in rule(evidence))
-    give_back()
     if not len(drafts):
         return pd.DataFrame(columns=FINDING_COLUMNS)
     exchanges: Any = drafts["exchanges"].chunk(0)
@@ -110,10 +108,7 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     order = pc.sort_indices(
         whole.append_column("first", first), [(name, "ascending") for name in ("at_us", "code", "first")]
     )
-    found = whole.select(FINDING_COLUMNS).take(order)
-    del drafts, exchanges, proof, whole, first  # unsorted, as much again
-    give_back()
-    return framed(found)
+    return framed(whole.take(order).select(FINDING_COLUMNS))
 
 
 def _exchanges(evidence: Evidence, named: Any) -> pa.Table:
