@@ -1,6 +1,6 @@
 """Nothing lost: SIGKILL, full disks, folders that go away, Ctrl-C.
 
-POLLTAPE_KILL_ROUNDS: how often mitmdump, its helper, and both are killed under load at a random instant (12 times each
+POLLTAPE_KILL_ROUNDS: how often mitmdump, its helper, and both are killed under load at a random instant (8 times each
 here, more by hand).
 """
 
@@ -46,7 +46,7 @@ from polltape.capture.coverage import read_coverage
 from polltape.capture.spool import read_spool
 from polltape.recorder.convert import dead_sessions, recover
 
-ROUNDS = int(os.environ.get("POLLTAPE_KILL_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("POLLTAPE_KILL_ROUNDS", "8"))
 CLIENTS = 4
 
 
