@@ -53,9 +53,10 @@ _KNOWN: Final = (*_BEGINNINGS, (b"Z", b"Z2lk"), (b"s", b"shp"))
 _ALTERNATING: Final = frozenset({"rawheaders", "rawtrailers"})
 """As Node's servers print headers."""
 _LONGEST_RECORD: Final = 64
+"""A list of so many items may be a record, with names among its values."""
 _LONGEST_TOLD: Final = 40
-_NOBODY: Final[Mapping[int, Name]] = {}
-"""A list of so many items may be a record, with names of so many letters among its values."""
+"""So many letters such a name has."""
+_NONE_TOLD: Final[Mapping[int, Name]] = {}
 _AUTH: Final = (b"basic ", b"bearer ", b"token ")
 _ODD_STARTS: Final = '[{" eWICD'
 _CODED: Final = re.compile(BLANK_JSON64)
@@ -313,7 +314,7 @@ class JsonScrubber:
         if kind is list:
             if depth > MAX_DEPTH:
                 raise Unreadable("too-deep")
-            told = self._told(value) if 1 < len(value) <= _LONGEST_RECORD else _NOBODY
+            told = self._told(value) if 1 < len(value) <= _LONGEST_RECORD else _NONE_TOLD
             for place, item in enumerate(value):
                 if place in told:
                     value[place] = self._cell(told[place], item, card, level, depth + 1)
