@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from polltape.capture.keys import config_dir
+from polltape.capture.pairs import LONGEST_NAME
 from polltape.capture.standins import KINDS
 from polltape.errors import ConfigError
 
@@ -65,7 +66,6 @@ _AFTER: Final = frozenset({
     "new", "address",
 })  # fmt: skip
 """Words behind a name that leave it what it is: ``password_hash``, ``passwordConfirm``; numbers do, too."""
-_LONGEST_COMPOUND: Final = 64
 
 
 def compounds(name: str) -> list[str]:
@@ -74,7 +74,7 @@ def compounds(name: str) -> list[str]:
     >>> compounds("customerEmail2")
     ['customeremail2', 'email2', '2', 'customeremail', 'email']
     """
-    words = [word.lower() for word in _WORDS.findall(name)] if len(name) <= _LONGEST_COMPOUND else []
+    words = [word.lower() for word in _WORDS.findall(name)] if len(name) <= LONGEST_NAME else []
     known = len(words)
     while known > 1 and (words[known - 1] in _AFTER or words[known - 1].isdigit()):
         known -= 1

@@ -348,7 +348,7 @@ class JsonScrubber:
         if action == "drop" and name.word and not demanded and not scrubber.neighbours(name, node.keys()):
             action = None if self._is_plain(value) else action
         container = type(value) in (dict, list)
-        if container and action is None and name.word and type(value) is list:
+        if action is None and name.word and type(value) is list:
             action = name.action
         if action is None or (container and name.section == "urls"):
             if name.graphql and type(value) is str:
@@ -359,13 +359,17 @@ class JsonScrubber:
                 value = [self._item(item, name, self._ruling(name)) for item in value]
             card = (card or name.opens) and not name.ends
             if type(value) is dict and name.section == "urls" and name.action and not WRAPPERS.isdisjoint(value):
-                wrapped = {key: value[key] for key in WRAPPERS.intersection(value) if type(value[key]) is str}
-                value.update(dict.fromkeys(wrapped))
-                opened = self._object(value, name.inside, card, level, depth + 1)
-                opened.update((key, self._item(text, name, self._ruling(name))) for key, text in wrapped.items())
-                return opened
+                return self._wrapper(value, name, card, level, depth)
             return self._value(value, name.inside, card, level, depth)
         return self._leaves(value, Ruling(action, KINDS.get(name.norm, "text")), level, depth)
+
+    def _wrapper(self, node: dict[str, Any], name: Name, card: bool, level: int, depth: int) -> dict[str, Any]:
+        """An object with a query's name that only holds its value: ``{"hmac": {"value": "…"}}``."""
+        wrapped = {key: node[key] for key in WRAPPERS.intersection(node) if type(node[key]) is str}
+        node.update(dict.fromkeys(wrapped))
+        made = self._object(node, name.inside, card, level, depth + 1)
+        made.update((key, self._item(text, name, self._ruling(name))) for key, text in wrapped.items())
+        return made
 
     def _ruling(self, name: Name) -> Ruling:
         return Ruling(name.action or "drop", KINDS.get(name.norm, "text"))

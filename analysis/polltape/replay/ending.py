@@ -127,8 +127,8 @@ def _seen(exchange: Exchange, target: Target) -> Observation | None:
 
 def _get(like: Exchange, path: str, query: str | None = None) -> Exchange:
     """A GET of that path by the same client, not answered yet; a queue's token was for the request let in."""
-    pass_ = shopify_queue.TOKEN_HEADER.lower()
-    headers = tuple(header for header in like.request_headers if header.name.lower() != pass_)
+    token = shopify_queue.TOKEN_HEADER.lower()
+    headers = tuple(header for header in like.request_headers if header.name.lower() != token)
     return replace(like, method="GET", path=path, query=query, request_headers=headers, request_body=Body())
 
 

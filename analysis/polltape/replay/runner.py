@@ -41,6 +41,8 @@ class Progress:
 
 
 SILENT: Final = Progress()
+_BUSY: Final = "a computer with other work sends requests late: with --virtual nobody waits, and all come at their time"
+_INSTANTS: Final = frozenset({"poll-after", "date", "date-obsolete"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +165,6 @@ def _phase_s(case: Case) -> float | None:
     """
     instants = any(e.instruction is not None and e.instruction.klass in _INSTANTS for e in case.exchanges)
     return _beginning(case).timestamp() % 1 if instants else None
-
-
-_BUSY: Final = "a computer with other work sends requests late: with --virtual nobody waits, and all come at their time"
-_INSTANTS: Final = frozenset({"poll-after", "date", "date-obsolete"})
 
 
 def _fresh_id() -> str:
