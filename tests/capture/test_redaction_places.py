@@ -544,3 +544,133 @@ def test_random_letters_are_no_words(letters: str) -> None:
 )
 def test_options_of_programs_and_cdata(text: str, made: str) -> None:
     assert from_json({"log": text}) == {"log": made}
+
+
+# -------------------------------------------------------------- names spelled out, lists, and what is inside a path
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/api/checkouts/v1/{}", "/api/checkouts/{}/"),
+        ("/orders/name/{}", "/orders/{}/"),
+        ("/gid://shopify/Cart/{}", ""),
+        ("/proxy/https://h.example/checkouts/{}", "/proxy/https://h.example/checkouts/"),
+        ("/customers/{}/orders.json", "/customers/"),
+    ],
+)
+def test_a_token_further_on_in_a_path(path: str, kept: str) -> None:
+    made = redacted(path=path.format(TOKEN)).path
+    assert REDACTOR.pseudonym(TOKEN) in made
+    assert TOKEN not in made
+    assert made.startswith(kept.partition("{}")[0])
+
+
+def test_a_users_password_in_a_url_inside_a_path() -> None:
+    assert redacted(path=f"/proxy/https://ada:{SECRET}@h.example/x").path == "/proxy/https://h.example/x"
+
+
+@pytest.mark.parametrize("path", ["/customers/me", "/customers/search.json", "/orders/count.json", "/checkouts/v1"])
+def test_words_of_a_path_stay(path: str) -> None:
+    assert redacted(path=path).path.startswith(path[:10])
+    assert path == "/checkouts/v1" or redacted(path=path).path == path
+
+
+def test_a_customers_id_is_the_same_in_a_path_and_in_a_body() -> None:
+    made = from_json({"customer_id": 207119551, "ids": {"customer_ids": [207119551]}})
+    assert redacted(path="/admin/customers/207119551.json").path == f"/admin/customers/{made['customer_id']}.json"
+    assert made["ids"]["customer_ids"] == [made["customer_id"]]
+
+
+@pytest.mark.parametrize("name", ["passwords", "accessTokens", "api_keys", "secrets", "tokens", "OrderIds"])
+def test_lists_under_the_plural_of_a_name(name: str) -> None:
+    made = from_json({name: [SECRET, "word", 12, {"a": "b"}]})
+    assert SECRET not in json.dumps(made)
+    assert made[name][1:2] + made[name][3:] == ["word", {"a": "b"}]
+
+
+@pytest.mark.parametrize(
+    "value", [{"tokens": 512}, {"total_tokens": 512, "keys": ["a1b2c3d4e5f6a7b8"]}, {"notes": ["x1"]}]
+)
+def test_innocent_plurals(value: object) -> None:
+    assert from_json(value) == value
+
+
+@pytest.mark.parametrize(
+    "name", ["user_code", "verificationCode", "csrfmiddlewaretoken", "clientsecret", "SAMLResponse", "pass"]
+)
+@pytest.mark.parametrize("kind", [FORM, JSON])
+def test_more_names_of_secrets(name: str, kind: str) -> None:
+    sent = json.dumps({name: SECRET}) if kind == JSON else f"a=1&{name}={SECRET}"
+    assert SECRET.encode() not in (body(sent, kind).content or b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Sec-WebSocket-Protocol", "access_token, {}"),
+        ("X-Forwarded-Cookie", "a={}; b=1"),
+        ("DPoP", "{}"),
+        ("X-Auth", "{}"),
+    ],
+)
+def test_more_headers_with_tokens(name: str, value: str) -> None:
+    made = header(name, value.format(TOKEN)).value
+    assert TOKEN not in made
+    assert header("Sec-WebSocket-Protocol", "graphql-transport-ws").value == "graphql-transport-ws"
+
+
+@pytest.mark.parametrize(
+    ("pair", "key"),
+    [
+        ({"column": "password", "before": SECRET, "after": "x"}, "before"),
+        ({"attribute": "password", "from": "x", "to": SECRET}, "to"),
+        ({"display_name": "Password", "display_value": SECRET}, "display_value"),
+        ({"kind": "token", "value": SECRET}, "value"),
+    ],
+)
+def test_more_pairs(pair: dict[str, str], key: str) -> None:
+    assert SECRET not in from_json([pair])[0][key]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("{ me: customer { pw: password } }", "application/graphql"),
+        (
+            '--B\r\nContent-Disposition: form-data; name="operations"\r\n\r\n'
+            '{"query":"{ me: customer { pw: password } }"}\r\n--B--\r\n',
+            "multipart/form-data; boundary=B",
+        ),
+    ],
+)
+def test_aliases_of_a_query_that_is_no_json(content: str, kind: str) -> None:
+    made = redacted(
+        request_headers=(Header("Content-Type", kind),),
+        request_body=Body(content=content.encode()),
+        response_headers=(Header("Content-Type", JSON),),
+        response_body=Body(content=json.dumps({"data": {"me": {"pw": SECRET}}}).encode()),
+    )
+    assert SECRET.encode() not in (made.response_body.content or b"")
+
+
+def test_an_alias_of_an_orders_id() -> None:
+    made = redacted(
+        request_headers=(Header("Content-Type", JSON),),
+        request_body=Body(content=json.dumps({"query": "query { o: order { i: id n: name } }"}).encode()),
+        response_headers=(Header("Content-Type", JSON),),
+        response_body=Body(content=json.dumps({"data": {"o": {"i": "450789469", "n": "#1001"}}}).encode()),
+    )
+    expected = {"data": {"o": {"i": REDACTOR.pseudonym("450789469"), "n": "#1001"}}}
+    assert json.loads(made.response_body.content or b"") == expected
+
+
+def test_variables_as_json_in_a_text_go_by_their_arguments() -> None:
+    query = "mutation ($z: String!) { login(password: $z) { id } }"
+    made = from_json({"query": query, "variables": json.dumps({"z": SECRET, "n": 1})})
+    assert json.loads(made["variables"]) == {"z": DROPPED, "n": 1}
+
+
+def test_a_percent_encoded_name_of_a_part() -> None:
+    part = f'--B\r\nContent-Disposition: form-data; name="user%5Bpassword%5D"\r\n\r\n{SECRET}\r\n--B--\r\n'
+    assert SECRET.encode() not in (body(part, "multipart/form-data; boundary=B").content or b"")

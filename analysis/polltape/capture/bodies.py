@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 from typing import Final
@@ -24,7 +25,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from polltape.capture.encodings import name_parts, unquote_form
+from polltape.capture.encodings import name_parts, unquote_form, unquoted
 from polltape.capture.pairs import LONGEST_NAME
 from polltape.capture.redaction_rules import Action, Ruling
 from polltape.capture.scrub import MAX_PAIRS, Scrubber
@@ -82,8 +83,9 @@ class BodyScrubber:
     def aliases(self, content: bytes, headers: Iterable[Header], query: str | None) -> Aliases:
         """The names in the answer to a GraphQL request that stand for others, which the rules know."""
         texts: list[str] = []
-        if b"query" in content or b"mutation" in content:
-            texts += _graphql_texts(content, media_type(headers)[0])
+        kind = media_type(headers)[0] if content else ""
+        if b"query" in content or b"mutation" in content or kind == "application/graphql":
+            texts += _graphql_texts(content, kind)
         if query is not None and "query=" in query:
             texts += _form_texts(query)
         return self._scrubber.json.telling(chain.from_iterable(map(aliases_of, texts))) if texts else ()
@@ -176,7 +178,7 @@ class BodyScrubber:
         if len(parts) > MAX_PAIRS:
             raise Unreadable("too-large")
         fields = [name for _, name, _ in parts]
-        names = list(map(name_parts, fields))
+        names = [name_parts(unquoted(field)) for field in fields]
         paired = self._scrubber.paired(fields, names, [quote(body[:_LONG_NAME]) for _, _, body in parts])
         rulings = [ruling or paired.get(place) for place, (_, ruling) in enumerate(self._scrubber.rulings(names))]
         made = [self._part(head, ruling, body) for (head, _, body), ruling in zip(parts, rulings, strict=True)]
@@ -256,6 +258,7 @@ class _Query(msgspec.Struct):
     query: str = ""
 
 
+_PART: Final = re.compile(rb"\r\n\r\n([{\[][^\r]*)\r\n--")
 _queries: Final = msgspec.json.Decoder(_Query | list[_Query])
 
 
@@ -265,11 +268,12 @@ def _graphql_texts(content: bytes, kind: str) -> list[str]:
         return [content.decode("utf-8", "replace")]
     if kind == "application/x-www-form-urlencoded" and content[:1] not in b"{[":
         return _form_texts(content.decode("latin-1"))
-    try:
-        found = _queries.decode(content)
-    except msgspec.DecodeError:
-        return []
-    return [one.query for one in (found if isinstance(found, list) else [found])]
+    texts: list[str] = []
+    for document in _PART.findall(content) if kind == "multipart/form-data" else [content]:
+        with suppress(msgspec.DecodeError):
+            found = _queries.decode(document)
+            texts += [one.query for one in (found if isinstance(found, list) else [found])]
+    return texts
 
 
 def _form_texts(form: str) -> list[str]:

@@ -9,7 +9,7 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote
 
-_INDEX: Final = re.compile(r"[\[\].:/|#>]+")
+_INDEX: Final = re.compile(r"[\[\].:/|#>}]+")
 _BLANK_JSON64: Final = (
     r"I(?:C[AB]|A[klop01]|[HF][st])",
     r"C(?:[iS][AB]|[gQ][klop01]|[nlXV][st])",
@@ -19,9 +19,23 @@ BLANK_JSON64: Final = "|".join(rf"{start}[\w+/-]{{6}}" for start in _BLANK_JSON6
 """How base64 of JSON begins that begins with a blank, a tab or the end of a line: each alternative with its letter
 first, so that it is looked for fast."""
 
+_QUADS: Final = r"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w+/-]){4}"
+TEXT64: Final = rf"(?<![\w+/-]){_QUADS}"
+"""How base64 of text begins that has twelve characters of ASCII first; of random letters one in four thousand does."""
+_QUADS_BEHIND: Final = re.compile(
+    rf"[^\w+/-]{_QUADS}"
+)  # both begin with one set of characters, which is looked for fast
+_QUADS_FIRST: Final = re.compile(_QUADS)
+TEXT64_BEHIND: Final = re.compile(_QUADS_BEHIND.pattern.encode())
+"""The same in bytes, behind something."""
+
 _PLAIN: Final = str.maketrans("-_", "+/")
-_TELLING: Final = re.compile(r"&(?:amp;)*(?:quot|apos|lt|gt|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});")
-_ENTITY: Final = re.compile(r"&(?:amp|quot|apos|lt|gt|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});")
+_TELLING: Final = re.compile(r"&(?:amp;)*(?:quot|apos|lt|gt|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});|\\u00(?:2[267]|3[cdeCDE])")
+_ENTITY: Final = re.compile(
+    r"&(?:amp|quot|apos|lt|gt|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});|\\u(?P<code>00(?:2[267]|3[cdeCDE]))"
+)
+_SCRIPT_ESCAPES: Final = {char: f"\\u{ord(char):04x}" for char in "\"&'<=>"}
+"""As JSON inside markup has them."""
 _URL_SAFE: Final = str.maketrans("+/", "-_")
 
 
@@ -48,6 +62,11 @@ def decode64(token: str) -> str | None:
     return decoded if decoded and all(c.isprintable() or c in "\r\n\t" for c in decoded) else None
 
 
+def may_hold_text64(text: str) -> bool:
+    """Whether base64 of text may begin somewhere in the text."""
+    return len(text) > 15 and (_QUADS_FIRST.match(text) or _QUADS_BEHIND.search(text)) is not None
+
+
 def encode64(text: str, like: str) -> str:
     """Base64 in the alphabet and with the padding (or none) of another."""
     made = base64.b64encode(text.encode()).decode()
@@ -63,14 +82,20 @@ def unescaped(text: str) -> str | None:
     >>> unescaped("&lt;a&gt; &copy=1")
     '<a> &copy=1'
     """
-    if "&" not in text or _TELLING.search(text) is None:
+    if ("&" not in text and "\\u00" not in text) or _TELLING.search(text) is None:
         return None
-    return _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+    return _ENTITY.sub(_entity, text)
+
+
+def _entity(match: re.Match[str]) -> str:
+    return chr(int(match["code"], 16)) if match["code"] else html.unescape(match[0])
 
 
 def escaped(made: str, raw: str) -> str:
     """What was made of text in markup, escaped again; what stood plain in the text stays plain."""
     entities = {"<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+    if "\\u00" in raw:
+        entities |= {char: escape for char, escape in _SCRIPT_ESCAPES.items() if escape in raw.lower()}
     left = {ord(char): entity for char, entity in entities.items() if char not in raw}
     if "&amp;" in raw:
         left[ord("&")] = "&amp;"

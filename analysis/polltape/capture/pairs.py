@@ -21,17 +21,22 @@ def _spellings(*names: str) -> frozenset[str]:
     return frozenset(made)
 
 
-_NAMED: Final = ("field", "key", "param", "parameter", "property", "attribute", "attr", "header", "item", "input")
-LOOSELY_NAMING: Final = _spellings("id", "type", "label", "question", "title", "path", "pointer")
+_NAMED: Final = (
+    *("field", "key", "param", "parameter", "property", "attribute", "attr", "header", "item", "input", "column"),
+)
+LOOSELY_NAMING: Final = _spellings("id", "type", "label", "question", "title", "path", "pointer", "kind", "system")
 """These mostly say something else; ``content`` and the like beside them is no value of theirs."""
 NAMING: Final = LOOSELY_NAMING | _spellings(
-    *("name", "k", "n", "loc", "option", "variable", "setting", "claim", "itemprop", "for", *_NAMED),
+    *("name", "k", "n", "loc", "option", "variable", "setting", "claim", "itemprop", "for", "display_name", *_NAMED),
     *(f"{name}_name" for name in _NAMED),
 )
-LOOSE_VALUES: Final = _spellings("content", "data", "text", "input")
+LOOSE_VALUES: Final = _spellings("content", "data", "text", "input", "before", "after", "from", "to")
 VALUES: Final = LOOSE_VALUES | _spellings(
     *("value", "values", "val", "vals", "v", "answer"),
-    *(f"{name}_value" for name in (*_NAMED, "string", "text", "default", "raw", "old", "new", "previous", "current")),
+    *(
+        f"{name}_value"
+        for name in (*_NAMED, "string", "text", "default", "raw", "old", "new", "previous", "current", "display")
+    ),
     *(f"{name}_value" for name in ("rejected", "invalid", "actual", "received", "given", "submitted", "provided")),
 )
 WRAPPERS: Final = VALUES | {"S", "$t", "#text", "_", "_text", "__text"}

@@ -33,6 +33,8 @@ _NOTHING: Final[Mapping[str, Action]] = {}
 _VAULT: Final[Mapping[str, Action]] = {"id": "drop", "token": "drop"}
 _COOKIES: Final = frozenset({"cookie", "cookie2"})
 _POLICIES: Final = frozenset({"contentsecuritypolicy", "contentsecuritypolicyreportonly"})
+_PROTOCOLS: Final = frozenset({"secwebsocketprotocol"})
+"""Where pages that open a WebSocket put a token, as they can set no other header."""
 _SET_COOKIES: Final = frozenset({"setcookie", "setcookie2"})
 _QUOTED: Final = re.compile(r"""(?<![\w"'])b(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)
 _GAPS: Final = re.compile(r"""([\s"'()|&!]+)""")
@@ -179,9 +181,12 @@ class Redactor:
         norm = known.norm
         if norm in _POLICIES:  # most of it is the same in every response, but maybe for one address in it
             return ";".join([self._in_bytes(directive, None) for directive in value.split(";")])
-        if known.plain and norm not in _COOKIES and norm not in _SET_COOKIES:
+        if norm in _PROTOCOLS:
+            return self.words(value)
+        forwarded = norm.endswith("cookie") and norm not in _SET_COOKIES
+        if known.plain and not forwarded and norm not in _COOKIES and norm not in _SET_COOKIES:
             return self._in_bytes(value, None)
-        if norm in _COOKIES:
+        if forwarded or norm in _COOKIES:
             return ";".join(self._cookie(pair) for pair in value.split(";"))
         if norm in _SET_COOKIES:
             pieces = _NEXT_COOKIE.split(value)  # several in one line, as proxies and exports join them

@@ -44,7 +44,8 @@ _LISTS: Final[dict[str, tuple[tuple[str, Action], ...]]] = {
     "urls": (("query_drop", "drop"), ("query_pseudonym", "pseudonym"), ("query_shape", "shape")),
     "body": (("drop", "drop"), ("pseudonym", "pseudonym"), ("shape", "shape")),
 }
-_VERBATIM: Final = frozenset({"path_pseudonym", "path_words", "path_forms", "vaults"})
+_INSIDE: Final[tuple[tuple[Action, str], ...]] = (("drop", "body.drop_in"), ("pseudonym", "body.pseudonym_in"))
+_VERBATIM: Final = frozenset({"path_pseudonym", "path_numbered", "path_words", "path_forms", "vaults"})
 """Lists of paths or their segments, which are not names: compared in lower case only."""
 
 
@@ -61,6 +62,7 @@ def normalise(name: str) -> str:
 
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_ENDINGS: Final = ("password", "passwd", "token", "secret")
 _AFTER: Final = frozenset({
     "value", "values", "text", "string", "raw", "plain", "hash", "confirm", "confirmation", "again", "repeat", "old",
     "new", "address",
@@ -79,8 +81,8 @@ def compounds(name: str) -> list[str]:
     while known > 1 and (words[known - 1] in _AFTER or words[known - 1].isdigit()):
         known -= 1
     found = ["".join(words[start:end]) for end in range(len(words), known - 1, -1) for start in range(end)]
-    if words and words[known - 1].endswith(("password", "passwd")):  # userpassword
-        found.append("password")
+    if words:  # userpassword, csrfmiddlewaretoken
+        found += [ending for ending in _ENDINGS if words[known - 1].endswith(ending)]
     return found
 
 
@@ -114,6 +116,7 @@ class Name:
     ``card_only``: only in a card or payment.  ``word``: kept where the value is a plain word.
     ``beside``: the action, where one of these names stands beside it.  ``inside``: actions for names directly
     in the object that it names.  ``opens``, ``ends``: a card begins, or ends, in that object.
+    ``each``: what happens to the items of a list, as the name is the plural of another.
     """
 
     norm: str
@@ -130,6 +133,7 @@ class Name:
     plain: bool = True
     ruling: Ruling | None = None
     texts: dict[str, str] | None = None
+    each: Ruling | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,10 @@ class Rules:
                     found.setdefault(name, (action, section))
         return found
 
+    def names_inside(self) -> frozenset[str]:
+        """The names that have an action only in objects of certain names: the ``id`` of an order."""
+        return _inside(self)
+
     def name(self, norm: str, place: Place) -> Name:
         """What the rules say about a normalised name; ``X-NAME`` is NAME where nothing is said of itself."""
         bare = norm.removeprefix("x")
@@ -180,7 +188,7 @@ class Rules:
             norm = bare
         action, section = self._tables[place].get(norm, (None, ""))
         word = place == "body" and section != "body" and norm in self._of("words", "kept")
-        tables = [("drop", "body.drop_in"), ("pseudonym", "body.pseudonym_in")]
+        tables = _INSIDE
         inside = {normalise(n): a for a, t in tables for n in self._nested(t, norm)}
         beside = [("shape", "body.shape_beside"), ("drop", "body.drop_beside")]
         near = tuple((a, s) for a, t in beside if (s := frozenset(map(normalise, self._nested(t, norm)))))
@@ -199,7 +207,7 @@ class Rules:
             ends=ends,
             graphql=graphql,
             beside=near,  # type: ignore[arg-type]
-            inside=inside,  # type: ignore[arg-type]
+            inside=inside,
             plain=not (action or near or inside or opens or ends or graphql),
             ruling=Ruling(action, KINDS.get(norm, "text")) if alone and action else None,
         )
@@ -209,6 +217,16 @@ class Rules:
         table, alone = self._tables[place], self._of("words", "alone")
         norm = next((norm for norm in compounds(name) if norm in table and norm not in alone), None)
         return None if norm is None else self.name(norm, place)
+
+    def plural(self, name: str) -> Name | None:
+        """What the rules say about the plural of one of their names: ``order_ids``, ``accessTokens``."""
+        one = name[:-1]
+        norm = normalise(one)
+        if name[-1:] not in ("s", "S") or norm in self._of("words", "alone"):
+            return None
+        known = self.name(norm, "body")
+        known = (self.compound(one, "body") or known) if known.plain else known
+        return None if known.ruling is None else Name(normalise(name), plain=False, each=known.ruling)
 
     @property
     def _tables(self) -> dict[Place, dict[str, tuple[Action, str]]]:
@@ -232,6 +250,12 @@ def _tables(rules: Rules) -> dict[Place, dict[str, tuple[Action, str]]]:
 @lru_cache(maxsize=256)
 def _list(rules: Rules, section: str, key: str) -> frozenset[str]:
     return rules.names(section, key)
+
+
+@lru_cache(maxsize=16)
+def _inside(rules: Rules) -> frozenset[str]:
+    tables = [rules.sections.get(table, {}) for _, table in _INSIDE]
+    return frozenset(normalise(name) for table in tables for names in table.values() for name in names)
 
 
 @lru_cache(maxsize=64)

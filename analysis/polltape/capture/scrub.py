@@ -16,9 +16,11 @@ from urllib.parse import unquote
 
 from polltape.capture.encodings import (
     BLANK_JSON64,
+    TEXT64,
     decode64,
     encode64,
     escaped,
+    may_hold_text64,
     name_parts,
     requote,
     unescaped,
@@ -33,6 +35,7 @@ from polltape.capture.scrub_graphql import arguments_of
 from polltape.capture.scrub_json import MAX_NESTING, JsonScrubber, Unreadable
 from polltape.capture.scrub_memory import Memory, Names, Rulings, Texts, is_plain
 from polltape.capture.scrub_prose import documents, named_values
+from polltape.capture.scrub_told import may_tell
 from polltape.capture.spoken import looks_spoken
 from polltape.capture.standins import DROPPED, KINDS, MAIL_DOMAIN, Shapes, drop_text
 
@@ -43,7 +46,7 @@ _SHORT: Final = 6
 _SURE_VALUES: Final = VALUES - LOOSE_VALUES
 _SUSPECT: Final = re.compile(
     r"[/?@%=<]|\d[^A-Za-z.,:;]{11}|eyJ|shp[a-z]{2}_|Z2lk|^(?:e[wy]|W[w-z13])[\w+/-]{6}|(?i:basic|bearer|token)\s|^\s*[\[{\"]"
-    r"|[\w.\]-]\\*[\"']?[ \t]{0,4}:|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ|&(?:quot|lt|apos|#)|" + BLANK_JSON64
+    r"|[\w.\]-]\\*[\"']?[ \t]{0,4}[:\uff1a]|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ|&(?:quot|lt|apos|#)|\\u00|" + BLANK_JSON64
 )
 _WEB: Final = re.compile(r"""https?://[^\s"'<>\\]+""")
 _REST: Final = r"""(?:[^\s"'<>\\?\#]|\\+(?=[\w/]))*+[^\s"'<>\\]*"""
@@ -55,6 +58,7 @@ _TOKENS: Final = re.compile(
             (?:(?:eyJ|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ)[\w+/-]{{8,}}|(?:{BLANK_JSON64})[\w+/-]*)={{0,2}})
       | (?P<gid>(?<![\w+.-])gid://[\w.-]+/(?P<type>\w+)/[^\s"'<>\\]+)
       | (?P<gid64>(?<![\w+/-])Z2lkOi8v[\w+/-]+={{0,2}})
+      | (?P<text64>{TEXT64}[\w+/-]*={{0,2}}(?![^\s"'<>,;&)\]}}]))
       | (?P<auth>(?<![\w-])(?i:Basic|Bearer)[ ]+[\w.~+/-]{{6,}}=*)
       | (?P<shop>(?<![A-Za-z0-9])shp[a-z]{{2}}_[0-9A-Za-z]{{8,}})
       | (?P<url>(?<![\w+.-])[A-Za-z][\w+.-]{{0,30}}:(?://|\\+/\\+/)(?=[^\s"'<>]){_REST}
@@ -70,6 +74,10 @@ _ESCAPED: Final = re.compile(r"[^\s\"'<>]*%[0-9A-Fa-f]{2}[^\s\"'<>]*")
 _BACKSLASH: Final = re.compile(r"\\|%(?:25){0,4}5[Cc](?=[\w/])")
 _SLASHES: Final = re.compile(r"(/|\\|%(?:25){0,4}5[Cc](?=[\w/]))")
 """Browsers and many servers take a backslash for a slash; before anything else it escapes something."""
+_INNER_URL: Final = re.compile(r"(?<=/)[A-Za-z][\w+.-]{1,30}://(?=[^/])")
+_VERSION: Final = re.compile(r"v\d+|[a-z_-]{2,20}")
+_MADE_UP: Final = re.compile(r"(?=[^\d]*\d)[^/]{8}")
+"""What is a token even behind a word or a version, where one belongs: /checkouts/v1/TOKEN, /orders/name/TOKEN."""
 _SUFFIXES: Final = frozenset({"json", "js", "xml", "html"})
 _SCHEMES: Final = re.compile(
     r"(?i)(Basic|Bearer|Token|Digest|Negotiate|NTLM|ApiKey|Api-Key|OAuth|DPoP|JWT|Key|Hawk|Signature|SharedKey|"
@@ -102,11 +110,17 @@ class Scrubber:
         self.paths = Memory(self.path)
         self.json = JsonScrubber(self)
         self._listed = frozenset(rules.table("body"))
+        self.alone = rules.names("words", "alone")
+        self._with_id = frozenset(map(normalise, rules.sections.get("body.pseudonym_in", ())))
         self._gids = rules.names("gids", "pseudonym")
         self._words = rules.names("urls", "path_words")
         self._forms = rules.names("urls", "path_forms")
         self._after: dict[str, list[list[str]]] = {}  # last word → the words before it, and it
         for literals in filter(None, map(_literals, rules.names("urls", "path_pseudonym"))):
+            self._after.setdefault(literals[-1], []).append(literals)
+        numbered = list(filter(None, map(_literals, rules.names("urls", "path_numbered"))))
+        self._numbered = frozenset(literals[-1] for literals in numbered)
+        for literals in numbered:
             self._after.setdefault(literals[-1], []).append(literals)
         self._before = self._forms | set(self._after)
 
@@ -146,6 +160,10 @@ class Scrubber:
     def is_listed(self, text: str) -> bool:
         """Whether a text is one of the names that the rules list."""
         return normalise(text) in self._listed
+
+    def has_id(self, text: str) -> bool:
+        """Whether a text is the name of an object whose id is a pseudonym: order, cart."""
+        return normalise(text) in self._with_id
 
     def neighbours(self, name: Name, beside: Iterable[str]) -> Action | None:
         """The action that a name has because of those beside it."""
@@ -275,7 +293,7 @@ class Scrubber:
 
     def searched_text(self, value: str, level: int) -> str:
         """:meth:`text` without short cuts."""
-        if _SUSPECT.search(value) is None:
+        if _SUSPECT.search(value) is None and not may_hold_text64(value) and not may_tell(value):
             return value
         if level > MAX_NESTING:
             return DROPPED
@@ -380,6 +398,8 @@ class Scrubber:
         if kind == "json64":
             made = self._json64(found, level)
             return made if made is not None else self._url_like(found, level) if "/" in found else found
+        if kind == "text64":
+            return self._text64(found, level)
         if kind == "gid64":
             return self._gid64(found, level)
         if kind == "url":
@@ -389,6 +409,14 @@ class Scrubber:
         if kind == "auth" and found.split()[1].isalpha() and len(found.split()[1]) < 16:
             return found  # "basic research", "Bearer token": prose
         return self._pseudonym(found, level)
+
+    def _text64(self, found: str, level: int) -> str:
+        """Base64 of a form, a URL or any other text, redacted inside."""
+        decoded = decode64(found)
+        if decoded is None:
+            return self._url_like(found, level) if "/" in found else found
+        clean = self.text(decoded, level + 1)
+        return found if clean == decoded else encode64(clean, found)
 
     def _gid64(self, found: str, level: int) -> str:
         decoded = decode64(found)
@@ -431,6 +459,8 @@ class Scrubber:
 
     def path(self, path: str, level: int = 0) -> str:
         """A path, percent-encoded: tokens after the rules' words are pseudonyms, other segments free text."""
+        if "://" in path and (inner := _INNER_URL.search(path)):
+            return self.path(path[: inner.start()], level) + self.text(path[inner.start() :], level + 1)
         if ("\\" in path or "%" in path) and _BACKSLASH.search(path):
             pieces = _SLASHES.split(path)  # segments, and between them what separates them
             pieces[::2] = self._segments(pieces[::2], level)
@@ -448,7 +478,11 @@ class Scrubber:
             if word in (".", ".."):  # RFC 3986 §5.2.4; what is before '..' is gone
                 del seen[len(seen) - word.count(".") + 1 :]
                 continue
-            if seen and seen[-1] in self._before and self._is_token(seen, word, segments[place + 1 : place + 3]):
+            if (
+                seen
+                and not self._before.isdisjoint(seen[-2:])
+                and self._is_token(seen, word, segments[place + 1 : place + 3])
+            ):
                 segments[place] = self._segment(bare) + self._token_parameters(segment[len(bare) :], level)
             elif len(segment) >= _SHORT:
                 segments[place] = self._encoded(segment, level + 1)
@@ -459,8 +493,14 @@ class Scrubber:
     def _is_token(self, seen: list[str], word: str, rest: list[str]) -> bool:
         """Whether a segment follows ``/checkouts/`` or the like, or one of its forms: ``/checkouts/cn/``."""
         if self._follows(seen, 0):
+            if seen[-1] in self._numbered:
+                return any(map(str.isdigit, word))
             return not (word in self._forms and any(rest)) and word.partition(".")[0] not in self._words
-        return seen[-1] in self._forms and len(seen) > 1 and self._follows(seen, 1)
+        if len(seen) > 1 and self._follows(seen, 1) and seen[-2] not in self._numbered:
+            return seen[-1] in self._forms or (
+                _VERSION.fullmatch(seen[-1]) is not None and _MADE_UP.search(word) is not None
+            )
+        return False
 
     def _follows(self, seen: list[str], back: int) -> bool:
         end = len(seen) - back

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from polltape.capture.encodings import BLANK_JSON64, name_parts
+from polltape.capture.encodings import BLANK_JSON64, TEXT64_BEHIND, name_parts
 from polltape.capture.pairs import (
     LONGEST_NAME,
     LOOSE_VALUES,
@@ -27,6 +27,7 @@ from polltape.capture.pairs import (
 from polltape.capture.pan import has_pan, is_pan, replace_pans
 from polltape.capture.redaction_rules import STRICTNESS, Action, Name, Ruling, strictest
 from polltape.capture.scrub_graphql import arguments_of, redact_graphql
+from polltape.capture.scrub_told import may_tell_bytes
 from polltape.capture.standins import DROPPED, KINDS
 
 if TYPE_CHECKING:
@@ -99,7 +100,12 @@ class JsonScrubber:
     def telling(self, aliases: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """The aliases that hide a name which the rules know; of two fields with one alias the stricter."""
         names = self._names
-        known = {pair for pair in aliases if names[pair[0]].plain and not names[pair[1]].plain}
+        inside = self._scrubber.rules.names_inside()
+        known = {
+            pair
+            for pair in aliases
+            if names[pair[0]].plain and (not names[pair[1]].plain or names[pair[1]].norm in inside)
+        }
         return tuple(sorted(known, key=lambda pair: (STRICTNESS.get(names[pair[1]].action, -1), pair)))
 
     def _aliased(self, aliases: tuple[tuple[str, str], ...]) -> Names:
@@ -190,7 +196,7 @@ class JsonScrubber:
         if tabled is not None:
             node.update(tabled)
         if given is not None:
-            node["variables"].update(given)
+            node["variables"] = given if isinstance(given, str) else {**node["variables"], **given}
         odd = names.odd
         return self._renamed(node) if odd and not odd.keys().isdisjoint(node) else node
 
@@ -248,12 +254,17 @@ class JsonScrubber:
             return self._value(value, _NOTHING_INSIDE, card, level, depth)
         return self._special({name.norm: value}, name, value, _NOTHING_INSIDE, card, level, depth)
 
-    def _variables(self, node: dict[str, Any], level: int, depth: int) -> dict[str, Any] | None:
-        """The GraphQL variables that the rules know by the argument that they are for: ``checkout(token: $t)``.
+    def _variables(self, node: dict[str, Any], level: int, depth: int) -> dict[str, Any] | str | None:
+        """The GraphQL variables that the rules know by the argument that they are for: ``checkout(token: $t)``; all of
+        them where they stand as JSON in a text.
 
         Their names are left with None for them.
         """
         text, variables = node.get("query"), node["variables"]
+        if type(text) is str and type(variables) is str and variables.lstrip().startswith("{"):
+            if (redacted := self.variables(text, variables, level)) is not None:
+                node["variables"] = None
+            return redacted
         if type(text) is not str or type(variables) is not dict:
             return None
         made: dict[str, Any] = {}
@@ -343,6 +354,10 @@ class JsonScrubber:
     ) -> Any:
         """A value whose name the rules know."""
         scrubber = self._scrubber
+        if name.each is not None:
+            if type(value) is list:
+                value = [self._one(item, name.each, level, depth) for item in value]
+            return self._value(value, _NOTHING_INSIDE, card, level, depth)
         demanded = inside.get(name.norm)
         action = demanded or scrubber.action(name, node.keys(), "body", card=card)
         if action == "drop" and name.word and not demanded and not scrubber.neighbours(name, node.keys()):
@@ -379,6 +394,12 @@ class JsonScrubber:
         if type(item) is not str or (name.word and self._is_plain(item)):
             return item
         return self._scrubber.named(ruling, item)
+
+    def _one(self, item: Any, ruling: Ruling, level: int, depth: int) -> Any:
+        """An item of a list of tokens; what may be a word stays, as ``tokens`` of a text are, and objects do."""
+        if type(item) not in (str, int) or (ruling.action != "pseudonym" and type(item) is int):
+            return item
+        return item if type(item) is str and self._scrubber.is_word(item) else self._leaves(item, ruling, level, depth)
 
     def _is_plain(self, value: Any) -> bool:
         """A word, a small number or a container, as ``code`` and ``state`` mostly are."""
@@ -460,6 +481,8 @@ def is_calm(content: bytes) -> bool:
     if not content.isascii() or len(content) != len(content.translate(None, _TELLING)):
         return False
     if content.count(b":") != content.count(b'":'):  # one inside a text
+        return False
+    if may_tell_bytes(content) or TEXT64_BEHIND.search(content):
         return False
     lower = content.lower()
     known = any(letter in content and word in content for letter, word in _KNOWN)

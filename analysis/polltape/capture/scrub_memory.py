@@ -10,10 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from polltape.capture.encodings import BLANK_JSON64, name_parts
+from polltape.capture.encodings import BLANK_JSON64, may_hold_text64, name_parts
 from polltape.capture.pan import replace_pans
 from polltape.capture.redaction_rules import Name, Place, Ruling, normalise
 from polltape.capture.scrub_prose import NAMED
+from polltape.capture.scrub_told import may_tell
 from polltape.capture.standins import DROPPED
 from polltape.exchange import Header
 
@@ -49,8 +50,12 @@ def is_plain(value: str) -> bool:
         return False
     if ":" in value and NAMED.search(value):
         return False
+    if may_hold_text64(value):
+        return False
     if " " not in value:
         return True
+    if may_tell(value):
+        return False
     lower = value.lower()
     return not ("basic" in lower or "bearer" in lower or "token" in lower)
 
@@ -70,6 +75,8 @@ class Names(dict[str, Name]):
             made = self._scrubber.rules.name(normalise(name_parts(name)[-1]), self._place)
         if made.plain and "/" not in name:  # user_password; not the path of an endpoint
             made = self._scrubber.rules.compound(name, self._place) or made
+        if made.plain and self._place == "body":
+            made = self._scrubber.rules.plural(name) or made
         self[name] = made
         if made.ruling is not None:
             made.texts = self._scrubber.ruled[made.ruling]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from polltape.capture.redaction_rules import STRICTNESS, Name, Ruling
 from polltape.capture.scrub_markup import rulings_of
+from polltape.capture.scrub_told import may_tell, told_values
 from polltape.capture.standins import KINDS
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 NAMED: Final = re.compile(
     r"""(?<![\w.-])(?:--)?(?P<name>[^\W\d][\w.-]*+(?:\[[\w.-]*\])*+)
-          (?P<sign>\\*["']?[ \t]{0,4}(?:=>|[:=])[ \t\r\n]{0,4})(?P<quote>\\*["'])?
+          (?P<sign>\\*["']?(?:[ \t]{0,4}(?:=>|[:=\uff1a])[ \t\r\n]{0,4}|\)=\(|;s:\d+:))(?P<quote>\\*["'])?
       | <(?:[\w.-]+:)?(?P<tag>[^\W\d][\w.-]*+)(?:[ ][^<>]{0,200})?>(?:<!\[CDATA\[)?(?=[^<>\s])""",
     re.VERBOSE,
 )
@@ -77,6 +78,8 @@ def named_values(text: str, scrubber: Scrubber) -> list[Pair]:
     ruled = [(match, known[name]) for match, name in zip(matches, names, strict=True) if not known[name].plain]
     beside = list(dict.fromkeys(names))[:_BESIDE]
     marked = [Pair(*one) for one in rulings_of(text, beside, scrubber)] if "<" in text else []
+    if may_tell(text):
+        marked += [Pair(*one) for one in told_values(text, scrubber)]
     if not ruled:
         return _apart(marked)
     found: list[Pair] = []

@@ -35,7 +35,7 @@ MAIL_DOMAIN: Final = "redacted.example"
 
 KINDS: Final = {
     **dict.fromkeys(("email", "contactemail", "customeremail"), "email"),
-    **dict.fromkeys(("phone", "phonenumber", "mobilephone"), "phone"),
+    **dict.fromkeys(("phone", "phonenumber", "mobilephone", "telephone"), "phone"),
     **dict.fromkeys(("birthday", "dateofbirth", "dob", "birthdate"), "date"),
     **dict.fromkeys(("ipaddress", "browserip", "clientip", "remoteip", "remoteaddr"), "ip"),
     **dict.fromkeys(("xforwardedfor", "xrealip", "forwarded", "cfconnectingip", "trueclientip"), "ip"),
