@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from components import needs
 from polltape.capture.parquet import write_exchanges
 from polltape.capture.reading import open_capture, read_exchanges
 from polltape.cli import main
+from polltape.protocols import observe
 
 REPLAY_TESTS = Path(__file__).parents[1] / "replay"
 sys.path.insert(0, str(REPLAY_TESTS))
@@ -24,6 +26,7 @@ sys.path.insert(0, str(REPLAY_TESTS))
 import stories  # noqa: E402
 
 POLLING = REPLAY_TESTS / "clients" / "polling.py"
+SUBMIT = "/posnext/order/submit"
 PROGRAM = Path(sys.executable).parent / "polltape"
 
 
@@ -104,6 +107,35 @@ def test_a_client_has_the_bug_or_has_it_not(home: Path, manner: str, status: int
     assert told["operations"][1]["replayed"]["outcome"] == "completed"
     assert "the checkout is done" in done.stderr
     assert not [path for path in home.iterdir() if path.name.startswith("polltape-")]
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "said"),
+    [
+        ((), 2, "PN002: without PAR's SharedId nobody can tell"),
+        (("--par-key", "env:SHARED_ID"), 0, "reproduced  (by: client)"),
+    ],
+)
+def test_a_wrong_digest_is_found_in_a_clients_run_with_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: tuple[str, ...], status: int, said: str
+) -> None:
+    monkeypatch.setenv("SHARED_ID", "0123456789ABCDEF")
+    sent = {"request_uid": "order-1", "location_id": "loc-1"}
+    one = stories.exchange(
+        0, "POST", SUBMIT, 202, sent=sent, got={**sent, "status": "placed"}, more=[("x-pch-digest", "0" * 64)]
+    )
+    write_exchanges(tmp_path / "captures", "wrong", [observe(replace(one, digest_ok=False))], [stories.coverage(60)])
+    client = tmp_path / "client.py"
+    client.write_text(
+        "import os, urllib.request as u\n"
+        f"r = u.Request(os.environ['POLLTAPE_BASE_URL'] + '{SUBMIT}', {json.dumps(sent).encode()!r}, "
+        "{'Content-Type': 'application/json'})\n"
+        "assert len(u.urlopen(r).headers['x-pch-digest']) == 64\n"
+    )
+    done = polltape(tmp_path, "replay", "captures", "--client", f"{sys.executable} {client}", *key)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
+    assert "PN001" not in done.stdout
 
 
 @pytest.mark.parametrize("manner", ["fetch", "https"])

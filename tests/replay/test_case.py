@@ -8,7 +8,7 @@ import pytest
 import stories
 
 from polltape.errors import InputError, UsageError
-from polltape.replay.case import case_of, find_operation, in_memory, threads
+from polltape.replay.case import Case, Named, case_of, find_operation, in_memory, judgeable, threads
 
 KNOWN = ["shopify-checkout:aa11", "shopify-checkout:aa22", "queue:bb33"]
 
@@ -90,3 +90,16 @@ def test_the_tail_is_how_long_the_recording_went_on() -> None:
 def test_a_capture_without_operations_is_refused() -> None:
     with pytest.raises(InputError, match="no operation in a replay"):
         case_of(in_memory([stories.exchange(0, "GET", "/about", 200)], []))
+
+
+def test_without_pars_shared_id_nobody_looks_for_wrong_digests() -> None:
+    wrong, missing = Named("p:1", "PN002", "submit"), Named("p:1", "PN001", "submit")
+    both = Case((), (), (missing, wrong), ())
+    assert judgeable(both, with_key=True) == (both, ())
+    left, notes = judgeable(both, with_key=False)
+    assert left.findings == (missing,)
+    assert "PN002" in notes[0]
+    with pytest.raises(UsageError, match="PN002: without PAR's SharedId"):
+        judgeable(Case((), (), (wrong,), ()), with_key=False)
+    nothing = Case((), (), (), ())
+    assert judgeable(nothing, with_key=False) == (nothing, ())

@@ -39,3 +39,9 @@ def test_an_answer_that_was_still_under_way_issued_nothing() -> None:
     slow = stories.exchange(0, "GET", "/a", 200, took=5, got={"token": ISSUED})
     second = replace(stories.exchange(1, "GET", "/b", 200), query=f"token={ISSUED}")
     assert sources([slow, second])[second.exchange_id] == ()
+
+
+def test_no_request_speaks_of_its_own_answer() -> None:
+    """Not even of one that came in the very instant of the request."""
+    at_once = stories.exchange(0, "GET", f"/a/{ISSUED}", 200, took=0, got={"token": ISSUED})
+    assert sources([at_once])[at_once.exchange_id] == ()

@@ -18,6 +18,7 @@ from polltape.mock.core import Mock
 from polltape.mock.messages import Request, Response
 from polltape.protocols import observe
 from polltape.replay.case import Case, case_of
+from polltape.replay.plan import Timing
 from polltape.replay.runner import replay_on_mock
 from polltape.replay.verdict import Verdict
 
@@ -245,3 +246,22 @@ def test_what_a_busy_computer_misses_leads_to_virtual_time(monkeypatch: pytest.M
     case = case_from([stories.put(0, wait="1"), stories.poll(0.2, 200)], until=40)
     assert any("--virtual" in note for note in replay_on_mock(case).notes)
     assert replay_on_mock(case, virtual=True).notes == ()
+
+
+def throttled_payment() -> list[Exchange]:
+    """A checkout, and its payment refused thrice with 429: throttled by its path, no key links it to the checkout."""
+    path = f"/admin/api/2020-10/checkouts/{stories.TOKEN}/payments.json"
+    pay = [
+        stories.exchange(at, "POST", path, 429, wait="1", sent={"payment": {"amount": "1"}}) for at in (0.4, 0.7, 1.2)
+    ]
+    return [stories.exchange(0, "POST", stories.CREATE, 201, sent={}, got=stories.checkout()), *pay]
+
+
+@pytest.mark.parametrize("timing", ["recorded", "asap"])
+def test_over_sockets_a_request_waits_for_the_answer_that_gave_it_its_words(timing: Timing) -> None:
+    done = replay_on_mock(case_from(throttled_payment()), timing=timing)
+    first, *others = done.exchanges
+    token = json.loads(first.response_body.content or b"")["checkout"]["token"]
+    assert token != stories.TOKEN
+    assert {e.path for e in others} == {f"/admin/api/2020-10/checkouts/{token}/payments.json"}
+    assert {life.replayed_statuses for life in done.verdict.lives} == {(429, 429, 429)}

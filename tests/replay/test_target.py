@@ -14,6 +14,10 @@ import stories
 from polltape.capture.redaction_rules import DEFAULT_RULES
 from polltape.errors import ServiceError, UsageError
 from polltape.exchange import Exchange, Header
+from polltape.mock.core import Mock
+from polltape.mock.scenario import parse_scenario
+from polltape.mock.server import serving
+from polltape.protocols import observe
 from polltape.replay.carrying import Carrier
 from polltape.replay.case import case_of
 from polltape.replay.runner import replay_on_target
@@ -176,3 +180,48 @@ def test_a_target_that_refuses_is_one_line() -> None:
     case = case_of(stories.capture(stories.early(), 60))
     with pytest.raises(ServiceError, match="cannot be reached"):
         replay_on_target(case, "http://127.0.0.1:1")
+
+
+class Things(Shop):
+    """Gives what is made another number than then, and lets nobody read it."""
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.heard.append({"path": self.path})
+        body = b'{"id": 7654321}'
+        self.send_response(201 if self.command == "POST" else 429)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = answer  # noqa: N815
+
+
+def test_a_short_number_that_has_come_by_then_is_carried(shop: tuple[str, type[Shop]]) -> None:
+    """Too short to tell whether it came from there, so nothing waits for it; but a request is made when it goes."""
+    url, handler = shop
+    handler.answer = handler.do_GET = handler.do_POST = Things.answer  # type: ignore[method-assign,assignment]
+    story = [
+        stories.exchange(0, "POST", "/things", 201, sent={}, got={"id": 1234567}),
+        stories.exchange(0.4, "GET", "/things/1234567/state", 429, wait="1"),
+    ]
+    replay_on_target(case_of(stories.capture(story, 60)), url)
+    assert [heard["path"] for heard in handler.heard] == ["/things", "/things/7654321/state"]
+
+
+@pytest.mark.parametrize(("wrong", "reproduced"), [("1.0", True), ("0.0", False)])
+def test_whether_a_real_server_signs_right_is_judged_with_the_key(wrong: str, reproduced: bool) -> None:
+    """Without PAR's SharedId nobody can tell: that is said, and never called mended."""
+    sent, signed = {"request_uid": "order-12345"}, [("x-pch-digest", "0")]
+    submit = stories.exchange(
+        0, "POST", "/posnext/order/submit", 202, sent=sent, got={**sent, "status": "pending"}, more=signed
+    )
+    case = case_of(stories.capture([observe(replace(submit, digest_ok=False))], 1))
+    assert [found.code for found in case.findings] == ["PN002"]
+    scenario = parse_scenario(f'protocol = "par-posnext"\n[digest]\nwrong = {wrong}\n', "test")
+    with serving(Mock.from_scenario(scenario)) as url:
+        done = replay_on_target(case, url, shared_id="0123456789ABCDEF")
+        assert done.verdict.reproduced is reproduced
+        with pytest.raises(UsageError, match="PN002: without PAR's SharedId"):
+            replay_on_target(case, url)

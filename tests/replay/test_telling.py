@@ -26,13 +26,27 @@ def test_the_first_line_is_the_answer() -> None:
 
 
 def test_it_names_the_command_that_would_test_a_fix() -> None:
-    command = fix_command("my bug.polltape", ())
+    command = fix_command("my bug.polltape", (), VERDICT)
     assert command == "polltape replay 'my bug.polltape' --client 'your command'"
     assert command in as_text(VERDICT, NOTHING, command)
     assert command not in as_text(Verdict("client", (), (LIFE,), 2), NOTHING, command)
-    assert fix_command("captures", ["p:1", "p:2"]) == (
+    assert fix_command("captures", ["p:1", "p:2"], VERDICT) == (
         "polltape replay captures --operation p:1 --operation p:2 --client 'your command'"
     )
+
+
+def test_a_servers_fault_is_tested_at_a_server() -> None:
+    found = (Compared("again", Named("p:1", "PN001", "submit", "202 without x-pch-digest")),)
+    by_recording = Verdict("recording", found, (LIFE,), 2)
+    command = fix_command("BUG.polltape", (), by_recording)
+    assert command == "polltape replay BUG.polltape --target https://your-server"
+    assert f"To test a fix of the server:\n  {command}\n" in as_text(by_recording, NOTHING, command)
+    by_client = as_text(Verdict("client", found, (LIFE,), 2), NOTHING, command)
+    assert "a client cannot mend it" in by_client
+    assert command in by_client
+    assert command not in as_text(Verdict("target", found, (LIFE,), 2), NOTHING, command)
+    both = Verdict("client", (*found, Compared("missing", EARLY)), (LIFE,), 2)
+    assert "a client cannot mend it" not in as_text(both, NOTHING, command)
 
 
 def test_what_is_still_there_is_said_with_whose_fault_it_is() -> None:

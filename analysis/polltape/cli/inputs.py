@@ -28,7 +28,7 @@ par_key_option = click.option(
     "--par-key",
     metavar="SOURCE",
     envvar="POLLTAPE_PAR_KEY",
-    help="PAR's SharedId, to judge x-pch-digest in what is imported: env:NAME or a file.",
+    help="PAR's SharedId, to judge (and, in a mock, to make) x-pch-digest: env:NAME or a file.",
 )
 
 

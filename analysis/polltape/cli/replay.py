@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from polltape.cli.inputs import protocol_option
+from polltape.cli.inputs import par_key_option, protocol_option
 from polltape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--speed", type=click.FloatRange(0.001, 1000), default=1.0, show_default=True, metavar="X")
 @click.option("--virtual", is_flag=True, help="In simulated time: nobody waits, twice the same to the byte.")
+@par_key_option
 @click.option("--record", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Keep what comes back.")
 @click.option(
     "--ignore",
@@ -57,6 +58,7 @@ def replay(
     timing: str,
     speed: float,
     virtual: bool,
+    par_key: str | None,
     record: Path | None,
     ignore: tuple[str, ...],
     exact: bool,
@@ -78,17 +80,17 @@ def replay(
     from polltape.replay.telling import as_json, as_text, fix_command
 
     rules = _rules(ignore)
-    case = _case(path, operations)
+    case = _case(path, operations, par_key)
     if client is not None:
-        done = _by_client(case, client, client_timeout, rules)
+        done = _by_client(case, client, client_timeout, par_key, rules)
     else:
-        done = _by_recording(case, target, headers, allow_writes, timing, speed, virtual, rules)
+        done = _by_recording(case, target, headers, allow_writes, timing, speed, virtual, par_key, rules)
     for note in done.notes:
         click.echo(f"note: {note}", err=True)
     if record is not None:
         for file in done.write(record):
             click.echo(f"recorded to {file}", err=True)
-    test = fix_command(path, operations)
+    test = fix_command(path, operations, done.verdict)
     told = as_json if form == "json" else as_text
     click.echo(told(done.verdict, done.differences, test), nl=False)
     return 0 if done.verdict.reproduced and not (exact and done.differences.differing) else 1
@@ -118,13 +120,13 @@ def _check(
         raise UsageError("--header and --allow-writes are for a --target")
 
 
-def _case(path: str, operations: tuple[str, ...]) -> Case:
+def _case(path: str, operations: tuple[str, ...], par_key: str | None) -> Case:
     from polltape.cli.inputs import capture_of
     from polltape.replay.bundle import is_bundle, read_bundle
     from polltape.replay.case import case_of, find_operation
 
     if not is_bundle(Path(path)):
-        return case_of(capture_of([path]), operations)
+        return case_of(capture_of([path], par_key), operations)
     case = read_bundle(Path(path))
     for operation in operations:
         find_operation([target.operation_id for target in case.targets], operation)
@@ -139,8 +141,10 @@ def _by_recording(
     timing: str,
     speed: float,
     virtual: bool,
+    par_key: str | None,
     ignore: list[str],
 ) -> Replayed:
+    from polltape.capture.keys import given_secret
     from polltape.replay.runner import Progress, replay_on_mock, replay_on_target
 
     def begins(seconds: float) -> None:
@@ -153,14 +157,21 @@ def _by_recording(
     progress = Progress(begins, said)
     if target is not None:
         return replay_on_target(
-            case, target, timing=pace, headers=headers, allow_writes=allow_writes, ignore=ignore, progress=progress
+            case,
+            target,
+            timing=pace,
+            headers=headers,
+            allow_writes=allow_writes,
+            ignore=ignore,
+            shared_id=given_secret(par_key, "--par-key") if par_key else None,
+            progress=progress,
         )
     return replay_on_mock(case, timing=pace, speed=speed, virtual=virtual, ignore=ignore, progress=progress)
 
 
-def _by_client(case: Case, command: str, timeout_s: float, ignore: list[str]) -> Replayed:
+def _by_client(case: Case, command: str, timeout_s: float, par_key: str | None, ignore: list[str]) -> Replayed:
     from polltape.cli.record import find_mitmdump, mitmdump_arguments
     from polltape.replay.client import replay_by_client
 
     recorder = [find_mitmdump(), *mitmdump_arguments(None, ())]
-    return replay_by_client(case, command, recorder=recorder, timeout_s=timeout_s, ignore=ignore)
+    return replay_by_client(case, command, recorder=recorder, timeout_s=timeout_s, par_key=par_key, ignore=ignore)

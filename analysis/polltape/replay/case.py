@@ -26,6 +26,8 @@ WHOLE: Final = "operation"
 """The place of a finding about the operation as a whole."""
 ABOUT_THE_WHOLE: Final = frozenset({"OP001", "OP002", "OP003", "OP007", "CQ003", "CQ005"})
 """The codes whose place is the operation as a whole."""
+NEED_A_KEY: Final = frozenset({"PN002"})
+"""The codes that are found only with PAR's SharedId."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -97,6 +99,21 @@ def in_memory(exchanges: Iterable[Exchange], coverage: Iterable[Coverage]) -> Ca
 
 
 # ------------------------------------------------------------------------------------------- choosing
+
+
+def judgeable(case: Case, *, with_key: bool) -> tuple[Case, tuple[str, ...]]:
+    """The case with those findings that can be found again in answers of a server, and a note of the others.
+
+    Whether PAR's digest is right only PAR's SharedId tells, ``with_key``.  Raises UsageError where nothing is left.
+    """
+    kept = tuple(found for found in case.findings if with_key or found.code not in NEED_A_KEY)
+    if len(kept) == len(case.findings):
+        return case, ()
+    codes = ", ".join(sorted({found.code for found in case.findings} & NEED_A_KEY))
+    said = f"{codes}: without PAR's SharedId nobody can tell whether a digest is right"
+    if not kept:
+        raise UsageError(said, hint="give it: --par-key env:NAME, or a file")
+    return replace(case, findings=kept), (f"{said}; left aside (--par-key)",)
 
 
 def find_operation(known: Sequence[str], wanted: str) -> str:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from polltape.capture.keys import given_secret
 from polltape.capture.reading import open_capture, read_exchanges
 from polltape.errors import ServiceError, UsageError
 from polltape.exchange import Coverage, Exchange
@@ -34,7 +35,7 @@ from polltape.measures.analysis import analyse
 from polltape.mock.core import Mock
 from polltape.mock.server import serving
 from polltape.protocols import observe
-from polltape.replay.case import Case, in_memory
+from polltape.replay.case import Case, in_memory, judgeable
 from polltape.replay.difference import Comparing, differences
 from polltape.replay.ending import with_ends
 from polltape.replay.runner import Replayed
@@ -71,19 +72,27 @@ class Front:
 
 
 def replay_by_client(
-    case: Case, command: str, *, recorder: Sequence[str], timeout_s: float, ignore: Sequence[str] = ()
+    case: Case,
+    command: str,
+    *,
+    recorder: Sequence[str],
+    timeout_s: float,
+    par_key: str | None = None,
+    ignore: Sequence[str] = (),
 ) -> Replayed:
     """Run the command against a mock of the case and judge what was recorded of it.
 
-    ``recorder``: mitmdump with the recorder's addon.  Raises UsageError for a command that cannot be split,
-    ServiceError for one that cannot be started, fails, never ends, or asks the mock for nothing.
+    ``recorder``: mitmdump with the recorder's addon.  ``par_key``: where PAR's SharedId is (``env:NAME`` or a file),
+    to sign the mock's orders and to judge them; without it the recorded digests are passed on, for nobody to judge.
+    Raises UsageError for a command that cannot be split, ServiceError for one that cannot be started, fails, never
+    ends, or asks the mock for nothing.
     """
     arguments = split(command)
-    pinned = case.targets[0].operation_id if len(case.targets) == 1 else None
-    mock = Mock.from_capture(in_memory(with_ends(case), case.coverage), operation=pinned)
+    case, unjudged = judgeable(case, with_key=par_key is not None)
+    mock = _mock_of(case, par_key)
     hosts = {exchange.host for exchange in case.exchanges}
     with tempfile.TemporaryDirectory(prefix="polltape-") as folder, serving(mock, host="127.0.0.1", port=0) as url:
-        recording = _Mitmdump(Path(folder), recorder, urlsplit(url).netloc, hosts)
+        recording = _Mitmdump(Path(folder), recorder, urlsplit(url).netloc, hosts, par_key)
         with recording.running() as front, _strays_told(mock):
             run_client(arguments, environment(os.environ, front), timeout_s)
         exchanges, coverage = _recorded(Path(folder) / "captures")
@@ -97,7 +106,23 @@ def replay_by_client(
         beside(case.targets, like_ours(case, replayed)),
         (recorded, replayed),
     )
-    return Replayed(exchanges, coverage, verdict, differences(pairs, Comparing(Ignored(ignore))), _strays(mock))
+    notes = (*unjudged, *_strays(mock))
+    return Replayed(exchanges, coverage, verdict, differences(pairs, Comparing(Ignored(ignore))), notes)
+
+
+def _mock_of(case: Case, par_key: str | None) -> Mock:
+    """The mock that a client runs against.
+
+    Operations end in the middle of their brackets: a client that polls some milliseconds sooner or later than the
+    recorded one still sees the same story.
+    """
+    return Mock.from_capture(
+        in_memory(with_ends(case), case.coverage),
+        operation=case.targets[0].operation_id if len(case.targets) == 1 else None,
+        complete_at="middle",
+        par_key=given_secret(par_key, "--par-key") if par_key else None,
+        as_signed=not par_key,
+    )
 
 
 def split(command: str) -> list[str]:
@@ -180,7 +205,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 class _Mitmdump:
     """mitmdump with the recorder's addon, in front of the mock: a reverse proxy and a regular one."""
 
-    def __init__(self, folder: Path, recorder: Sequence[str], mock: str, hosts: set[str]) -> None:
+    def __init__(self, folder: Path, recorder: Sequence[str], mock: str, hosts: set[str], par_key: str | None) -> None:
         self._confdir = folder / "mitmproxy"
         self._captures = folder / "captures"
         self._arguments = [
@@ -191,6 +216,7 @@ class _Mitmdump:
             *_set(
                 polltape_dir=self._captures,
                 polltape_key="ephemeral",
+                polltape_par_key=par_key or "",
                 confdir=self._confdir,
                 connection_strategy="lazy",
                 keep_host_header="true",

@@ -47,7 +47,7 @@ def sources(exchanges: Sequence[Exchange]) -> dict[str, tuple[str, ...]]:
         begun.update(dict.fromkeys(spoken[exchange.exchange_id], exchange.request_started_at))
     issuer: dict[str, Exchange] = {}
     for exchange in sorted(exchanges, key=lambda e: e.last_instant):
-        for word in _words(_answered(exchange)) & every:
+        for word in (_words(_answered(exchange)) & every) - spoken[exchange.exchange_id]:
             if begun[word] >= exchange.last_instant:
                 issuer.setdefault(word, exchange)
     return {

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Final, Literal
 
 from polltape.exchange import Exchange
@@ -56,18 +57,26 @@ class Lifetime:
     end: datetime
 
 
-def plan(exchanges: Sequence[Exchange], operations: Sequence[Lifetime] = ()) -> list[Step]:
+def plan(
+    exchanges: Sequence[Exchange],
+    operations: Sequence[Lifetime] = (),
+    sources: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> list[Step]:
     """The steps of exchanges in order of their request starts, given all operations among them.
 
     A request comes upon the answer that ended last before it, among those of linked keys; it needs that one,
-    and those that issued a key by which it asks.
+    those that issued a key by which it asks, and its ``sources`` (ids by ids): it speaks of what these said.
     """
-    return _Planner(exchanges, operations).steps()
+    return _Planner(exchanges, operations, sources).steps()
 
 
 class _Planner:
-    def __init__(self, exchanges: Sequence[Exchange], operations: Sequence[Lifetime]) -> None:
+    def __init__(
+        self, exchanges: Sequence[Exchange], operations: Sequence[Lifetime], sources: Mapping[str, Sequence[str]]
+    ) -> None:
         self._exchanges = exchanges
+        self._sources = sources
+        self._index = {exchange.exchange_id: index for index, exchange in enumerate(exchanges)}
         self._submits = {operation.first for operation in operations if not operation.truncated}
         self._place = _Schedule(exchanges, operations)
         self._thread = threads(exchanges)
@@ -83,6 +92,7 @@ class _Planner:
         behind = _last_before(self._ended.setdefault(thread, []), exchange)
         anchor = _last_before(self._opened.setdefault(thread, []), exchange)
         needed = {self._issuers[key] for key in keys_of(exchange) if key in self._issuers}
+        needed |= {self._index[name] for name in self._sources.get(exchange.exchange_id, ())}
         is_submit = exchange.exchange_id in self._submits
         for ended in (self._ended, self._opened) if is_submit else (self._ended,):
             insort(ended[thread], (exchange.last_instant, index))

@@ -19,7 +19,8 @@ from polltape.measures.analysis import Analysis, analyse
 from polltape.mock.core import Mock
 from polltape.mock.recording import Latency
 from polltape.mock.server import serving
-from polltape.replay.case import Case, in_memory
+from polltape.protocols.par_digest import judged
+from polltape.replay.case import Case, in_memory, judgeable
 from polltape.replay.difference import Comparing, Differences, differences
 from polltape.replay.plan import Pace, Timing
 from polltape.replay.session import Manner, Server, Session
@@ -107,12 +108,15 @@ def replay_on_target(
     allow_writes: Sequence[str] = (),
     ignore: Sequence[str] = (),
     answer_within_s: float = ANSWER_WITHIN_S,
+    shared_id: str | None = None,
     progress: Progress = SILENT,
 ) -> Replayed:
     """Send the recording's requests to a real server, behind the brakes of :mod:`polltape.replay.target`.
 
-    What comes back is redacted with the user's key and rules before anything else is done with it.
+    What comes back is redacted with the user's key and rules before anything else is done with it; with PAR's
+    SharedId its digests are judged before that.
     """
+    case, unjudged = judgeable(case, with_key=shared_id is not None)
     comparing = Comparing(Ignored(ignore), timing=timing == "recorded")
     peer = peer_of(url)
     given: tuple[Header, ...] = headers_given(headers)
@@ -123,13 +127,18 @@ def replay_on_target(
         Pace(timing, paced=False),
         server=Server(peer.scheme, peer.host, peer.port),
         prepare=without_pseudonyms(given, Rules.of_user()),
-        clean=Redactor.of_user().redact,
+        clean=_clean(shared_id),
     )
     recorded = case.measured()
     session = Session(case.exchanges, lifetimes_of(case.exchanges, recorded), manner)
     progress.begins(_about_s(session))
     run_on_sockets(session, peer, as_recorded=False, answer_within_s=answer_within_s, said=progress.said)
-    return _finished(case, recorded, session, "target", comparing)
+    return _finished(case, recorded, session, "target", comparing, unjudged)
+
+
+def _clean(shared_id: str | None) -> Callable[[Exchange], Exchange]:
+    redact = Redactor.of_user().redact
+    return redact if shared_id is None else lambda exchange: redact(judged(exchange, shared_id))
 
 
 def _finished(

@@ -20,7 +20,7 @@ from polltape.mock.hints import DIGEST_HEADER, ETA_HEADER, WAIT_HEADER
 from polltape.operations.fold import FINAL
 from polltape.protocols import observe
 from polltape.replay.carrying import Carrier, Outgoing
-from polltape.replay.origins import OF_THE_MESSAGE
+from polltape.replay.origins import OF_THE_MESSAGE, sources
 from polltape.replay.plan import Ended, Lifetime, Pace, Step, plan
 
 _JUDGED: Final = {"right": True, "wrong": False}
@@ -90,7 +90,7 @@ class Session:
 
     def __init__(self, exchanges: Iterable[Exchange], operations: Sequence[Lifetime], manner: Manner) -> None:
         recorded = list(exchanges)
-        self.steps: list[Step] = plan(recorded, operations)
+        self.steps: list[Step] = plan(recorded, operations, sources(recorded))
         self.manner = manner
         self._carrier = Carrier(recorded)
         self._missing = {step.index: len(step.after) for step in self.steps}
@@ -104,6 +104,11 @@ class Session:
         self._returned: dict[int, tuple[Exchange, Exact]] = {}
 
     # -- sending
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether any answer has come: what a request says may depend on it."""
+        return bool(self._returned)
 
     def ready(self) -> list[Step]:
         """The steps whose last missing answer has come since this was asked before; at first those that need none."""

@@ -74,14 +74,16 @@ class _Run:
         if self._session.is_needless(step):
             self._session.skip(step, due_s)
         else:
-            await self._exchange(step, sent or self._session.outgoing(step), due_s)
+            await self._exchange(step, sent, due_s)
         for following in self._session.ready():
             group.create_task(self._step(following, group))
 
-    async def _exchange(self, step: Step, sent: Outgoing, due_s: float) -> None:
+    async def _exchange(self, step: Step, sent: Outgoing | None, due_s: float) -> None:
         session, pace = self._session, self._session.manner.pace
         await sleep_until(self._start + due_s - CONNECT_S)
         connection = await self._client.connection()
+        if sent is None or session.has_answers:  # not sooner: it may speak of what came until now
+            sent = session.outgoing(step)
         await sleep_until(self._start + due_s)
         if connection.closed:  # the server let go of it in the meantime
             connection = await self._client.connection()

@@ -55,10 +55,21 @@ def answer_of(verdict: Verdict) -> str:
     return "reproduced" if verdict.reproduced else "not reproduced"
 
 
-def fix_command(path: str, operations: Sequence[str]) -> str:
-    """The command that would test a fix."""
+def fix_command(path: str, operations: Sequence[str], verdict: Verdict) -> str:
+    """The command that would test a fix: of the server where only the server is at fault, else of the client."""
     chosen = "".join(f" --operation {shlex.quote(operation)}" for operation in operations)
-    return f"polltape replay {shlex.quote(path)}{chosen} --client 'your command'"
+    return f"polltape replay {shlex.quote(path)}{chosen} {_FIX[_to_mend(verdict)]}"
+
+
+def _to_mend(verdict: Verdict) -> str:
+    """Whose fix is to be tested: the server's where all that the case names is its fault."""
+    named = {_fault(compared.finding.code) for compared in verdict.compared if compared.standing != "new"}
+    return "server" if named == {"server"} else "client"
+
+
+_FIX: Final = {"server": "--target https://your-server", "client": "--client 'your command'"}
+_MENDED: Final[dict[By, str]] = {"target": "server", "client": "client"}
+"""Whose fix a verdict is about already; the recording's own proves nothing about any."""
 
 
 def as_json(verdict: Verdict, found: Differences, test: str) -> str:
@@ -132,8 +143,11 @@ def as_text(verdict: Verdict, found: Differences, test: str) -> str:
     still = sorted({c.finding.code for c in verdict.compared if c.standing == "again"})
     if still and not verdict.reproduced:
         lines += [f"Not all of it is gone: {', '.join(f'{code} ({_fault(code)})' for code in still)}."]
-    if verdict.by != "client":
-        lines += ["To test a fix of the client:", f"  {test}"]
+    to_mend = _to_mend(verdict)
+    if verdict.by == "client" and to_mend == "server":
+        lines += wrap("What was found is the server's fault: a client cannot mend it, only meet it.", WIDTH)
+    if _MENDED.get(verdict.by) != to_mend:
+        lines += [f"To test a fix of the {to_mend}:", f"  {test}"]
     return "".join(f"{_plain(line).rstrip()}\n" for line in lines)
 
 
