@@ -122,9 +122,9 @@ def test_a_wrong_digest_is_found_in_a_clients_run_with_the_key(
     monkeypatch.setenv("SHARED_ID", "0123456789ABCDEF")
     sent = {"request_uid": "order-1", "location_id": "loc-1"}
     one = stories.exchange(
-        0, "POST", SUBMIT, 202, sent=sent, got={**sent, "status": "placed"}, more=[("x-pch-digest", "0" * 64)]
+        0, "POST", SUBMIT, 202, sent=sent, got={**sent, "status": "pending"}, more=[("x-pch-digest", "0" * 64)]
     )
-    write_exchanges(tmp_path / "captures", "wrong", [observe(replace(one, digest_ok=False))], [stories.coverage(60)])
+    write_exchanges(tmp_path / "captures", "wrong", [observe(replace(one, digest_ok=False))], [stories.coverage(1)])
     client = tmp_path / "client.py"
     client.write_text(
         "import os, urllib.request as u\n"
