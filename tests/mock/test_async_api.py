@@ -244,3 +244,33 @@ def test_what_cannot_be_cancelled_says_so(ask: Ask, style: str, changes: tuple[t
     monitor = made.header("Operation-Location") or f"/{made.json()['name']}"
     assert api("DELETE", monitor, 1).status == 405
     assert api("GET", monitor, 1).status == 200
+
+
+def test_fhir_is_kicked_off_by_get_too(ask: Ask) -> None:
+    api = Api(ask, "fhir")
+    later = {"Prefer": "respond-async"}
+    made = api("GET", "/fhir/Patient/$export?_type=Patient", 0, **later)
+    assert (made.status, made.header("Retry-After")) == (202, "1")
+    monitor = place(made, "Content-Location")
+    other = api("GET", "/fhir/Patient/$export?_type=Group", 0.5, **later)
+    assert place(other, "Content-Location") != monitor
+    running, done = api("GET", monitor, 2.9), api("GET", monitor, 3)
+    assert (running.status, running.header("X-Progress"), done.status) == (202, "in progress", 200)
+    assert done.json()["request"] == "http://127.0.0.1:9/fhir/Patient/$export?_type=Patient"
+    assert (done.json()["output"], done.json()["error"]) == ([], [])
+    assert api("GET", "/fhir/Patient/unknown", 4, **later).status == 404
+    assert api("GET", "/fhir/Patient/$export", 4).status == 404
+
+
+def test_fhir_reads_later_what_is_there_and_is_in_nobodys_way(ask: Ask) -> None:
+    api = Api(ask, "fhir")
+    later = {"Prefer": "respond-async"}
+    api("PUT", "/fhir/Patient/1", 0, {"active": True}, **later)
+    assert api("GET", "/fhir/Patient/1", 1, **later).status == 404
+    monitor = place(api("GET", "/fhir/Patient/1", 3, **later), "Content-Location")
+    assert api("PUT", "/fhir/Patient/1", 3.5, {"active": False}, **later).status == 202
+    assert api("GET", monitor, 6).json()["active"] is True
+    assert api("GET", monitor, 7).json()["active"] is False
+    cancelled = place(api("GET", "/fhir/Patient/1", 8, **later), "Content-Location")
+    assert api("DELETE", cancelled, 9).status == 202
+    assert api("GET", cancelled, 9).status == 409

@@ -140,3 +140,18 @@ def test_an_operations_clock_starts_when_its_submit_has_been_answered(
     assert mock.status(NOW + 0.05)["operations"][0]["elapsed_s"] == pytest.approx(0.0, abs=1e-5)
     assert mock.answer(ask("GET", path(MINE)), NOW + 0.05 + 1.49).status == 202
     assert mock.answer(ask("GET", path(MINE)), NOW + 0.05 + 1.5).status == 200
+
+
+def test_a_head_is_answered_as_its_get_would_be(tape: Any, ask: Ask) -> None:
+    """By a recording and by scenarios; whoever serves the mock leaves the body out."""
+    tape.update(A, 10.0, 3.0)
+    recorded = Mock.from_capture(tape.capture)
+    recorded.answer(ask("PUT", path(MINE), {}), NOW)
+    shop = Mock.from_scenario("shopify-checkout")
+    made = shop.answer(ask("POST", f"{ADMIN}.json", {"checkout": {}}), NOW).json()["checkout"]["token"]
+    for mock, token, late in ((recorded, MINE, 3.2), (shop, made, 2.0)):
+        assert mock.answer(ask("HEAD", path(token)), NOW + 0.1).status == 202
+        assert mock.answer(ask("HEAD", path(token)), NOW + late).status == 200
+        assert mock.status(NOW)["unmatched"] == 0
+        assert mock.answer(ask("HEAD", "/nowhere"), NOW).status == 404
+        assert mock.status(NOW)["last_unmatched"][-1]["method"] == "HEAD"

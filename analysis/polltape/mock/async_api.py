@@ -12,7 +12,7 @@ rfc7240         202 Location with ``Prefer: respond-async``;    202, then 200 or
                 else the result, when it is there
 json-api        202 Content-Location                            200, then 303 to the resource, or the error
 fhir            202 Content-Location with ``Prefer:             202 and X-Progress, then 200 or the error's
-                respond-async``; else as rfc7240                status
+                respond-async``, a GET too; else as rfc7240     status
 aip-151         200 ``{"name": "operations/…"}``                200 ``done: false``, then ``done: true`` with
                                                                 ``response`` or ``error``
 ==============  ==============================================  =============================================
@@ -21,6 +21,10 @@ Any path is a resource: POST makes one below it, PUT and PATCH change it, DELETE
 The same write while it runs joins it; another write to that resource meanwhile is answered 409.  Operations lie
 below ``/operations/`` and are gone ``keep_s`` after their end (404).  DELETE on one that runs cancels it
 (``cancel_status``), and nothing is made; on one that is over it is answered 409.  AIP-151 has no such DELETE.
+
+FHIR's kick-off may be a GET: of a resource that is there, or of a FHIR operation (``$export``), whose result is the
+empty manifest of Bulk Data Access (hl7.org/fhir/uv/bulkdata, "Bulk Data Output Manifest").  Each begins an operation
+of its own, and none is in the way of a write.
 """
 
 from __future__ import annotations
@@ -157,7 +161,8 @@ class AsyncApi:
         if match is not None:
             return self._operation(request, now, match["what"], match["id"])
         if request.method in ("GET", "HEAD"):
-            return self._get(request, now)
+            asked = self._scenario.api.style == "fhir" and "respond-async" in _preferences(request)
+            return self._get_later(request, now) if asked else self._get(request, now)
         if request.method not in _WRITES:
             return self._say(405, _error("MethodNotAllowed", "no such method"), matched=False)
         return self._write(request, now)
@@ -190,19 +195,24 @@ class AsyncApi:
 
     def _wants_result(self, request: Request, now: float, made: Operation) -> bool:
         """Whether the client waits for the result itself (RFC 7240 §4.1), or for so long as it takes (§4.3)."""
-        preferences = ",".join(all_headers(request.headers, "Prefer")).lower()
+        preferences = _preferences(request)
         if "respond-async" not in preferences:
             return True
         wait = _WAIT.search(preferences)
         return wait is not None and made.job.ends - now <= int(wait[1]) / self._speed
 
     def _start(self, request: Request, now: float, sent: Json) -> Operation:
+        resource = request.path if request.method != "POST" else f"{request.path.rstrip('/')}/{self._uuid()}"
+        made = self._begun(request, now, resource, sent)
+        self._newest[resource] = self._writes[made.job.write] = made
+        return made
+
+    def _begun(self, request: Request, now: float, resource: str, sent: Json) -> Operation:
         takes = self._scenario.operation.draw(self._draws.next("operation"))
         outcome = self._scenario.outcomes.draw(self._draws.next("outcome"))
         job = Job("async", now, now + takes / self._speed, identity(request), outcome)
-        resource = request.path if request.method != "POST" else f"{request.path.rstrip('/')}/{self._uuid()}"
         made = Operation(self._uuid(), job, request.method, resource, sent)
-        self._operations[made.id] = self._newest[resource] = self._writes[job.write] = made
+        self._operations[made.id] = made
         return made
 
     def _held(self, made: Operation, now: float) -> Response:
@@ -242,6 +252,20 @@ class AsyncApi:
         if request.path not in self._resources:
             return self._gone(request)
         return self._say(200, self._resources[request.path])
+
+    def _get_later(self, request: Request, now: float) -> Response:
+        """FHIR's kick-off by GET: what is read is there when its time is over."""
+        self._settle(request.path, now)
+        if request.path not in self._resources and not request.path.rpartition("/")[2].startswith("$"):
+            return self._gone(request)
+        manifest: Json = {
+            "transactionTime": _iso(now),
+            "request": request.base + request.target,
+            "requiresAccessToken": False,
+            "output": [],
+            "error": [],
+        }
+        return self._taken(request, now, self._begun(request, now, request.path, manifest))
 
     def _operation(self, request: Request, now: float, what: str, number: str) -> Response:
         made = self._operations.get(number)
@@ -293,6 +317,8 @@ class AsyncApi:
         if made.job.outcome is not None:
             return self._say(self._scenario.api.failed_status, _error(made.word, f"the operation has {_past(made)}"))
         self._settle(made.resource, now)
+        if made.method in ("GET", "HEAD"):
+            return self._say(200, self._resources.get(made.resource, made.sent))
         if made.method == "DELETE":
             return self._say(204, None)
         return self._say(200, self._shown(made, now))
@@ -357,6 +383,11 @@ class AsyncApi:
         if body is None:
             return Response(status, reason_of(status), (*headers, Header("Content-Length", "0")), b"", matched=matched)
         return json_response(status, body, headers, matched=matched)
+
+
+def _preferences(request: Request) -> str:
+    """What the client prefers (RFC 7240 §2), in small letters."""
+    return ",".join(all_headers(request.headers, "Prefer")).lower()
 
 
 def _error(code: str, message: str) -> Json:

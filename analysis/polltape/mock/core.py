@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
@@ -186,6 +187,8 @@ class Mock:
     def _matched(self, request: Request, now: float) -> Response:
         """What the backend answers; where it knows nothing, that is kept for the status page."""
         response = self._backend.answer(request, now)
+        if not response.matched and request.method == "HEAD":  # as GET, without the body (RFC 9110 §9.3.2)
+            response = self._backend.answer(replace(request, method="GET"), now)
         if not response.matched:
             self._strays += 1
             told = response.json()
