@@ -92,6 +92,8 @@ BAD = [
     ("[add.bodies]\ndrop = ['x']", r"redaction\.toml, line 1: 'bodies' is not known here; did you mean"),
     ("[add.body]\ndrop = 'x'", r"redaction\.toml, line 2: 'drop' must be a list of names"),
     ("[remove.body]\nshape = ['compny']", r"redaction\.toml, line 2: 'compny' is not known here; did you mean"),
+    ("add = 3", r"redaction\.toml, line 1: 'add' must have a section behind it; like \[add\.body\]"),
+    ("[add.body]\ndrop = ['']", r"redaction\.toml, line 2: a name of 'drop' is empty"),
     ("[add.body\n", r"redaction\.toml: not a TOML file"),
 ]
 

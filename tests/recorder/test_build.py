@@ -138,6 +138,11 @@ def test_errors_are_told_by_kind(message: str, expected: str) -> None:
     assert error_text(message).startswith(expected)
 
 
+def test_a_reset_of_http2_is_not_put_on_the_client() -> None:
+    """mitmproxy has one sentence for both sides."""
+    assert error_text("stream reset by client (INTERNAL_ERROR)") == "reset: stream reset (INTERNAL_ERROR)"
+
+
 def test_withheld_keeps_no_value() -> None:
     exchange = exchange_of(frame(error="reset by secret"), "s1")
     kept = withheld(exchange)

@@ -301,8 +301,10 @@ def _merge(defaults: dict[str, Value], path: Path) -> dict[str, Value]:
     user = _User(path, text)
     merged = {section: {key: list(names) for key, names in lists.items()} for section, lists in defaults.items()}
     for verb, sections in document.items():
-        if verb not in {"add", "remove"} or not isinstance(sections, Mapping):
+        if verb not in {"add", "remove"}:
             raise user.refuse(verb, ["add", "remove"])
+        if not isinstance(sections, Mapping):
+            raise user.no_table(verb)
         try:
             flat = _flatten(sections)
         except TypeError as error:
@@ -320,6 +322,8 @@ def _apply(merged: dict[str, Value], section: str, lists: Value, verb: str, user
         if key not in merged[section] and not (open_table and verb == "add"):
             raise user.refuse(key, list(merged[section]))
         for name in names:
+            if not normalise(name).strip("/"):
+                raise user.empty(key)
             if verb == "remove":
                 _remove(merged[section][key], name, user)
             else:
@@ -361,6 +365,12 @@ class _User:
         near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known)[:12])}"
         return ConfigError(f"{self.where(word)}: {word!r} is not known here", hint=hint)
+
+    def no_table(self, verb: str) -> ConfigError:
+        return ConfigError(f"{self.where(verb)}: {verb!r} must have a section behind it", hint=f"like [{verb}.body]")
+
+    def empty(self, key: str) -> ConfigError:
+        return ConfigError(f"{self.where(key)}: a name of {key!r} is empty")
 
     def wrong_type(self, word: str) -> ConfigError:
         return ConfigError(f"{self.where(word)}: {word!r} must be a list of names", hint='like ["loyalty_number"]')

@@ -17,4 +17,6 @@ def token(value: str) -> None:
     """
     from polltape.capture.redaction import Redactor
 
+    if not value.strip():
+        raise click.UsageError("VALUE is empty")
     click.echo(Redactor.of_user().pseudonym(value))

@@ -33,6 +33,7 @@ def error_text(message: str) -> str:
     >>> error_text("Certificate verify failed: self-signed certificate")
     'TLS failure: Certificate verify failed: self-signed certificate'
     """
+    message = message.replace("stream reset by client", "stream reset")  # so mitmproxy calls a server's reset, too
     lower = message.lower()
     kind = next((kind for kind, words in _ERROR_KINDS if any(word in lower for word in words)), "failed")
     return f"{kind}: {message}"
