@@ -12,9 +12,10 @@ import stories_of_protocols as protocols
 
 from polltape.exchange import Exchange, Header
 from polltape.measures.analysis import analyse
-from polltape.mock.core import Mock, Request
+from polltape.mock.core import Request
 from polltape.protocols import observe
 from polltape.replay.case import case_of, in_memory
+from polltape.replay.client import mock_for_clients
 from polltape.replay.ending import with_ends
 
 LOCATED = [("Location", "/v1/jobs/77")]
@@ -94,7 +95,7 @@ def test_every_operation_that_was_left_has_an_end(story: Sequence[Exchange]) -> 
 def test_who_polls_on_is_told_not_yet_once_more_and_then_the_end() -> None:
     """The last wait asked for was 1 s: the end comes after two of them."""
     case = case_of(stories.capture(stories.early()[:1], 60))
-    mock = Mock.from_capture(in_memory(with_ends(case), case.coverage))
+    mock = mock_for_clients(case)
     token = "another0token0of0this0client0000"
     path = stories.CHECKOUT.replace(stories.TOKEN, token)
     write = Request("PUT", "http", "127.0.0.1:1", path, (), b'{"checkout": {"note": "mine"}}')
@@ -117,7 +118,7 @@ def test_a_queue_that_has_let_go_lets_the_request_in() -> None:
     released = protocols.queue_poll(2.0, "UWtuYXJmZWxWYXJzdGVpMA", {"__typename": "PollComplete", "token": "T" * 22})
     case = case_of(stories.capture([queued, released], 60))
     assert [found.code for found in case.findings] == ["CQ003"]
-    mock = Mock.from_capture(in_memory(with_ends(case), case.coverage))
+    mock = mock_for_clients(case)
     asks = Request("POST", "http", "127.0.0.1:1", stories.CREATE, (), b'{"checkout": {"email": "a@b.example"}}')
     first = mock.answer(asks, 0.0)
     assert first.status == 429
@@ -150,7 +151,7 @@ def test_json_api_ends_with_a_303_to_what_was_sent() -> None:
     poll = stories.exchange(1, "GET", monitor, 200, got={"data": {"attributes": {"status": "Pending"}}}, wait="1")
     case = case_of(stories.capture(by_our_recorder([submit, poll]), 60))
     assert [found.code for found in case.findings] == ["OP002"]
-    mock = Mock.from_capture(in_memory(with_ends(case), case.coverage))
+    mock = mock_for_clients(case)
     asks = Request("POST", "http", "127.0.0.1:1", "/photos", (), b'{"data": {"type": "photos"}}')
     accepted = mock.answer(asks, 0.0)
     where = (accepted.header("Content-Location") or "").removeprefix("http://127.0.0.1:1")
@@ -173,7 +174,7 @@ def test_what_a_queue_let_in_has_an_end_although_the_bundle_is_about_the_queue()
     capture = stories.capture(by_our_recorder([queued, released, let_in]), 4)
     (wait,) = (name for name in analyse(capture).operations["id"] if name.startswith("shopify-queue"))
     case = case_of(capture, [wait])
-    mock = Mock.from_capture(in_memory(with_ends(case), case.coverage), operation=wait)
+    mock = mock_for_clients(case)
     asks = Request("POST", "http", "127.0.0.1:1", stories.CREATE, (), b"{}")
     entered = mock.answer(asks, 0).header("X-Checkout-Queue-Token") or ""
     begun = mock.answer(replace(asks, headers=(Header("X-Checkout-Queue-Token", entered),)), 5)

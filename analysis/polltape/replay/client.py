@@ -89,7 +89,7 @@ def replay_by_client(
     """
     arguments = split(command)
     case, unjudged = judgeable(case, with_key=par_key is not None)
-    mock = _mock_of(case, par_key)
+    mock = mock_for_clients(case, par_key)
     hosts = {exchange.host for exchange in case.exchanges}
     with tempfile.TemporaryDirectory(prefix="polltape-") as folder, serving(mock, host="127.0.0.1", port=0) as url:
         recording = _Mitmdump(Path(folder), recorder, urlsplit(url).netloc, hosts, par_key)
@@ -110,7 +110,7 @@ def replay_by_client(
     return Replayed(exchanges, coverage, verdict, differences(pairs, Comparing(Ignored(ignore))), notes)
 
 
-def _mock_of(case: Case, par_key: str | None) -> Mock:
+def mock_for_clients(case: Case, par_key: str | None = None) -> Mock:
     """The mock that a client runs against.
 
     Operations end in the middle of their brackets: a client that polls some milliseconds sooner or later than the

@@ -45,7 +45,10 @@ Json = dict[str, Any]
 _UNENDED: Final = frozenset({"abandoned", "pending"})
 _STUCK: Final = "OP001"
 _PATIENCE: Final = 2
-"""The end comes after so many of the waits that were asked for last: who polls on is told once more "not yet"."""
+"""The end comes after so many of the waits that were asked for last: who polls on is told once more "not yet".
+
+The mock for clients ends an operation in the middle of its bracket, so the poll that is told lies twice as far away.
+"""
 _WAIT_S: Final = 1.0
 """The wait where the server asked for none."""
 _TICK: Final = timedelta(milliseconds=10)
@@ -107,7 +110,7 @@ class _Story:
     def at(self) -> datetime:
         """When the end is asked for."""
         asked = 0.0 if self.last.instruction is None else self.last.instruction.asked_s or 0.0
-        return self.last.last_instant + timedelta(seconds=_PATIENCE * (asked or _WAIT_S))
+        return self.last.last_instant + timedelta(seconds=2 * _PATIENCE * (asked or _WAIT_S))
 
     @property
     def issued(self) -> tuple[str, ...]:
