@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -177,10 +178,14 @@ def test_a_parquet_file_damaged_behind_its_footer_is_one_line(busy: list[Any], c
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("short", [MemoryError(), duckdb.OutOfMemoryException("could not allocate")])
 def test_too_little_memory_is_one_line_that_says_what_to_do(
-    busy: list[Any], captured: Make, monkeypatch: pytest.MonkeyPatch
+    short: Exception, busy: list[Any], captured: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polltape.measures.analysis.QUERY_MEMORY", "1MB")
+    def waits(*_given: object) -> None:
+        raise short
+
+    monkeypatch.setattr("polltape.measures.analysis.waits", waits)
     with pytest.raises(InputError, match="too much to measure at once") as caught:
         analyse(captured(busy))
     assert len(str(caught.value).splitlines()) == 1

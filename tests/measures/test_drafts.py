@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polltape.measures.drafts import Draft, drafted, in_seconds, together
 from polltape.measures.words import seconds
-from polltape.operations.columns import joined
+from polltape.operations.columns import NONE, joined
 
 TIMES = st.one_of(
     st.integers(-(10**6), 10**9).map(lambda us: us / 1e6),
@@ -25,13 +25,14 @@ def test_durations_read_as_they_do_one_by_one(values: list[float]) -> None:
 
 
 def test_columns_and_single_drafts_come_together() -> None:
-    several = drafted("RA001", joined("after ", in_seconds([1.0, 2.5])), [None, "o"], ["a", "b"], pd.Series(["c", "d"]))
-    alone = Draft("OP001", "still pending", "p", ["x", "y", "z"])
+    columns = (np.array(each) for each in ([NONE, 0], [1, 2], [3, 4]))
+    several = drafted("RA001", joined("after ", in_seconds([1.0, 2.5])), *columns)
+    alone = Draft("OP001", "still pending", 1, [7, 8, 9])
     rows = [tuple(row.values()) for row in together([alone, several]).to_pylist()]
     assert rows == [
-        ("RA001", "after 1 s", None, ["a", "c"]),
-        ("RA001", "after 2.5 s", "o", ["b", "d"]),
-        ("OP001", "still pending", "p", ["x", "y", "z"]),
+        ("RA001", "after 1 s", None, [1, 3]),
+        ("RA001", "after 2.5 s", 0, [2, 4]),
+        ("OP001", "still pending", 1, [7, 8, 9]),
     ]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polltape.operations.governed import NEVER, Requests, ranks_after
+from polltape.operations.governed import NEVER, Requests, rows_after
 
 KEYS = st.integers(0, 3) | st.sampled_from([2**40, 2**41])
 ASKED = st.lists(st.tuples(KEYS, st.integers(0, 40), st.integers(0, 40)), max_size=8)
@@ -14,7 +15,7 @@ ASKED = st.lists(st.tuples(KEYS, st.integers(0, 40), st.integers(0, 40)), max_si
 
 @st.composite
 def requests(draw: st.DrawFn) -> list[tuple[int, int]]:
-    """(key, rank of its start), no two of one rank, in any order."""
+    """(key, row), no two of one row, in any order."""
     starts = draw(st.lists(st.integers(0, 30), unique=True, max_size=12))
     return [(draw(KEYS), start) for start in starts]
 
@@ -36,12 +37,12 @@ def test_the_next_request_is_the_first_of_its_key(
 
 
 @given(requests(), ASKED)
-def test_all_requests_between_two_ranks(sent: list[tuple[int, int]], asked: list[tuple[int, int, int]]) -> None:
+def test_all_requests_between_two_rows(sent: list[tuple[int, int]], asked: list[tuple[int, int, int]]) -> None:
     key = np.array([ask[0] for ask in asked], np.int64)
     since, until = (np.array([ask[place] for ask in asked], np.int64) for place in (1, 2))
     which, row = columns(sent).between(key, since, until)
     expected = [
-        (place, sent.index((name, start)))
+        (place, start)
         for place, (key_, since_, until_) in enumerate(asked)
         for name, start in sorted(sent, key=lambda pair: pair[1])
         if name == key_ and since_ <= start < until_
@@ -52,9 +53,8 @@ def test_all_requests_between_two_ranks(sent: list[tuple[int, int]], asked: list
 @given(st.lists(st.integers(0, 9), max_size=8), st.lists(st.integers(-2, 12), max_size=4))
 def test_the_first_start_after_an_instant(instants: list[int], asked: list[int]) -> None:
     start_us = sorted(instants)
-    order = np.random.default_rng(len(instants)).permutation(len(instants))
-    starts = np.arange(len(instants)) * 2
-    found = ranks_after(starts[order], np.array(start_us, np.int64)[order], np.array(asked, np.int64))
-    beyond = int(starts.max(initial=0)) + 1
-    expected = [next((2 * place for place, us in enumerate(start_us) if us > ask), beyond) for ask in asked]
-    assert found.tolist() == expected
+    exchanges = pa.table({"start_us": pa.array(start_us, pa.int64())})
+    found = rows_after(exchanges, np.array(asked, np.int64))
+    assert found.tolist() == [
+        next((row for row, us in enumerate(start_us) if us > ask), len(start_us)) for ask in asked
+    ]

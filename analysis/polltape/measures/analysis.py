@@ -12,12 +12,10 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis
-import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from ibis import _
 
 from polltape.errors import InputError
 from polltape.exchange import Coverage
@@ -32,10 +30,10 @@ from polltape.measures.statuses import statuses
 from polltape.measures.suppressions import Suppression
 from polltape.measures.throttling import throttling
 from polltape.measures.words import counted, iso, shortened
-from polltape.operations.columns import Flags, Ints, flags, ints, listed, whole
+from polltape.operations.columns import NONE, Flags, among, at, called_by, flags, in_turn, ints, listed, where, whole
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
-from polltape.operations.tables import Query, asked, lent, run, uncollected
+from polltape.operations.tables import framed, uncollected
 from polltape.operations.timeline import Timeline, endpoint_names, timeline, urls
 from polltape.operations.waits import Tolerance, openers, waits
 
@@ -143,15 +141,17 @@ def analyse(
 
 
 def _analyse(connection: Any, capture: Capture, selection: Selection, settings: Settings, *, steps: bool) -> Analysis:
-    whole = timeline(connection, capture)
+    entire = timeline(connection, capture)
     moved_clock = [
         f"the recorder's clock was set by {moved:+.3f} s at {iso(at)} (session {session}); its monotonic clock is used"
-        for session, at, moved in whole.steps
+        for session, at, moved in entire.steps
     ]
     covered = [_cut(c, selection) for c in capture.coverage]
     inside = Covered(covered)
-    seen = _selected(connection, whole, selection, inside)
+    seen = _selected(connection, entire, selection, inside)
+    del entire
     found = lives(connection, seen, inside)
+    seen = seen.unlinked(connection)
     pa.default_memory_pool().release_unused()  # as much again was laid out to find them
     with ThreadPoolExecutor(max_workers=1) as beside:  # measures that do not need each other, on a second core
         told_of = beside.submit(answered, seen)
@@ -169,10 +169,11 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
             waits=kept_waits,
             openers=opening,
             journeys=travelled,
+            tolerance=settings.tolerance,
             stuck_after_s=settings.stuck_after_s,
         )
         found_out = findings(evidence)
-        told = _told(connection, seen, found, found_out, whole=steps)
+        told = _told(seen, found, found_out, steps=steps)
     shares, under_way = shared.result()
     return Analysis(
         exchanges=len(seen.exchanges),
@@ -214,38 +215,36 @@ def _unread(exchanges: pa.Table) -> list[str]:
 
 def _selected(connection: Any, seen: Timeline, selection: Selection, covered: Covered) -> Timeline:
     """What the selection takes."""
-    since, until = (None if at is None else _us(at) for at in (selection.since, selection.until))
-    host = None if selection.host is None else selection.host.lower()
-    if (since, until, host) != (None, None, None):
-        seen = seen.only(connection, _starts(connection, _between, seen.rows, since=since, until=until, host=host))
+    if (selection.since, selection.until, selection.host) != (None, None, None):
+        seen = seen.only(connection, _between(seen.exchanges, selection))
     if selection.endpoint is None and not selection.tokens:
         return seen
-    members = lives(connection, seen, covered).members
-    matching = lent(connection, "matching", _matching(seen, selection.endpoint, selection.tokens))
-    return seen.only(connection, _starts(connection, _whole, seen.rows, members, matching))
+    matching = _matching(seen, selection.endpoint, selection.tokens)
+    return seen.only(connection, matching | _whole(lives(connection, seen, covered), matching))
 
 
-def _starts(connection: Any, query: Query, *tables: ir.Table, **given: Any) -> Ints:
-    return ints(asked(connection, query, *tables, **given)["starts"])
+def _between(exchanges: pa.Table, selection: Selection) -> Flags:
+    """The exchanges of the host that start between the instants."""
+    start_us = ints(exchanges["start_us"])
+    which = np.ones(len(exchanges), np.bool_)
+    if selection.since is not None:
+        which &= start_us >= _us(selection.since)
+    if selection.until is not None:
+        which &= start_us < _us(selection.until)
+    if selection.host is not None:
+        which &= among(exchanges["host"], [selection.host.lower()])
+    return which
 
 
-def _between(rows: ir.Table, *, since: int | None, until: int | None, host: str | None) -> ir.Table:
-    if since is not None:
-        rows = rows.filter(_.start_us >= since)
-    if until is not None:
-        rows = rows.filter(_.start_us < until)
-    return (rows if host is None else rows.filter(_.host == host)).select("starts")
-
-
-def _matching(seen: Timeline, endpoint: str | None, tokens: tuple[str, ...]) -> pa.Table:
-    """The ids of the exchanges that the selection names themselves."""
+def _matching(seen: Timeline, endpoint: str | None, tokens: tuple[str, ...]) -> Flags:
+    """The exchanges that the selection names themselves."""
     exchanges = seen.exchanges
     which = np.ones(len(exchanges), np.bool_)
     if endpoint is not None:
-        which &= flags(pc.match_substring(endpoint_names(exchanges), endpoint))
+        which &= where(endpoint_names(exchanges), lambda names: pc.match_substring(names, endpoint))
     if tokens:
         which &= _named(seen, tokens) | reduce(or_, [flags(pc.match_substring(urls(exchanges), t)) for t in tokens])
-    return exchanges.select(["exchange_id"]).filter(pa.array(which))
+    return which
 
 
 def _named(seen: Timeline, tokens: tuple[str, ...]) -> Flags:
@@ -260,11 +259,14 @@ def _named(seen: Timeline, tokens: tuple[str, ...]) -> Flags:
     return named
 
 
-def _whole(rows: ir.Table, members: ir.Table, matching: ir.Table) -> ir.Table:
-    """The matching rows, and all of the operations that have one."""
-    operations = members.semi_join(matching, "exchange_id").select("operation")
-    named = members.semi_join(operations, "operation").select("exchange_id")
-    return rows.semi_join(ibis.union(matching, named), "exchange_id").select("starts")
+def _whole(found: Lives, matching: Flags) -> Flags:
+    """The exchanges of operations that have a matching one."""
+    row, number = (ints(found.played[name]) for name in ("row", "number"))
+    chosen = np.zeros(len(found.named), np.bool_)
+    chosen[number[matching[row]]] = True
+    which = np.zeros(len(matching), np.bool_)
+    which[row[chosen[number]]] = True
+    return which
 
 
 def _cut(coverage: Coverage, selection: Selection) -> Coverage:
@@ -273,28 +275,34 @@ def _cut(coverage: Coverage, selection: Selection) -> Coverage:
     return replace(coverage, started_at=start, ended_at=max(start, end))
 
 
-def _told(connection: Any, seen: Timeline, found: Lives, found_out: pd.DataFrame, *, whole: bool) -> pd.DataFrame:
+def _told(seen: Timeline, found: Lives, found_out: pd.DataFrame, *, steps: bool) -> pd.DataFrame:
     """One row for each exchange of an operation, and for each other one that a finding names (role null).
 
-    ``whole``: otherwise no row at all.
+    ``steps``: otherwise no row at all.
     """
-    exchanges = seen.exchanges if whole else seen.exchanges.slice(0, 0)
-    names = sorted({name for exchanges in found_out["exchanges"] for name in exchanges}) if whole else []
-    named = lent(connection, "told", pa.table({"told": pa.array(names, pa.string())}))
-    rows = lent(connection, "steps", exchanges.append_column("url", urls(exchanges)))
-    told = run(_steps, rows, found.parts, found.numbers, named, by=["start_us", "exchange_id"])
-    return told.astype({"status": "Int64", "response_start_us": "Int64"})
+    exchanges, parts = seen.exchanges, found.played
+    played = ints(parts["row"]) if steps else np.zeros(0, np.int64)
+    beside = np.zeros(len(exchanges), np.bool_)
+    if steps:
+        beside[called_by(listed(whole(found_out["exchanges"]))[1])] = True
+        beside[played] = False
+    others = np.flatnonzero(beside)
+    part = np.append(np.arange(len(played)), np.full(len(others), NONE))
+    row = np.append(played, others)
+    rows, played_in = exchanges.take(at(row)), parts.take(at(part, part == NONE))
+    told: dict[str, Any] = {name: rows[name] for name in _OF_EXCHANGE}
+    told |= {"url": urls(rows), **{name: rows[name] for name in _OF_ANSWER}}
+    told |= {"operation": found.ids(ints(played_in["number"], NONE)), "role": played_in["role"]}
+    told |= {"state": played_in["state"]}
+    order = in_turn(ints(rows["start_us"]), rows["exchange_id"])
+    return framed(pa.table(told).take(at(order))).astype({"status": "Int64", "response_start_us": "Int64"})
 
 
-def _steps(rows: ir.Table, parts: ir.Table, numbers: ir.Table, named: ir.Table) -> ir.Table:
-    columns = ("exchange_id", "host", "method", "endpoint", "status", "error")
-    instants = ("start_us", "response_start_us", "end_us")
-    instruction = ("source", "raw", "klass", "asked_s")
-    played = parts.join(numbers.select("number", "operation"), "number")
-    played = played.select("operation", "role", "state", member="starts")
-    told = rows.select("starts", *columns, "url", *instants, *instruction, "request_id")
-    told = told.left_join(played, _.starts == played.member).left_join(named, _.exchange_id == named.told)
-    return told.filter(_.member.notnull() | _.told.notnull()).drop("member", "told", "starts")
+_OF_EXCHANGE: Final = ("exchange_id", "host", "method", "endpoint", "status", "error")
+_OF_ANSWER: Final = (
+    *("start_us", "response_start_us", "end_us"),
+    *("source", "raw", "klass", "asked_s", "request_id"),
+)
 
 
 def _us(instant: datetime) -> int:

@@ -173,10 +173,13 @@ def _pairs(
 
 def _units(first: pd.DataFrame, second: pd.DataFrame, operation: str) -> tuple[str, tuple[pd.Series, pd.Series]]:
     """What is taken as independent, and its name for each row; what has no operation is its client's."""
-    clients = [rows["client"].nunique() for rows in (first, second)]
-    if min(clients) >= FEWEST_CLIENTS:
-        return "client", (first["client"].fillna(""), second["client"].fillna(""))
-    named = [rows[operation].fillna("client " + rows["client"].astype("str").fillna("")) for rows in (first, second)]
+    clients = [rows["client"].astype("str").fillna("") for rows in (first, second)]
+    if min(rows["client"].nunique() for rows in (first, second)) >= FEWEST_CLIENTS:
+        return "client", (clients[0], clients[1])
+    named = [
+        rows[operation].astype("str").fillna("client " + client)
+        for rows, client in zip((first, second), clients, strict=True)
+    ]
     return "operation", (named[0], named[1])
 
 

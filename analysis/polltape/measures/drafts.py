@@ -5,7 +5,7 @@ A rule that finds one in a thousand exchanges may go row by row; one that finds 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -14,45 +14,44 @@ import pyarrow as pa
 
 from polltape.measures.statistics import Floats, Ints
 from polltape.measures.words import seconds
-from polltape.operations.columns import whole
+from polltape.operations.columns import NONE, as_lists, narrow, whole
 
-SCHEMA: Final = pa.schema(
-    {"code": pa.string(), "message": pa.string(), "operation": pa.string(), "exchanges": pa.list_(pa.string())}
-)
+_KINDS: Final[dict[str, pa.DataType]] = {
+    "code": pa.string(),
+    "message": pa.string(),
+    "operation": pa.int32(),
+    "exchanges": pa.list_(pa.int32()),
+}
+SCHEMA: Final = pa.schema(_KINDS)
 
 
 class Draft(NamedTuple):
-    """A finding before its exchanges are looked up; the last exchange named is the one that it is about."""
+    """A finding before its exchanges are looked up: rows of them, the last one is the one that it is about.
+
+    ``operation``: its number, or None.
+    """
 
     code: str
     message: str
-    operation: str | None
-    exchanges: list[str]
+    operation: int | None
+    exchanges: Sequence[int]
 
 
-def drafted(code: str, message: Any, operation: Any, *exchanges: Any) -> pa.Table:
+def drafted(code: str, message: Any, operation: Ints, *exchanges: Ints) -> pa.Table:
     """Many drafts of a code: columns of equal length, the exchanges in their order; one message may be for all."""
-    columns = [texts(column) for column in exchanges]
-    count = len(columns[0])
-    offsets: Any = pa.array(np.arange(count + 1) * len(columns), pa.int32())
-    places = (np.arange(count)[:, None] + np.arange(len(columns)) * count).ravel()
-    named: Any = pa.concat_arrays(columns)
-    return pa.table(
-        [
-            pa.repeat(pa.scalar(code, pa.string()), count),
-            pa.repeat(pa.scalar(message, pa.string()), count) if isinstance(message, str) else texts(message),
-            texts(operation),
-            pa.ListArray.from_arrays(offsets, named.take(pa.array(places))),
-        ],
-        schema=SCHEMA,
+    count, each = len(operation), len(exchanges)
+    return drafted_lists(
+        code,
+        pa.repeat(pa.scalar(message, pa.string()), count) if isinstance(message, str) else message,
+        operation,
+        as_lists(np.arange(count + 1) * each, narrow(np.stack(exchanges, axis=1).ravel())),
     )
 
 
-def drafted_lists(code: str, messages: Any, operation: Any, exchanges: Any) -> pa.Table:
+def drafted_lists(code: str, messages: Any, operation: Ints, exchanges: Any) -> pa.Table:
     """Many drafts of a code, each with a message and a list of exchanges of its own."""
-    count = len(exchanges)
-    columns = [pa.repeat(pa.scalar(code, pa.string()), count), texts(messages), texts(operation), whole(exchanges)]
-    return pa.table(columns, schema=SCHEMA)
+    codes = pa.repeat(pa.scalar(code, pa.string()), len(operation))
+    return pa.table([codes, texts(messages), narrow(operation, operation == NONE), exchanges], schema=SCHEMA)
 
 
 def together(drafts: Iterable[Draft | pa.Table]) -> pa.Table:

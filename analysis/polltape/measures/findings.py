@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from ibis import _
 
 from polltape.measures.answers import ACCEPTED, on_checkout
 from polltape.measures.codes import CODES
@@ -25,12 +24,29 @@ from polltape.measures.queue import QUEUE, ignored_waits, misjudged
 from polltape.measures.statistics import Ints
 from polltape.measures.statuses import DOCUMENTED, fault, meaning
 from polltape.measures.words import counted, seconds, shortened
-from polltape.operations.columns import Flags, among, at, ints, joined, known
-from polltape.operations.governed import UNDER_WAY_US, Requests, requests_within
+from polltape.operations.columns import (
+    NONE,
+    among,
+    as_lists,
+    at,
+    called,
+    called_by,
+    flags,
+    in_turn,
+    ints,
+    joined,
+    known,
+    listed,
+    narrow,
+    spelled,
+    whole,
+)
+from polltape.operations.governed import UNDER_WAY_US, Requests, rows_after
 from polltape.operations.lives import Lives
-from polltape.operations.tables import asked, connection_of, framed, lent, records, run
-from polltape.operations.timeline import Timeline, endpoint_names, places
-from polltape.operations.waits import NONE, Openers
+from polltape.operations.shapes import over
+from polltape.operations.tables import connection_of, framed, lent, records, run
+from polltape.operations.timeline import Timeline, endpoint_names
+from polltape.operations.waits import Openers, Tolerance
 from polltape.protocols import par_posnext, protocol_named
 from polltape.protocols.instruction import CLASSES
 
@@ -59,24 +75,8 @@ class Evidence:
     waits: pd.DataFrame
     openers: Openers
     journeys: pd.DataFrame
+    tolerance: Tolerance = field(default_factory=Tolerance)
     stuck_after_s: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> ir.Table:
-        """The exchanges as queries see them."""
-        return self.timeline.rows
-
-    @property
-    def observed(self) -> ir.Table:
-        """The observations as queries see them."""
-        return self.timeline.observed
-
-    def opened(self, which: Flags, *names: str) -> pd.DataFrame:
-        """Of some of the openers ``operation`` and these columns of the exchange."""
-        opening = self.openers.only(which)
-        number = at(opening.number, opening.number == NONE)
-        told = self.timeline.exchanges.select(names).take(at(opening.row))
-        return framed(told.append_column("operation", self.lives.named["operation"].take(number)))
 
     def stuck_after(self, protocol: str) -> float:
         """OP001's threshold in seconds: the user's, else the protocol's own."""
@@ -87,69 +87,59 @@ class Evidence:
 def findings(evidence: Evidence) -> pd.DataFrame:
     """Every finding by instant, then code and exchange; columns :data:`FINDING_COLUMNS`."""
     drafts = together(draft for rule in RULES for draft in rule(evidence))
-    if not len(drafts):
-        return pd.DataFrame(columns=FINDING_COLUMNS)
-    exchanges: Any = drafts["exchanges"].chunk(0)
-    ends = exchanges.offsets.to_numpy()[1:].astype(np.int64)
-    proof = _exchanges(evidence, exchanges.values)
-    about = pa.array(ends - 1)
-    # Within one finding the latest end counts; a maximum needs no loop.
-    latest = np.maximum.reduceat(proof["end_us"].to_numpy(), exchanges.offsets.to_numpy()[:-1])
-    by_request = pc.is_in(drafts["code"], pa.array(sorted(BY_REQUEST))).to_numpy()
-    at_us = np.where(by_request, proof["start_us"].to_numpy()[ends - 1], latest)
-    whole = drafts.append_column("at_us", pa.array(at_us))
-    faults = {code: known.fault for code, known in CODES.items()}
-    whole = whole.append_column("fault", told(drafts["code"].to_pandas(), faults.__getitem__))
-    whole = whole.append_column("request_ids", _named(proof["request_id"], ends))
-    whole = whole.append_column("api_versions", _named(proof["api_version"], ends, once=True))
-    for name in ("host", "endpoint"):
-        whole = whole.append_column(name, proof[name].take(about))
-    first: Any = exchanges.values.take(exchanges.offsets[:-1])
-    order = pc.sort_indices(
-        whole.append_column("first", first), [(name, "ascending") for name in ("at_us", "code", "first")]
-    )
-    return framed(whole.take(order).select(FINDING_COLUMNS))
-
-
-def _exchanges(evidence: Evidence, named: Any) -> pa.Table:
-    """What is told of these exchanges, in their order; one may be named again."""
-    connection = connection_of(evidence.rows)
-    names = lent(connection, "proof", pa.table({"place": at(np.arange(len(named))), "named": named}))
-    found = asked(connection, _proof, names, evidence.rows)
-    starts = np.empty(len(named), np.int64)
-    starts[ints(found["place"])] = ints(found["starts"])
     exchanges = evidence.timeline.exchanges
-    told = exchanges.select(_PROOF).take(at(places(exchanges, starts)))
-    return told.set_column(_PROOF.index("endpoint"), "endpoint", endpoint_names(told)).combine_chunks()
+    offsets, named = listed(whole(drafts["exchanges"]))
+    rows, ends = ints(named), offsets[1:]
+    about, first = rows[ends - 1], rows[offsets[:-1]]
+    by_request = among(drafts["code"], BY_REQUEST)
+    latest = over(np.maximum, ints(exchanges["end_us"])[rows], offsets[:-1])
+    at_us = np.where(by_request, ints(exchanges["start_us"])[about], latest)
+    ids = evidence.timeline.ids
+    columns: dict[str, Any] = {
+        **{name: drafts[name] for name in ("code", "message")},
+        "fault": told(drafts["code"].to_pandas(), {code: known.fault for code, known in CODES.items()}.__getitem__),
+        "operation": evidence.lives.ids(ints(drafts["operation"], NONE)),
+        "exchanges": as_lists(offsets, called(rows, ids)),
+        "request_ids": _there(exchanges["request_id"], rows, offsets),
+        "api_versions": _each_once(exchanges["api_version"].take(at(rows)), offsets),
+        "at_us": at(at_us),
+        "host": exchanges["host"].take(at(about)),
+        "endpoint": endpoint_names(exchanges.select(["method", "endpoint"]).take(at(about))),
+    }
+    order = _in_order(at_us, drafts["code"], called(first, ids))
+    found = pa.table(columns).select(FINDING_COLUMNS).take(at(order))
+    kept = found.drop_columns(["host", "endpoint"])
+    return framed(kept, names=["operation"]).join(framed(found.select(["host", "endpoint"]), categories=True))
 
 
-_PROOF: Final = ["start_us", "end_us", "request_id", "api_version", "host", "method", "endpoint"]
+def _in_order(at_us: Ints, code: Any, first: Any) -> Ints:
+    """The findings by instant, then code, then the name of the first exchange."""
+    codes = whole(code).dictionary_encode()
+    rank = np.argsort(np.argsort(codes.dictionary.to_numpy(zero_copy_only=False)))
+    number = rank[ints(codes.indices)] if len(codes) else np.zeros(0, np.int64)
+    order = np.lexsort((number, at_us))
+    fresh = (np.diff(at_us[order], prepend=0) != 0) | (np.diff(number[order], prepend=-1) != 0)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.cumsum(fresh)
+    return in_turn(place, first)
 
 
-def _proof(names: ir.Table, rows: ir.Table) -> ir.Table:
-    return names.join(rows, names.named == rows.exchange_id).select("place", "starts")
+def _there(values: Any, rows: Ints, offsets: Ints) -> Any:
+    """Of each finding the values of its exchanges that are there."""
+    there = known(values)[rows]
+    kept = np.append(0, np.cumsum(there))
+    return as_lists(kept[offsets], called(rows[there], whole(values)))
 
 
-def _named(values: pa.ChunkedArray[Any], ends: Ints, *, once: bool = False) -> Any:
-    """The values of each finding, those that are there; ``once``: each once, in order."""
-    column: Any = values.combine_chunks()
-    coded: Any = pc.dictionary_encode(column)
-    finding = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
-    there = known(column)
-    finding, number = finding[there], coded.indices.drop_null().to_numpy().astype(np.int64)
-    dictionary = coded.dictionary
-    if once and len(dictionary):
-        order = pc.sort_indices(dictionary).to_numpy().astype(np.int64)
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        pairs = np.unique(finding * len(order) + place[number])
-        finding, number = pairs // len(order), order[pairs % len(order)]
-    offsets: Any = pa.array(np.append(0, np.cumsum(np.bincount(finding, minlength=len(ends)))), pa.int32())
-    return pa.ListArray.from_arrays(offsets, dictionary.take(pa.array(number)))
-
-
-def _name(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _each_once(values: Any, offsets: Ints) -> Any:
+    """The same with each value once, in order."""
+    texts: Any = spelled(whole(values)).dictionary_encode()
+    ranks = np.argsort(np.argsort(texts.dictionary.to_numpy(zero_copy_only=False)))
+    finding = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[known(texts)]
+    pairs = np.unique(finding * max(1, len(ranks)) + ranks[ints(texts.indices.drop_null())])
+    counts = np.bincount(pairs // max(1, len(ranks)), minlength=len(offsets) - 1)
+    names = texts.dictionary.take(at(np.argsort(ranks)))
+    return as_lists(np.append(0, np.cumsum(counts)), called(pairs % max(1, len(ranks)), names))
 
 
 # ------------------------------------------------------------------------------------- Retry-After
@@ -165,7 +155,12 @@ def _broken_waits(evidence: Evidence) -> Iterator[pa.Table]:
         some = waits[which]
         if len(some):
             message = _broken(code, some["raw"], some["asked_s"].astype(float), some["waited_s"].astype(float))
-            yield drafted(code, message, some["operation"], some["exchange_id"], some["next_exchange"])
+            yield drafted(code, message, *_rows(some, "operation", "exchange_id", "next_exchange"))
+
+
+def _rows(waits: pd.DataFrame, *names: str) -> list[Ints]:
+    """Numbers of operations, and rows of exchanges."""
+    return [called_by(waits[name]) for name in names]
 
 
 def _broken(code: str, raw: pd.Series[str], asked_s: pd.Series[float], waited_s: pd.Series[float]) -> Any:
@@ -180,72 +175,73 @@ def _broken(code: str, raw: pd.Series[str], asked_s: pd.Series[float], waited_s:
 
 def _no_instruction(evidence: Evidence) -> Iterator[pa.Table]:
     """RA003: pending in an operation, or throttled, where the protocol documents an instruction, and there is none."""
-    tables = (evidence.rows, evidence.observed, evidence.lives.parts, evidence.lives.numbers)
-    silent = run(_silent, *tables)
-    if len(silent):
+    exchanges, observed = evidence.timeline.exchanges, evidence.timeline.observations
+    unasked = ~known(exchanges["klass"])
+    expected = flags(observed["hint_expected"]) & ~flags(observed["throttled"])
+    expected &= (unasked & flags(exchanges["ended"]))[ints(observed["row"])]
+    if expected.any():
+        silent = lent(
+            connection_of(evidence.lives.parts),
+            "silent",
+            observed.select(["row", "protocol"]).filter(pa.array(expected)),
+        )
+        found = run(_silent, silent, evidence.lives.parts)
+        row, number = (found[name].to_numpy(dtype=np.int64) for name in ("row", "number"))
+        status = told(ints(exchanges["status"])[row], str)
         text = " shows that the operation is pending, but gives no instruction to wait"
-        yield drafted("RA003", joined(told(silent["status"], str), text), silent["operation"], silent["exchange_id"])
-    throttling = evidence.openers.throttles & ~known(evidence.timeline.exchanges["klass"])[evidence.openers.row]
-    silent = evidence.opened(throttling, "exchange_id")
-    if len(silent):
-        text = "says that it is throttled, but gives no instruction to wait"
-        yield drafted("RA003", text, silent["operation"], silent["exchange_id"])
+        yield drafted("RA003", joined(status, text), number, row)
+    silent_too = evidence.openers.only(evidence.openers.throttles & unasked[evidence.openers.row])
+    text = "says that it is throttled, but gives no instruction to wait"
+    yield drafted("RA003", text, silent_too.number, silent_too.row)
 
 
-def _silent(rows: ir.Table, observed: ir.Table, parts: ir.Table, numbers: ir.Table) -> ir.Table:
-    expected = observed.filter(_.hint_expected & ~_.throttled).select("starts", "protocol")
-    unasked = rows.filter(_.klass.isnull() & _.ended).select("exchange_id", "starts", "status")
-    silent = (
-        expected.join(unasked, "starts")
-        .join(parts, ["starts", "protocol"])
-        .join(numbers.select("number", "operation"), "number")
-    )
-    return silent.select("exchange_id", "operation", "status")
+def _silent(expected: ir.Table, parts: ir.Table) -> ir.Table:
+    return expected.join(parts, ["row", "protocol"]).select("row", "number")
 
 
 def _odd_instructions(evidence: Evidence) -> Iterator[pa.Table]:
     """RA004, RA005."""
     codes = {name: klass.finding for name, klass in CLASSES.items() if klass.finding}
-    which = among(evidence.timeline.exchanges["klass"], codes)[evidence.openers.row]
-    odd = evidence.opened(which, "exchange_id", "source", "raw", "klass", "lines", "asked_s")
+    exchanges = evidence.timeline.exchanges
+    opened = evidence.openers.only(among(exchanges["klass"], codes)[evidence.openers.row])
+    odd = framed(exchanges.select(["source", "raw", "klass", "lines", "asked_s"]).take(at(opened.row)))
+    odd = odd.assign(row=opened.row, number=opened.number)
     alike: Any = odd.groupby(["source", "raw", "klass", "lines", "asked_s"], dropna=False, sort=False)
     for (source, raw, klass, lines, asked_s), group in alike:
         several = f" in {lines} lines" if lines > 1 else ""
         use = "no usable value" if pd.isna(asked_s) else f"read as {seconds(float(asked_s))}"
         text = f"{source}: {shortened(raw)!r} is {klass}{several}, {use}"
         code = "RA005" if lines > 1 else codes[klass]
-        yield drafted(str(code), text, group["operation"], group["exchange_id"])
+        yield drafted(str(code), text, group["number"].to_numpy(), group["row"].to_numpy())
 
 
 def _throttled_host(evidence: Evidence) -> Iterator[pa.Table]:
     """RA007: another method or path of a throttled host before the deadline, and not under way."""
     waits = evidence.waits[evidence.waits["scope"] == "host"]
     exchanges = evidence.timeline.exchanges
-    answer = places(exchanges, waits["starts"].to_numpy(dtype=np.int64))
+    answer = called_by(waits["exchange_id"])
     who = known(exchanges["client"])
     waits, answer = waits[who[answer]], answer[who[answer]]
     if waits.empty:
         return
     server, line, start_us = (ints(exchanges[name]) for name in ("server", "line", "start_us"))
-    end_us, deadline_us, slack_us = (
-        waits[name].to_numpy(dtype=np.int64) for name in ("end_us", "deadline_us", "slack_us")
-    )
-    sent = np.flatnonzero(who & np.isin(server, server[answer]))
-    starts = ints(exchanges["starts"])[sent]
+    end_us, deadline_us = (waits[name].to_numpy(dtype=np.int64) for name in ("end_us", "deadline_us"))
+    slack_us = evidence.tolerance.slack_us(exchanges["tolerance"].take(at(answer)))
+    theirs = np.flatnonzero(who & np.isin(server, server[answer]))
     # The waits are in turn: the first of a request's is the one that began first.
-    which, row = requests_within(
-        *(server[answer], end_us + UNDER_WAY_US, deadline_us - slack_us),
-        *(Requests(server[sent], starts), starts, start_us[sent]),
+    which, sent = Requests(server[theirs], theirs).between(
+        server[answer],
+        rows_after(exchanges, end_us + UNDER_WAY_US),
+        rows_after(exchanges, deadline_us - slack_us - 1),
     )
-    elsewhere = line[answer[which]] != line[sent[row]]
-    found = pd.DataFrame({"wait": which, "sent": sent[row]})[elsewhere]
+    found = pd.DataFrame({"wait": which, "sent": sent})[line[answer[which]] != line[sent]]
     found = found.sort_values(["sent", "wait"]).drop_duplicates("sent")
-    if len(found):
-        wait, early = waits.iloc[found["wait"]], exchanges.take(at(found["sent"].to_numpy()))
-        left_s = (wait["deadline_us"].to_numpy(dtype=np.int64) - ints(early["start_us"])) / 1e6
-        where = told(endpoint_names(early).to_pandas(), _request)
-        text = joined(where, " sent to a throttled host ", in_seconds(left_s), " before its deadline")
-        yield drafted("RA007", text, wait["operation"], wait["exchange_id"], early["exchange_id"])
+    wait, row = (found[name].to_numpy(dtype=np.int64) for name in ("wait", "sent"))
+    left_s = (deadline_us[wait] - start_us[row]) / 1e6
+    early = endpoint_names(exchanges.select(["method", "endpoint"]).take(at(row)))
+    where = told(early.to_pandas(), _request)
+    text = joined(where, " sent to a throttled host ", in_seconds(left_s), " before its deadline")
+    yield drafted("RA007", text, called_by(waits["operation"])[wait], answer[wait], row)
 
 
 def _request(text: str) -> str:
@@ -262,25 +258,34 @@ def _stuck(evidence: Evidence) -> Iterator[Draft]:
     limit_s = (
         table["protocol"].map({name: evidence.stuck_after(name) for name in table["protocol"].unique()}).astype(float)
     )
-    whole = table["ended_us"].isna() & ~table["truncated"].astype(bool) & table["last_pending"].astype(bool)
-    for row in records(table[whole & (table["lower_s"] >= limit_s)]):
+    unended = table["ended_us"].isna() & ~table["truncated"].astype(bool) & table["last_pending"].astype(bool)
+    stuck = table[unended & (table["lower_s"] >= limit_s)]
+    proof = _members(stuck)
+    for number, row in enumerate(records(stuck)):
         limit = evidence.stuck_after(row.protocol)
         text = f"still pending after {seconds(row.lower_s)}; {seconds(limit)} is long for {row.protocol}"
-        yield Draft("OP001", text, row.id, list(row.exchanges))
+        yield Draft("OP001", text, stuck.index[number], proof[number].as_py())
+
+
+def _members(operations: pd.DataFrame) -> Any:
+    """The rows of each operation's exchanges, as lists."""
+    offsets, names = listed(whole(operations["exchanges"]))
+    return as_lists(offsets, narrow(called_by(names)))
 
 
 def _abandoned(evidence: Evidence) -> Iterator[pa.Table]:
     """OP002, OP003, CQ003, and OP007 for an operation."""
     operations = evidence.lives.operations
     table = operations[operations["outcome"] == "abandoned"]
-    alike = table.groupby(["protocol", "released", "polls", "address", "asked"], sort=False)
-    said = [_left(row) for row in records(alike.head(1))]  # each says what holds for all that are alike
+    alike = table.groupby(["protocol", "released", "polls", "address", "asked"]).ngroup()
+    _, first, which = np.unique(alike, return_index=True, return_inverse=True)
+    said = [_left(row) for row in records(table.iloc[first])]  # each says what holds for all that are alike
     codes = np.array([code or "" for code, text in said])
     texts: Any = pa.array([text for code, text in said], pa.string())
-    which = alike.ngroup().to_numpy(dtype=np.int64)
     for code in np.unique(codes[codes != ""]):
         some = (codes == code)[which]
-        yield drafted_lists(code, texts.take(at(which[some])), table["id"][some], table["exchanges"][some])
+        theirs = table[some]
+        yield drafted_lists(code, texts.take(at(which[some])), theirs.index.to_numpy(), _members(theirs))
 
 
 def _left(row: Any) -> tuple[str | None, str]:
@@ -303,77 +308,71 @@ def _idle(evidence: Evidence) -> Iterator[Draft]:
     """OP007 for a checkout key that has no operation anywhere: a 202 that its GET gives for ever."""
     outside = evidence.lives.outside
     idle = outside[outside["idle"] & (outside["status"] == ACCEPTED) & (outside["state"] == "pending")]
+    ids = evidence.timeline.ids
     for _key, group in idle.groupby("key"):
         text = "GET answers 202, and no write of this checkout is in the capture: it may just be idle"
-        yield Draft("OP007", text, None, sorted(set(group["exchange_id"])))
+        rows = np.unique(group["row"].to_numpy())
+        yield Draft("OP007", text, None, rows[in_turn(np.zeros(len(rows), np.int64), called(rows, ids))].tolist())
 
 
 def _joined(evidence: Evidence) -> Iterator[pa.Table]:
     """OP005."""
-    found = run(_joins, evidence.rows, evidence.lives.parts, evidence.lives.numbers)
-    if len(found):
-        text = "the same write was sent again while the first was pending"
-        yield drafted("OP005", text, found["operation"], found["submit"], found["exchange_id"])
-
-
-def _joins(rows: ir.Table, parts: ir.Table, numbers: ir.Table) -> ir.Table:
-    ids = rows.select("exchange_id", of="starts")
-    joins = parts.filter(_.role == "join").select("number", joined="starts")
-    submits = parts.filter(_.role == "submit").select("number", submitted="starts")
-    both = joins.join(submits, "number").join(numbers.select("number", "operation"), "number")
-    both = both.join(ids, both.joined == ids.of).drop("of")
-    first = ids.rename(submit="exchange_id")
-    return both.join(first, both.submitted == first.of).select("operation", "submit", "exchange_id")
+    parts = evidence.lives.played
+    row, number = ints(parts["row"]), ints(parts["number"])
+    joins, submits = (among(parts["role"], [role]) for role in ("join", "submit"))
+    submit = np.full(len(evidence.lives.named), NONE)
+    submit[number[submits]] = row[submits]
+    joins &= submit[number] != NONE
+    text = "the same write was sent again while the first was pending"
+    yield drafted("OP005", text, number[joins], submit[number[joins]], row[joins])
 
 
 def _backwards(evidence: Evidence) -> Iterator[Draft]:
     """OP006."""
     for row in _afterwards(evidence, "backwards"):
-        proof = [row.ending, row.exchange_id]
-        yield Draft("OP006", "shown pending again after it had ended", row.operation, proof)
+        yield Draft("OP006", "shown pending again after it had ended", row.number, [row.ending, row.row])
 
 
 def _polled_on(evidence: Evidence) -> Iterator[Draft]:
     """OP004, where the protocol has something to poll that is there for nothing else."""
     for row in _afterwards(evidence, "polled_on"):
-        known = protocol_named(row.operation.split(":", 1)[0])
+        known = protocol_named(row.protocol)
         if known is None or known.polls_after_end:
-            proof = [row.ending, row.exchange_id]
-            yield Draft("OP004", "polled again although the end had been answered", row.operation, proof)
+            text = "polled again although the end had been answered"
+            yield Draft("OP004", text, row.number, [row.ending, row.row])
 
 
 def _afterwards(evidence: Evidence, what: str) -> Iterator[Any]:
     table = evidence.lives.afterwards
-    yield from records(table[table["what"] == what])
+    table = table[table["what"] == what]
+    protocols = evidence.lives.named["protocol"].take(at(table["number"].to_numpy(dtype=np.int64)))
+    yield from records(table.assign(protocol=spelled(protocols).to_pylist()))
 
 
 # ------------------------------------------------------------------------------------------- queue
 
 
-def _queue(evidence: Evidence) -> Iterator[Draft]:
+def _queue(evidence: Evidence) -> Iterator[Draft | pa.Table]:
     """CQ001, CQ002, CQ004."""
     early = ignored_waits(evidence.waits, evidence.lives)
-    for wait in records(early[["exchange_id", "next_exchange", "operation", "asked_s", "waited_s"]]):
-        text = f"polled {seconds(wait.asked_s - wait.waited_s)} before pollAfter: the queue ignores such polls"
-        yield Draft("CQ001", text, wait.operation, [wait.exchange_id, wait.next_exchange])
+    left_s = (early["asked_s"] - early["waited_s"]).to_numpy(dtype=np.float64)
+    text = joined("polled ", in_seconds(left_s), " before pollAfter: the queue ignores such polls")
+    yield drafted("CQ001", text, *_rows(early, "operation", "exchange_id", "next_exchange"))
     for row in _afterwards(evidence, "stale"):
-        if row.operation.startswith(f"{QUEUE}:"):
-            text = "polled with a token that was not the latest"
-            yield Draft("CQ002", text, row.operation, [row.exchange_id])
+        if row.protocol == QUEUE:
+            yield Draft("CQ002", "polled with a token that was not the latest", row.number, [row.row])
     bare = list(_afterwards(evidence, "bare"))
-    table = evidence.lives.operations
-    table = table[table["id"].isin([row.operation for row in bare])]
-    submits = {name: exchanges[0] for name, exchanges in zip(table["id"], table["exchanges"], strict=True)}
-    for row in bare:
+    members = _members(evidence.lives.operations.iloc[[row.number for row in bare]])
+    for place, row in enumerate(bare):
         text = "the queued request was sent again without its token: its place in the queue is lost"
-        yield Draft("CQ004", text, row.operation, [submits[row.operation], row.exchange_id])
+        yield Draft("CQ004", text, row.number, [members[place][0].as_py(), row.row])
 
 
 def _estimates(evidence: Evidence) -> Iterator[Draft]:
     """CQ005: the first estimate of how long the queue lasts, against how long it did."""
     for row in records(misjudged(evidence.journeys)):
         text = f"estimated at {seconds(row.eta_s)}, the queue took {seconds(row.eta_s + row.eta_error_s)}"
-        yield Draft("CQ005", text, row.operation, [row.eta_exchange, row.release_exchange])
+        yield Draft("CQ005", text, row.number, [row.eta_row, row.release_row])
 
 
 # ------------------------------------------------------------------------------- what one exchange proves
@@ -381,34 +380,28 @@ def _estimates(evidence: Evidence) -> Iterator[Draft]:
 
 def _flaws(evidence: Evidence) -> Iterator[Draft]:
     """PN001, PN002, PN004, and whatever else a protocol finds wrong with an exchange alone."""
-    for row in records(run(_flawed, evidence.rows, evidence.observed, codes=tuple(sorted(CODES)))):
-        yield Draft(row.code, row.text, None, [row.exchange_id])
-
-
-def _flawed(rows: ir.Table, observed: ir.Table, *, codes: tuple[str, ...]) -> ir.Table:
-    flawed = observed.filter(_.flaws.length() > 0).join(rows.select("starts", "exchange_id"), "starts")
-    flawed = flawed.select("exchange_id", flaw=flawed.flaws.unnest())
-    found = flawed.select("exchange_id", code=flawed.flaw["code"], text=flawed.flaw["text"])
-    return found.filter(_.code.isin(codes)).order_by("exchange_id")
+    observed = evidence.timeline.observations
+    counts = ints(pc.list_value_length(whole(observed["flaws"])))
+    flawed = observed.select(["row", "flaws"]).filter(pa.array(counts > 0)).to_pylist()
+    for each in flawed:
+        for flaw in each["flaws"]:
+            if flaw["code"] in CODES:
+                yield Draft(flaw["code"], flaw["text"], None, [each["row"]])
 
 
 def _no_exception(evidence: Evidence) -> Iterator[Draft]:
     """PN003: PAR calls 202 an exception; a host where it is none."""
-    for row in records(run(_often, evidence.rows, evidence.observed)):
-        text = f"{row.host} answered {len(row.exchanges)} of {row.writes} writes with 202, which is to be an exception"
-        yield Draft("PN003", text, None, list(row.exchanges))
-
-
-def _often(rows: ir.Table, observed: ir.Table) -> ir.Table:
-    writing = observed.filter((_.protocol == PAR) & (_.role == "write"))
-    writes = rows.semi_join(writing, "starts").select("host", "exchange_id", "ends", "status")
-    accepted = writes.status == ACCEPTED
-    hosts = writes.group_by("host").agg(
-        writes=_.count(),
-        share=accepted.fill_null(False).cast("float64").mean(),
-        exchanges=writes.exchange_id.collect(where=accepted, order_by=writes.ends),
-    )
-    return hosts.filter((_.writes >= EXCEPTION_FROM_WRITES) & (_.share > EXCEPTIONS[PAR])).order_by("host")
+    exchanges, observed = evidence.timeline.exchanges, evidence.timeline.observations
+    writing = among(observed["protocol"], [PAR]) & among(observed["role"], ["write"])
+    row = np.unique(ints(observed["row"])[writing])
+    told = exchanges.select(["host", "status", "ends"]).take(at(row))
+    writes = pd.DataFrame({"host": spelled(told["host"]).to_pandas(), "row": row, "ends": ints(told["ends"])})
+    accepted = ints(told["status"]) == ACCEPTED
+    for host, group in writes.groupby("host", sort=True):
+        often = group[accepted[group.index]].sort_values("ends")
+        if len(group) >= EXCEPTION_FROM_WRITES and len(often) > EXCEPTIONS[PAR] * len(group):
+            text = f"{host} answered {len(often)} of {len(group)} writes with 202, which is to be an exception"
+            yield Draft("PN003", text, None, often["row"].tolist())
 
 
 # ---------------------------------------------------------------------------------------- statuses
@@ -419,9 +412,11 @@ def _statuses(evidence: Evidence) -> Iterator[Draft]:
     exchanges = evidence.timeline.exchanges
     status, checkout = ints(exchanges["status"], -1), on_checkout(exchanges["endpoint"])
     suspect = (status >= 400) | (checkout & (status >= 0) & ~np.isin(status, sorted(DOCUMENTED)))
-    columns: dict[str, Any] = {name: exchanges[name] for name in ("host", "status", "ends", "exchange_id")}
-    columns |= {"endpoint": endpoint_names(exchanges), "checkout": pa.array(checkout)}
-    found = framed(pa.table(columns).filter(pa.array(suspect))).sort_values("ends")
+    row = np.flatnonzero(suspect)
+    told = exchanges.select(["host", "status", "ends", "method", "endpoint"]).take(at(row))
+    columns: dict[str, Any] = {name: told[name] for name in ("host", "status", "ends")}
+    columns |= {"endpoint": endpoint_names(told), "checkout": pa.array(checkout[row]), "row": at(row)}
+    found = framed(pa.table(columns)).sort_values("ends")
     names: Any
     for names, group in found.groupby(["host", "endpoint", "status", "checkout"], sort=True):
         host, endpoint, code, of_checkout = names
@@ -430,7 +425,7 @@ def _statuses(evidence: Evidence) -> Iterator[Draft]:
             continue
         times, said = counted(len(group), "time"), meaning(int(code))
         text = f"{shortened(endpoint, 100)} on {host} answered {code} {times}: {said}"
-        yield Draft("ST001" if whose == "server" else "ST002", text, None, list(group["exchange_id"]))
+        yield Draft("ST001" if whose == "server" else "ST002", text, None, group["row"].tolist())
 
 
 Rule = Callable[[Evidence], Iterable[Draft | pa.Table]]

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from polltape.measures.durations import GROUP
-from polltape.operations.columns import Ints, among, ints
+from polltape.operations.columns import Ints, among, called_by, ints
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
 from polltape.operations.tables import framed
-from polltape.operations.timeline import Timeline, places
+from polltape.operations.timeline import Timeline
 from polltape.protocols import throttle
 
 SECOND_US: Final = 1_000_000
@@ -62,11 +62,11 @@ def _seen(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame
     grouped = framed(lives.named.select(GROUP)).groupby(GROUP, dropna=False, sort=False)
     group_of = grouped.ngroup().to_numpy(dtype=np.int64)
     polls = among(lives.played["role"], ["poll"]) & ~among(lives.played["protocol"], [throttle.NAME])
-    starts, number = (ints(lives.played[name])[polls] for name in ("starts", "number"))
+    row, number = (ints(lives.played[name])[polls] for name in ("row", "number"))
     group = group_of[number].astype(np.int64)
-    start_us = ints(timeline.exchanges["start_us"])[places(timeline.exchanges, starts)]
-    early = waits.loc[waits["verdict"] == "early", "next_starts"].to_numpy(dtype=np.int64)
-    seen = pd.DataFrame({"group": group, "early": np.isin(starts, early), "beside": _beside(group, start_us)})
+    start_us = ints(timeline.exchanges["start_us"])[row]
+    early = called_by(waits.loc[waits["verdict"] == "early", "next_exchange"])
+    seen = pd.DataFrame({"group": group, "early": np.isin(row, early), "beside": _beside(group, start_us)})
     names = grouped.head(1)[GROUP].reset_index(drop=True)
     return names.join(seen.groupby("group").agg(early=("early", "sum"), peak_per_s=("beside", "max")))
 

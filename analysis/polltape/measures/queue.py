@@ -16,16 +16,16 @@ from ibis import _
 
 from polltape.measures.durations import lived_times
 from polltape.measures.statistics import kaplan_meier
-from polltape.operations.columns import among
+from polltape.operations.columns import among, at, called_by, ints, known
 from polltape.operations.lives import Lives
-from polltape.operations.tables import lent_frame, run
+from polltape.operations.tables import connection_of, lent, lent_frame, run
 from polltape.operations.timeline import Timeline
 from polltape.protocols import shopify_queue
 
 QUEUE: Final = shopify_queue.NAME
 JOURNEY_COLUMNS: Final = (
     *("operation", "host", "client", "outcome", "truncated", "released_us", "release_s", "result_s", "observed_s"),
-    *("eta_s", "eta_error_s", "eta_error_share", "polls", "polls_ignored", "eta_exchange", "release_exchange"),
+    *("eta_s", "eta_error_s", "eta_error_share", "polls", "polls_ignored", "number", "eta_row", "release_row"),
 )
 WRONG_SHARE: Final = 0.5
 """CQ005: an estimate that is wrong by more than this share of itself."""
@@ -38,15 +38,15 @@ def journeys(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFr
     ``result_s``: the operation's duration.  ``eta_s``: the first estimate of how long it will last;
     ``eta_error_s``: how much longer than that it took from the estimate's end to the release, below 0 shorter;
     ``eta_error_share``: that as a share of an estimate above 0.  ``polls_ignored``: polls before ``pollAfter``.
-    The two exchanges are those that gave the estimate and the release.  Unknown is null; a truncated journey has
-    no t0 and so no times, but its estimate is as good as any.
+    ``number``: of the operation; the two rows are of the exchanges that gave the estimate and the release.  Unknown
+    is null; a truncated journey has no t0 and so no times, but its estimate is as good as any.
     """
     table = lives.operations[lives.operations["protocol"] == QUEUE]
     if table.empty:
         return pd.DataFrame(columns=list(JOURNEY_COLUMNS))
-    seen = _seen(timeline, lives, waits).set_index("operation").reindex(table["id"])
-    released, told = (seen[name].astype("Int64").set_axis(table.index) for name in ("released_us", "eta_us"))
-    eta = seen["eta_s"].astype("float64").set_axis(table.index)
+    seen = _seen(timeline, lives, waits).set_index("number").reindex(table.index)
+    released, told = (seen[name].astype("Int64") for name in ("released_us", "eta_us"))
+    eta = seen["eta_s"].astype("float64")
     error = ((released - told) / 1e6).astype("float64") - eta
     return pd.DataFrame(
         {
@@ -60,34 +60,41 @@ def journeys(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFr
             "eta_error_s": error,
             "eta_error_share": (error / eta).where(eta > 0),
             "polls": table["polls"],
-            "polls_ignored": seen["ignored"].astype("int64").set_axis(table.index),
-            **{name: seen[name].set_axis(table.index) for name in ("eta_exchange", "release_exchange")},
+            "polls_ignored": seen["ignored"].astype("int64"),
+            "number": table.index,
+            **{name: seen[name].astype("Int64") for name in ("eta_row", "release_row")},
         }
     ).reset_index(drop=True)
 
 
 def _seen(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame:
     """For each journey its release, its first estimate, and how many of its polls came before ``pollAfter``."""
-    early = ignored_waits(waits, lives)[["operation", "next_exchange"]].drop_duplicates()
-    early = early.rename(columns={"operation": "of", "next_exchange": "hasty"})
-    return run(_told, timeline.rows, timeline.observed, lives.members, lent_frame(timeline.rows, "hasty", early))
-
-
-def _told(rows: ir.Table, observed: ir.Table, members: ir.Table, hasty: ir.Table) -> ir.Table:
-    part = members.filter(_.protocol == QUEUE).join(
-        rows.select("exchange_id", "starts", "ends", "end_us"), "exchange_id"
+    early = ignored_waits(waits, lives)
+    cut = pd.DataFrame({"of": called_by(early["operation"]), "hasty": called_by(early["next_exchange"])})
+    observed = timeline.observations
+    estimated = observed.filter(pa.array(among(observed["protocol"], [QUEUE]) & known(observed["eta_s"])))
+    connection = connection_of(timeline.rows)
+    told = estimated.select(["row", "eta_s"]).append_column("place", at(np.arange(len(estimated))))
+    return run(
+        _told,
+        *(timeline.rows, lent(connection, "estimates", told), lives.parts),
+        lent_frame(timeline.rows, "hasty", cut.drop_duplicates()),
     )
-    part = part.left_join(hasty, [part.operation == hasty.of, part.exchange_id == hasty.hasty])
-    estimates = observed.filter((_.protocol == QUEUE) & _.eta_s.notnull())
-    estimates = estimates.group_by("starts").agg(eta_s=_.eta_s.argmin(_.place)).rename(estimated="starts")
-    part = part.left_join(estimates, part.starts == estimates.estimated)
+
+
+def _told(rows: ir.Table, estimates: ir.Table, parts: ir.Table, hasty: ir.Table) -> ir.Table:
+    part = parts.filter(_.protocol == QUEUE).select("row", "number", "state")
+    part = part.join(rows.select("row", "ends", "end_us"), "row")
+    part = part.left_join(hasty, [part.number == hasty.of, part.row == hasty.hasty])
+    first = estimates.group_by("row").agg(eta_s=_.eta_s.argmin(_.place)).rename(estimated="row")
+    part = part.left_join(first, part.row == first.estimated)
     out, told = part.state == "released", part.eta_s.notnull()
-    return part.group_by("operation").agg(
+    return part.group_by("number").agg(
         released_us=part.end_us.argmin(part.ends, where=out),
-        release_exchange=part.exchange_id.argmin(part.ends, where=out),
+        release_row=part.row.argmin(part.ends, where=out),
         eta_s=part.eta_s.argmin(part.ends, where=told),
         eta_us=part.end_us.argmin(part.ends, where=told),
-        eta_exchange=part.exchange_id.argmin(part.ends, where=told),
+        eta_row=part.row.argmin(part.ends, where=told),
         ignored=part.hasty.count(),
     )
 
@@ -95,9 +102,9 @@ def _told(rows: ir.Table, observed: ir.Table, members: ir.Table, hasty: ir.Table
 def ignored_waits(waits: pd.DataFrame, lives: Lives) -> pd.DataFrame:
     """The waits for ``pollAfter`` that a poll of the queue cut short (CQ001): it ignores such polls."""
     parts = lives.played
-    polls = parts["starts"].filter(pa.array(among(parts["protocol"], [QUEUE]) & among(parts["role"], ["poll"])))
+    polls = ints(parts["row"])[among(parts["protocol"], [QUEUE]) & among(parts["role"], ["poll"])]
     early = waits[(waits["verdict"] == "early") & (waits["source"] == "pollAfter")]
-    return early[early["next_starts"].isin(polls.to_numpy())]
+    return early[np.isin(called_by(early["next_exchange"]), polls)]
 
 
 def misjudged(travelled: pd.DataFrame) -> pd.DataFrame:

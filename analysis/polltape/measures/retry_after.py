@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from polltape.measures.statistics import Flags, Floats, Ints, cluster_bootstrap, wilson, wilson_bounds
+from polltape.operations.columns import coded, whole
 
 FEWEST_CLIENTS: Final = 10
 """With fewer, nobody can tell how much clients differ: there is no interval by client."""
@@ -54,7 +55,7 @@ def compliance(waits: pd.DataFrame, by: Sequence[str] = GROUP) -> pd.DataFrame:
     obeyed = counts["kept"] + counts["late"]
     total = obeyed + counts["early"]
     low, high = wilson_bounds(obeyed, total)
-    operation, client = (pd.factorize(waits[name])[0] for name in ("operation", "client"))
+    operation, client = coded(whole(waits["operation"])) - 1, pd.factorize(waits["client"])[0]
     operations = _distinct(number, operation, rated, groups)
     cluster_low, cluster_high = _by_client(number, client, rated, ~early, groups)
     over_s = (waits["waited_s"] - waits["asked_s"]).to_numpy(dtype=float, na_value=np.nan)

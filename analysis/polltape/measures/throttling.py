@@ -9,10 +9,9 @@ import pandas as pd
 import pyarrow as pa
 
 from polltape.measures.durations import lived_times
-from polltape.operations.columns import Flags, among, flags, ints
+from polltape.operations.columns import Flags, among, called_by, flags, ints, listed, whole
 from polltape.operations.lives import Lives
 from polltape.operations.tables import framed
-from polltape.operations.timeline import places
 from polltape.protocols import throttle
 
 HOST_CODE: Final = "RA007"
@@ -50,7 +49,7 @@ def _wasted(told: pa.Table, lives: Lives, waits: pd.DataFrame, findings: pd.Data
     """For each host how many retries were throttled again, and how many requests came too early."""
     retries = among(lives.played["protocol"], [throttle.NAME]) & among(lives.played["role"], ["poll"])
     retry = np.zeros(len(told), np.bool_)
-    retry[places(told, ints(lives.played["starts"])[retries])] = True
+    retry[ints(lives.played["row"])[retries]] = True
     again = retry & flags(told["throttled"])
     early = _early(told, waits, findings)
     found = pd.DataFrame({"host": framed(told.select(["host"]))["host"], "again": again, "early": early})
@@ -59,10 +58,10 @@ def _wasted(told: pa.Table, lives: Lives, waits: pd.DataFrame, findings: pd.Data
 
 def _early(told: pa.Table, waits: pd.DataFrame, findings: pd.DataFrame) -> Flags:
     """The requests that came back to a throttled host before they were to."""
-    others = {names[-1] for names in findings.loc[findings["code"] == HOST_CODE, "exchanges"]}
-    early = among(told["exchange_id"], others)
-    governed = waits.loc[(waits["scope"] == "host") & (waits["verdict"] == "early"), "next_starts"]
-    early[places(told, governed.to_numpy(dtype=np.int64))] = True
+    early = np.zeros(len(told), np.bool_)
+    proof = listed(whole(findings.loc[findings["code"] == HOST_CODE, "exchanges"]))[1]
+    early[called_by(proof)[1::2]] = True  # the wait's answer, and the request
+    early[called_by(waits.loc[(waits["scope"] == "host") & (waits["verdict"] == "early"), "next_exchange"])] = True
     return early
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -46,9 +46,28 @@ def whole(column: Any) -> Any:
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
+NONE: Final = -1
+"""The number of a row that is not there."""
+
+
 def at(rows: Ints, missing: Flags | None = None) -> Any:
     """Row numbers as Arrow takes them; null where the row is missing."""
     return pa.array(rows, mask=missing)
+
+
+def narrow(numbers: Ints, missing: Flags | None = None) -> Any:
+    """Numbers of rows or of kinds, in half the room; null where one is missing."""
+    return pa.array(numbers.astype(np.int32), mask=missing)
+
+
+def called(rows: Ints, names: Any) -> Any:
+    """The names of these rows, null for :data:`NONE`: numbers into the names, which are spelled where one looks."""
+    return pa.DictionaryArray.from_arrays(narrow(rows, rows == NONE), names)
+
+
+def called_by(column: Any) -> Ints:
+    """The rows of a column of :func:`called`, and of a pandas column of it; :data:`NONE` for null."""
+    return ints(whole(column).indices, NONE)
 
 
 def small(column: Any) -> Any:
@@ -121,7 +140,8 @@ def in_turn(us: Ints, names: Any) -> Ints:
     same = np.diff(us[order]) == 0
     tied = np.flatnonzero(np.append(False, same) | np.append(same, False)) if len(us) else order
     among = order[tied]
-    ranks = pc.rank(names.take(pa.array(among)), sort_keys="ascending", tiebreaker="dense").to_numpy()
+    texts = spelled(whole(names).take(at(among)))
+    ranks = pc.rank(texts, sort_keys="ascending", tiebreaker="dense").to_numpy()
     order[tied] = among[np.lexsort((ranks, us[among]))]
     return order
 

@@ -19,15 +19,16 @@ ASKING: Final = ("poll", "join", "resubmit")
 
 
 def governing(exchanges: pa.Table, parts: pa.Table, opener: Ints, number: Ints, scope: Ints) -> Ints:
-    """For each opener (a row of the exchanges) the start of the request that it governs, else :data:`NEVER`.
+    """For each opener (a row of the exchanges) the row of the request that it governs, else :data:`NEVER`.
 
     ``parts``: the requests of operations; ``number``: of the opener's operation; ``scope``: a place in
     :data:`SCOPES`.
     """
-    starts, ends, start_us, end_us = (ints(exchanges[name]) for name in ("starts", "ends", "start_us", "end_us"))
     server = ints(exchanges["server"])
     who = known(exchanges["client"])
-    since = ends[opener]
+    theirs = np.flatnonzero(who)
+    # Of all requests, which are in the order of their starts, the first that starts after the end.
+    since = np.searchsorted(ints(exchanges["starts"]), ints(exchanges["ends"])[opener])
     found = np.full(len(opener), NEVER)
 
     def govern(which: Flags, keys: Ints, after: Ints, sent: Requests) -> None:
@@ -38,18 +39,18 @@ def governing(exchanges: pa.Table, parts: pa.Table, opener: Ints, number: Ints, 
 
     if (which := within("operation")).any():
         asking = among(parts["role"], ASKING)
-        sent = Requests(ints(parts["number"])[asking], ints(parts["starts"])[asking])
+        sent = Requests(ints(parts["number"])[asking], ints(parts["row"])[asking])
         govern(which, number[which], since[which], sent)
     if (which := within("request", "host") & who[opener]).any():
         place = numbered(server, ints(exchanges["line"]))
-        govern(which, place[opener[which]], since[which], Requests(place[who], starts[who]))
+        govern(which, place[opener[which]], since[which], Requests(place[who], theirs))
     if (which := within("host") & who[opener]).any():
         # A request to elsewhere within 100 ms was under way, so the search for it begins behind that.
-        after = ranks_after(starts[who], start_us[who], end_us[opener[which]] + UNDER_WAY_US)
-        govern(which, server[opener[which]], after, Requests(server[who], starts[who]))
+        after = rows_after(exchanges, ints(exchanges["end_us"])[opener[which]] + UNDER_WAY_US)
+        govern(which, server[opener[which]], after, Requests(server[who], theirs))
     if (which := within("redirect") & who[opener] & known(exchanges["redirect"])[opener]).any():
         to, url = _addresses(exchanges, opener[which], who)
-        govern(which, to, since[which], Requests(url, starts[who]))
+        govern(which, to, since[which], Requests(url, theirs))
     return found
 
 
@@ -66,47 +67,44 @@ def _addresses(exchanges: pa.Table, redirecting: Ints, who: Flags) -> tuple[Ints
 
 
 class Requests:
-    """Requests by key, those of one key in the order of their starts.
+    """Requests by key, those of one key in the order of their starts: of each its key and its row."""
 
-    ``key``, ``starts``: of each request, the rank of its start.
-    """
-
-    def __init__(self, key: Ints, starts: Ints) -> None:
-        order = np.argsort(starts, kind="stable")
-        self.order = order[np.argsort(key[order], kind="stable")]
-        self._starts, key = starts[self.order], key[self.order]
+    def __init__(self, key: Ints, row: Ints) -> None:
+        order = np.argsort(row, kind="stable")
+        order = order[np.argsort(key[order], kind="stable")]
+        self._rows, key = row[order], key[order]
         begins = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
         self._keys = key[begins]
-        # The place of the key and the rank in one number: some ten million of each stay far below 2^63.
-        self._width = int(starts.max(initial=0)) + 2
+        # The place of the key and the row in one number: some ten million of each stay far below 2^63.
+        self._width = int(row.max(initial=0)) + 2
         self._numbered = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(key)))) * self._width
-        self._numbered += self._starts
+        self._numbered += self._rows
 
     def next(self, key: Ints, since: Ints) -> Ints:
-        """For each the start of the first request of that key from the rank ``since`` on, else :data:`NEVER`.
+        """For each the first request of that key from the row ``since`` on, else :data:`NEVER`.
 
         >>> sent = Requests(np.array([7, 7, 8]), np.array([1, 5, 3]))
         >>> sent.next(np.array([7, 7, 8, 9]), np.array([2, 6, 0, 0])).tolist() == [5, NEVER, 3, NEVER]
         True
         """
         at, ends = self._places(key, since)
-        return np.where(at < ends, np.append(self._starts, NEVER)[at], NEVER)
+        return np.where(at < ends, np.append(self._rows, NEVER)[at], NEVER)
 
     def between(self, key: Ints, since: Ints, until: Ints) -> tuple[Ints, Ints]:
-        """All requests of those keys from the rank ``since`` on, before ``until``: pairs of which one asks, and row.
+        """All requests of those keys from the row ``since`` on, before ``until``: pairs of which one asks, and row.
 
         >>> sent = Requests(np.array([7, 7, 8]), np.array([1, 5, 3]))
         >>> which, row = sent.between(np.array([8, 7]), np.array([0, 0]), np.array([9, 5]))
         >>> which.tolist(), row.tolist()
-        ([0, 1], [2, 0])
+        ([0, 1], [3, 1])
         """
         at, _ = self._places(key, since)
         end, _ = self._places(key, until)
         counts = np.maximum(end - at, 0)
-        return np.repeat(np.arange(len(key)), counts), self.order[ragged(at, counts)]
+        return np.repeat(np.arange(len(key)), counts), self._rows[ragged(at, counts)]
 
     def _places(self, key: Ints, since: Ints) -> tuple[Ints, Ints]:
-        """Where the requests of each key from that rank on begin, and where those of the key end."""
+        """Where the requests of each key from that row on begin, and where those of the key end."""
         place = np.searchsorted(self._keys, key)
         there = (place < len(self._keys)) & (np.append(self._keys, 0)[place] == key)
         first = np.minimum(since, self._width - 1) + place * self._width
@@ -114,19 +112,6 @@ class Requests:
         return np.where(there, at, end), end
 
 
-def ranks_after(starts: Ints, start_us: Ints, us: Ints) -> Ints:
-    """The rank of the first request of all that starts later than each instant; beyond all ranks without one."""
-    order = np.argsort(starts, kind="stable")
-    past_all = int(starts.max(initial=0)) + 1
-    return np.append(starts[order], past_all)[np.searchsorted(start_us[order], us, side="right")]
-
-
-def requests_within(
-    server: Ints, after_us: Ints, before_us: Ints, sent: Requests, starts: Ints, start_us: Ints
-) -> tuple[Ints, Ints]:
-    """All of the ``sent`` requests to those servers that start between the instants, both excluded: pairs of places.
-
-    ``starts`` and ``start_us``: of each request that was sent.
-    """
-    since, until = (ranks_after(starts, start_us, us) for us in (after_us, before_us - 1))
-    return sent.between(server, since, until)
+def rows_after(exchanges: pa.Table, us: Ints) -> Ints:
+    """The first of all requests that starts later than each instant; beyond all rows without one."""
+    return np.searchsorted(ints(exchanges["start_us"]), us, side="right")

@@ -48,9 +48,9 @@ class Instants:
     def columns(self) -> dict[str, Any]:
         """As columns; a HAR's numbers may contradict each other, but nothing ends before it starts."""
         return {
-            "start_us": self.start_us,
+            "start_us": pa.array(self.start_us),
             "response_start_us": pa.array(self.response_start_us, mask=~self.answered),
-            "end_us": np.maximum(self.start_us, self.end_us),
+            "end_us": pa.array(np.maximum(self.start_us, self.end_us)),
         }
 
 

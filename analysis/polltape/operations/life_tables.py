@@ -12,18 +12,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polltape.operations.columns import Flags, Floats, Ints, at, flags, floats, ints, spelled
+from polltape.operations.columns import (
+    NONE,
+    Flags,
+    Floats,
+    Ints,
+    as_lists,
+    at,
+    called,
+    flags,
+    floats,
+    in_turn,
+    ints,
+    narrow,
+    small,
+    spelled,
+)
 from polltape.operations.covered import Covered
 from polltape.operations.fold import ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS, fold
-from polltape.operations.patterns import AFTERWARDS, NONE, Laid, Patterns
+from polltape.operations.patterns import AFTERWARDS, Laid, Patterns
 from polltape.operations.shapes import Grouped, over, shapes
 from polltape.operations.sightings import seen
-from polltape.protocols import shopify_queue, throttle
 
 Columns = dict[str, Any]
 
-_PRECEDENCE: Final = {shopify_queue.NAME: 0, throttle.NAME: 2}
-"""An exchange's wait belongs to the queue it stands in, else to the operation itself, else to its throttling."""
 _NEVER: Final = np.iinfo(np.int64).max
 _UNKNOWN: Final = np.iinfo(np.int64).min
 
@@ -37,7 +49,7 @@ class LifeTables:
         self._operations = 0
 
     def add(self, grouped: Grouped) -> Ints:
-        """What lived in these groups; the exchanges that an operation has, by the rank of their start."""
+        """What lived in these groups; the exchanges that an operation has."""
         shape, firsts = shapes(grouped) if len(grouped.table) else (np.zeros(0, np.int64), np.zeros(0, np.int64))
         patterns = Patterns()
         for group in seen(grouped.only(firsts)):
@@ -48,17 +60,26 @@ class LifeTables:
         made = {
             "operations": part.operations(self._covered),
             "members": part.members(),
-            "at_once": part.plain(laid.at_once, "protocol", "kind", "host", "exchange_id"),
+            "at_once": part.plain(laid.at_once, "protocol", "kind", "host"),
             "afterwards": part.afterwards(),
             "outside": part.outside(),
         }
         for name, columns in made.items():
             self._tables.setdefault(name, []).append(pa.table(columns))
-        return grouped.ints("starts")[laid.members["row"]]
+        return grouped.ints("row")[laid.members["row"]]
+
+    def operations(self) -> tuple[pa.Table, Ints]:
+        """The operations by the start of the first exchange, then id; and the place of each by its number so far."""
+        found = self.table("operations")
+        order = in_turn(ints(found["first_us"]), found["id"])
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
+        return found.take(at(order)).combine_chunks(), places
 
     def table(self, name: str) -> pa.Table:
         """One of them, as a whole."""
-        return pa.concat_tables(self._tables[name], promote_options="permissive")
+        parts = self._tables.pop(name)
+        return pa.concat_tables(parts, promote_options="permissive").unify_dictionaries().combine_chunks()
 
 
 class _Part:
@@ -71,9 +92,6 @@ class _Part:
         self._before = before
         members = laid.members["operation"]
         self._begins = np.flatnonzero(np.diff(members, prepend=-1))
-        self._ids = pc.binary_join_element_wise(
-            self._texts(laid.operations["opened"], "protocol"), self._of(laid.operations["first"], "exchange_id"), ":"
-        )
 
     def plain(self, at: Mapping[str, Ints], *names: str) -> Columns:
         """Columns of the observations at these rows."""
@@ -92,8 +110,7 @@ class _Part:
         lower_us = self._last_pending(start_us, limit_us)
         asked_s, asked = self._last_asked()
         return {
-            "number": pa.array(np.arange(len(first)) + self._before),
-            "id": self._ids,
+            "id": pc.binary_join_element_wise(self._texts(opened, "protocol"), self._names(first), ":"),
             **{name: self._of(opened, name) for name in ("protocol", "kind")},
             "key": self._keys(),
             **{name: self._of(first, name) for name in ("host", "client")},
@@ -103,12 +120,12 @@ class _Part:
             "ended_us": _nullable(ends_us, truncated | unended),
             "outcome": self._outcomes(last_us, asked_s, covered),
             "polls": pa.array(laid["polls"]),
-            "statuses": self._lists("status"),
+            "statuses": self._listed(self._of(self._laid.members["row"], "status")),
             "duration_s": _since(t0, ends_us, truncated | unended),
             "lower_s": _since(t0, np.where(lower_us == _UNKNOWN, t0, lower_us), truncated),
             "upper_s": _since(t0, answered_us[ended], truncated | unended | unknown),
             "observed_s": _since(t0, last_us, truncated),
-            "exchanges": self._lists("exchange_id"),
+            "exchanges": self._exchanges(),
             "closed": _nullable(self._grouped.ints("ends")[laid["closed"]], laid["closed"] == NONE),
             "last_pending": pa.array(laid["last_shows"] == self._number("pending")),
             "address": pa.array(self._any("address")),
@@ -120,15 +137,12 @@ class _Part:
     def members(self) -> Columns:
         """The table of members."""
         at = self._laid.members
-        protocol = pc.dictionary_encode(self._of(self._laid.operations["opened"], "protocol"))
-        precedence = np.array([_PRECEDENCE.get(name, 1) for name in protocol.dictionary.to_pylist()], np.int64)
         return {
-            "starts": pa.array(self._grouped.ints("starts")[at["row"]]),
-            "number": pa.array(at["operation"] + self._before),
-            "protocol": protocol.take(pa.array(at["operation"])),
+            "row": narrow(self._of_exchange(at["row"])),
+            "number": narrow(at["operation"] + self._before),
+            "protocol": self._of(self._laid.operations["opened"], "protocol").take(narrow(at["operation"])),
             "role": self._worded(at["role"]),
             "state": self._worded(at["state"]),
-            "precedence": pa.array(precedence[protocol.indices.to_numpy()][at["operation"]]),
         }
 
     def afterwards(self) -> Columns:
@@ -137,10 +151,10 @@ class _Part:
         ending = self._laid.operations["ended"][at["operation"]]
         words: Any = pa.array(AFTERWARDS, pa.string())
         return {
-            "exchange_id": self._of(at["row"], "exchange_id"),
-            "operation": self._ids.take(pa.array(at["operation"])),
-            "ending": self._of(ending, "exchange_id"),
-            "what": words.take(pa.array(at["what"])),
+            "row": narrow(self._of_exchange(at["row"])),
+            "number": narrow(at["operation"] + self._before),
+            "ending": narrow(self._of_exchange(ending), ending == NONE),
+            "what": words.take(narrow(at["what"])),
         }
 
     def outside(self) -> Columns:
@@ -149,8 +163,7 @@ class _Part:
         first = pa.array(np.zeros(len(at["row"]), np.int64))
         keys = self._of(at["row"], "keys")
         return {
-            "starts": pa.array(self._grouped.ints("starts")[at["row"]]),
-            "exchange_id": self._of(at["row"], "exchange_id"),
+            "row": narrow(self._of_exchange(at["row"])),
             "key": _element(keys, first),
             **self.plain(at, "status", "state"),
             "idle": pa.array(at["idle"].astype(bool)),
@@ -162,6 +175,14 @@ class _Part:
         """A column at these rows; null where there is none."""
         return self._grouped.column(name).take(_rows(rows))
 
+    def _of_exchange(self, places: Ints) -> Ints:
+        """The rows of the exchanges that these observations are of."""
+        return self._grouped.ints("row")[places]
+
+    def _names(self, places: Ints) -> Any:
+        """Their names."""
+        return self._grouped.names.take(at(self._of_exchange(places)))
+
     def _texts(self, rows: Ints, name: str) -> Any:
         """The same, spelled out."""
         return spelled(self._of(rows, name))
@@ -170,7 +191,7 @@ class _Part:
         return self._words.index(word) if word in self._words else NONE - 1
 
     def _worded(self, numbers: Ints) -> Any:
-        return pa.DictionaryArray.from_arrays(_rows(numbers).cast(pa.int32()), pa.array(self._words, pa.string()))
+        return small(called(numbers, pa.array(self._words, pa.string())))
 
     def _keys(self) -> Any:
         """The newest key of each operation, without its protocol; else a name that nobody can ask by."""
@@ -183,15 +204,17 @@ class _Part:
             _element(keys, _rows(asked)),
             _element(issued, _rows(given)),
             pc.binary_join_element_wise(
-                self._texts(laid["opened"], "protocol"), "exchange", self._of(laid["opened"], "exchange_id"), "|"
+                self._texts(laid["opened"], "protocol"), "exchange", self._names(laid["opened"]), "|"
             ),
         )
         return pc.replace_substring_regex(found, r"^[^|]*\|", "")
 
-    def _lists(self, name: str) -> Any:
-        members = self._laid.members["row"]
-        offsets: Any = pa.array(np.append(self._begins, len(members)), pa.int32())
-        return pa.ListArray.from_arrays(offsets, self._of(members, name))
+    def _exchanges(self) -> Any:
+        return self._listed(called(self._of_exchange(self._laid.members["row"]), self._grouped.names))
+
+    def _listed(self, values: Any) -> Any:
+        """Of each operation the values of its members."""
+        return as_lists(np.append(self._begins, len(values)), values)
 
     def _any(self, name: str) -> Flags:
         said = flags(self._grouped.column(name))

@@ -6,28 +6,27 @@ table            columns
 ``operations``   as in the JSON contract, instants in microseconds since 1970; and ``closed``
                  (rank of its end or supersession), ``last_pending`` (its last exchange shows
                  pending), ``address`` (its answers gave a poll address), ``asked`` (they
-                 gave a usable wait), ``released`` (it was), ``first_us``
-``parts``        starts (of the exchange), ``number`` (of the operation), protocol, role, state,
-                 ``precedence``: where an exchange plays a part in several operations, which one its
-                 waits belong to (0 first)
-``numbers``      ``number``, ``operation`` (its id), ``closed``, protocol, kind, host
-``members``      the parts with names: exchange_id, protocol, operation, role, state, precedence
-``at_once``      protocol, kind, host, exchange_id of writes that ended in their own answer
-``afterwards``   exchange_id, operation, ending (its ending exchange), what: ``backwards``,
-                 ``polled_on``, ``stale``, ``bare`` as in :class:`~polltape.operations.fold.Folded`
-``outside``      starts, exchange_id, key, status, state of reads of an idle resource, and ``idle``: its
+                 gave a usable wait), ``released`` (it was), ``first_us``; by the start of the
+                 first exchange, then id
+``named``        ``operation`` (its id), ``closed``, protocol, kind, host of each of these
+``played``       ``row`` (of the exchange), ``number`` (of the operation, its place among all),
+                 protocol, role, state
+``at_once``      protocol, kind, host of writes that ended in their own answer
+``afterwards``   ``row``, ``number``, ``ending`` (row of its ending exchange), what:
+                 ``backwards``, ``polled_on``, ``stale``, ``bare`` as in
+                 :class:`~polltape.operations.fold.Folded`
+``outside``      ``row``, key, status, state of reads of an idle resource, and ``idle``: its
                  key has no operation anywhere
 ===============  ===========================================================================
 
-Parts, numbers and members are as queries see them; ``played`` are the parts and ``named`` the numbers, in their
-order, as they are; the others are tables of pandas.
+``parts`` and ``numbers`` are ``played`` and ``named`` as queries see them, the latter with ``number``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import ibis
 import ibis.expr.types as ir
@@ -35,12 +34,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from polltape.operations.columns import at, in_turn, ints
+from polltape.operations.columns import Ints, called, ints, narrow, whole
 from polltape.operations.covered import Covered
 from polltape.operations.fold import Folded, Operation, fold
 from polltape.operations.life_tables import LifeTables
 from polltape.operations.sightings import seen, sightings, throttled
-from polltape.operations.tables import framed, lent, seen_as
+from polltape.operations.tables import framed, lent
 from polltape.operations.timeline import Timeline, timeline
 
 if TYPE_CHECKING:
@@ -56,10 +55,13 @@ class Lives:
     named: pa.Table
     parts: ir.Table
     numbers: ir.Table
-    members: ir.Table
     at_once: pd.DataFrame
     afterwards: pd.DataFrame
     outside: pd.DataFrame
+
+    def ids(self, numbers: Ints) -> Any:
+        """The ids of these operations, null for none."""
+        return called(numbers, whole(self.named["operation"]))
 
 
 def lives(connection: Any, timeline: Timeline, covered: Covered) -> Lives:
@@ -68,29 +70,30 @@ def lives(connection: Any, timeline: Timeline, covered: Covered) -> Lives:
     members = [tables.add(grouped) for grouped in sightings(timeline)]
     for grouped in throttled(timeline, members):
         tables.add(grouped)
-    operations = tables.table("operations")
-    named = operations.select(["number", "id", "closed", "protocol", "kind", "host"])
-    named = named.rename_columns({"id": "operation"})
-    played = tables.table("members")
-    numbers, parts = lent(connection, "numbers", named), lent(connection, "parts", played)
+    operations, places = tables.operations()
+    played, afterwards = (_renumbered(tables.table(name), places) for name in ("members", "afterwards"))
+    named = operations.select(["id", *_NAMED]).rename_columns({"id": "operation"})
+    counted = named.append_column("number", narrow(np.arange(len(named))))
     return Lives(
-        operations=_operations(operations.drop_columns("number")),
+        operations=framed(operations, categories=True).astype(dict.fromkeys(_NULLABLE, "Int64")),
         played=played,
         named=named,
-        parts=parts,
-        numbers=numbers,
-        members=seen_as(connection, "members", _members, timeline.rows, parts, numbers),
-        at_once=tables.table("at_once").to_pandas(),
-        afterwards=tables.table("afterwards").to_pandas(),
-        outside=tables.table("outside").to_pandas(),
+        parts=lent(connection, "parts", played),
+        numbers=lent(connection, "numbers", counted),
+        at_once=framed(tables.table("at_once"), categories=True),
+        afterwards=framed(afterwards),
+        outside=framed(tables.table("outside")),
     )
 
 
-def _members(rows: ir.Table, parts: ir.Table, numbers: ir.Table) -> ir.Table:
-    named = parts.join(rows.select("starts", "exchange_id"), "starts").join(
-        numbers.select("number", "operation"), "number"
-    )
-    return named.select("exchange_id", "protocol", "operation", "role", "state", "precedence")
+_NAMED: Final = ("closed", "protocol", "kind", "host")
+_NULLABLE: Final = ("submitted_us", "accepted_us", "ended_us", "closed")
+"""Instants that may be missing."""
+
+
+def _renumbered(table: pa.Table, places: Ints) -> pa.Table:
+    """With the operations' places for their numbers."""
+    return table.set_column(table.column_names.index("number"), "number", narrow(places[ints(table["number"])]))
 
 
 def operations_of(capture: Capture) -> list[Operation]:
@@ -121,11 +124,6 @@ def folds(timeline: Timeline) -> Iterator[Folded]:
             folded = fold(group)
             members += [member.seen.starts for operation in folded.operations for member in operation.members]
             yield folded
-    for grouped in throttled(timeline, [np.array(members, np.int64)]):
+    rows = np.searchsorted(ints(timeline.exchanges["starts"]), np.array(members, np.int64))
+    for grouped in throttled(timeline, [rows]):
         yield from map(fold, seen(grouped))
-
-
-def _operations(table: pa.Table) -> pd.DataFrame:
-    """By the start of the first exchange, then id; instants that may be missing are nullable, lists stay in Arrow."""
-    found = framed(table.take(at(in_turn(ints(table["first_us"]), table["id"]))))
-    return found.astype(dict.fromkeys(("submitted_us", "accepted_us", "ended_us", "closed"), "Int64"))

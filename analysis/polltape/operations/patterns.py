@@ -13,11 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from polltape.operations.columns import Ints
+from polltape.operations.columns import NONE, Ints
 from polltape.operations.fold import Folded, Operation, Seen
 from polltape.operations.shapes import ragged
 
-NONE: Final = -1
 AFTERWARDS: Final = ("backwards", "polled_on", "stale", "bare")
 """What happened after an end, or beside an operation; told by its place here."""
 

@@ -25,12 +25,13 @@ _READING: Final = ("reads_as", "state")
 class Grouped:
     """Observations in the order of groups of linked rows, each by response end.
 
-    ``table``: columns of :class:`~polltape.operations.fold.Seen`, one chunk.  ``bounds``: where each group begins, and
-    the end of the last.
+    ``table``: columns of :class:`~polltape.operations.fold.Seen`, one chunk, with ``row`` instead of the exchange's
+    name.  ``bounds``: where each group begins, and the end of the last.  ``names``: of all exchanges.
     """
 
     table: pa.Table
     bounds: Ints
+    names: Any
 
     def column(self, name: str) -> Any:
         """A column as one array."""
@@ -44,7 +45,7 @@ class Grouped:
         """These groups, in this order."""
         counts = np.diff(self.bounds)[groups]
         rows = ragged(self.bounds[groups], counts)
-        return Grouped(self.table.take(rows).combine_chunks(), np.append(0, np.cumsum(counts)))
+        return Grouped(self.table.take(rows).combine_chunks(), np.append(0, np.cumsum(counts)), self.names)
 
     @property
     def group(self) -> Ints:

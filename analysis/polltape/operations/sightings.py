@@ -28,6 +28,7 @@ from polltape.operations.columns import (
     ints,
     known,
     listed,
+    narrow,
     numbered,
     spelled,
     where,
@@ -36,7 +37,7 @@ from polltape.operations.columns import (
 from polltape.operations.fold import Seen
 from polltape.operations.links import linked
 from polltape.operations.shapes import Grouped
-from polltape.operations.timeline import RESUBMIT, Timeline, places
+from polltape.operations.timeline import RESUBMIT, Timeline
 from polltape.protocols import http_async, throttle
 from polltape.protocols.shopify_queue import resubmitted_state
 
@@ -46,11 +47,11 @@ BATCH_GROUPS: Final = 10_000
 """How many groups become Python objects at a time."""
 
 _SEEN: Final = Seen._fields
-_OF_ROW: Final = tuple(name for name in _SEEN if name not in {*Observation.__dataclass_fields__, "target"})
-_OWN: Final = ("row", *(name for name in _SEEN if name not in _OF_ROW))
+_NAME: Final = "exchange_id"
+_OF_ROW: Final = tuple(name for name in _SEEN if name not in {*Observation.__dataclass_fields__, "target", _NAME})
+_OWN: Final = ("row", *(name for name in _SEEN if name not in (*_OF_ROW, _NAME)))
 """What a row of :class:`Seen` has from its exchange, and what it has from the observation."""
 _SEEN_OF: Final = partial(tuple.__new__, Seen)
-_UNIQUE: Final = frozenset({"exchange_id"})
 _NUMBERED: Final = frozenset({"line", "write", "target"})
 """Columns of texts of which only matters which are equal; the tables have numbers there."""
 _DERIVED: Final = {"issued": [], "readings": [], "opens": False, "address": False, "itself": False}
@@ -59,15 +60,24 @@ _DERIVED: Final = {"issued": [], "readings": [], "opens": False, "address": Fals
 
 def sightings(timeline: Timeline) -> Iterator[Grouped]:
     """What the protocols observed, throttling aside: linked rows together, part by part."""
-    observed = timeline.observations
-    observed = observed.filter(pa.array(~among(observed["protocol"], [throttle.NAME]))).select(_OWN)
-    table = pa.concat_tables([observed, *_bare(timeline)]).unify_dictionaries().combine_chunks()
+    observed = _targeted(timeline, timeline.observations)
+    bare = list(_bare(timeline, observed))
+    observed = observed.select(_OWN).filter(pa.array(~among(observed["protocol"], [throttle.NAME])))
+    table = pa.concat_tables([observed, *bare]).unify_dictionaries().combine_chunks()
+    del observed
     opening = pc.or_(table["opens"], table["truncates"].is_valid())
     general: Any = pa.array(among(table["protocol"], [http_async.NAME]))
     names = table.select(["keys", "issued", "target", "opens"])
     yield from _parts(
         timeline, table, *linked(names.append_column("opening", opening).append_column("general", general))
     )
+
+
+def _targeted(timeline: Timeline, observed: pa.Table) -> pa.Table:
+    """With ``target``: that of the exchange, where it may be a queued request that is sent again."""
+    again = where(observed["role"], lambda role: pc.starts_with(role, RESUBMIT))
+    row = narrow(np.where(again, ints(observed["row"]), 0), ~again)
+    return observed.append_column("target", whole(timeline.exchanges["target"]).take(row))
 
 
 def _throttles(timeline: Timeline) -> pa.Table:
@@ -78,12 +88,12 @@ def _throttles(timeline: Timeline) -> pa.Table:
 def throttled(timeline: Timeline, members: Iterable[Ints]) -> Iterator[Grouped]:
     """The throttled requests and all others that are the same ones, by key.
 
-    ``members``: the exchanges that operations of other protocols have, by the rank of their start; they open nothing.
+    ``members``: the exchanges that operations of other protocols have; they open nothing.
     """
     exchanges, throttles = timeline.exchanges, _throttles(timeline)
     inside = np.zeros(len(exchanges), np.bool_)
-    for starts in members:
-        inside[places(exchanges, starts)] = True
+    for row in members:
+        inside[row] = True
     row = ints(throttles["row"])
     opens = flags(throttles["opens"]) & ~inside[row]
     if not opens.any():
@@ -117,9 +127,9 @@ def _keys(throttles: pa.Table, known_as: Ints, request: Ints) -> Any:
     return as_lists(np.arange(len(request) + 1), keys)
 
 
-def _bare(timeline: Timeline) -> Iterator[pa.Table]:
-    """The requests that equal a queued one and carry no token."""
-    observed, exchanges = timeline.observations, timeline.exchanges
+def _bare(timeline: Timeline, observed: pa.Table) -> Iterator[pa.Table]:
+    """The requests that equal a queued one and carry no token; ``observed``: observations with their targets."""
+    exchanges = timeline.exchanges
     again = where(observed["role"], lambda role: pc.starts_with(role, RESUBMIT))
     queued = observed.filter(pa.array(again & flags(observed["opens"]) & known(observed["target"])))
     if not len(queued):
@@ -146,8 +156,8 @@ def _bare(timeline: Timeline) -> Iterator[pa.Table]:
 
 def _derived(timeline: Timeline, row: Ints, told: Mapping[str, Any]) -> pa.Table:
     """Observations of these exchanges that no protocol has made; ``told``: one value for all, or a column."""
-    kinds = timeline.observations.schema
-    columns: dict[str, Any] = {"row": at(row)}
+    kinds = timeline.observations.schema.append(timeline.exchanges.schema.field("target"))
+    columns: dict[str, Any] = {"row": narrow(row)}
     for name in _OWN[1:]:
         columns[name] = _filled(told.get(name, _DERIVED.get(name)), kinds.field(name).type, len(row))
     return pa.table(columns)
@@ -191,10 +201,10 @@ def _grouped(exchanges: pa.Table, table: pa.Table, row: Ints, component: Ints) -
     # Two whole numbers in one: by group, then by end; of one exchange in the order of its observations.
     order = np.argsort(component * (int(ends.max(initial=0)) + 1) + ends, kind="stable")
     begins = np.flatnonzero(np.diff(component[order], prepend=-1))
-    told, seen = exchanges.select(_OF_ROW).take(at(of[order])), table.take(at(row[order]))
-    columns: dict[str, Any] = {name: (told if name in _OF_ROW else seen)[name] for name in _SEEN}
-    found = pa.table(columns).combine_chunks()
-    return Grouped(found, np.append(begins, len(order)).astype(np.int64))
+    told, seen = exchanges.select(_OF_ROW).take(narrow(of[order])), table.take(narrow(row[order]))
+    columns: dict[str, Any] = {name: (told if name in _OF_ROW else seen)[name] for name in (*_OWN, *_OF_ROW)}
+    bounds = np.append(begins, len(order)).astype(np.int64)
+    return Grouped(pa.table(columns).combine_chunks(), bounds, whole(exchanges[_NAME]))
 
 
 def seen(grouped: Grouped) -> Iterator[list[Seen]]:
@@ -202,7 +212,9 @@ def seen(grouped: Grouped) -> Iterator[list[Seen]]:
     for first in range(0, len(grouped.bounds) - 1, BATCH_GROUPS):
         bounds = grouped.bounds[first : first + BATCH_GROUPS + 1].tolist()
         batch = grouped.table.slice(bounds[0], bounds[-1] - bounds[0]).combine_chunks()
-        columns = (_values(batch[name].chunk(0), name) for name in _SEEN)
+        told = {name: batch[name].chunk(0) for name in batch.column_names}
+        told[_NAME] = grouped.names.take(told["row"])
+        columns = (_values(told[name], name) for name in _SEEN)
         found = list(map(_SEEN_OF, zip(*columns, strict=True)))
         for start, end in pairwise(bounds):
             yield found[start - bounds[0] : end - bounds[0]]
@@ -216,7 +228,7 @@ def _values(column: Any, name: str) -> list[Any]:
     if column.null_count == len(column):
         return [None] * len(column)
     column = column.cast(pa.string()) if name in _NUMBERED else spelled(column)
-    if pa.types.is_string(column.type) and name not in _UNIQUE:
+    if pa.types.is_string(column.type) and name != _NAME:
         coded = column.dictionary_encode()
         texts = [*coded.dictionary.to_pylist(), None]  # the last by the index -1
         return [texts[index] for index in coded.indices.fill_null(-1).to_pylist()]

@@ -50,13 +50,6 @@ def asked(connection: Any, query: Query, *tables: ir.Table, **given: Any) -> pa.
     return found if found.schema.equals(wanted) else found.cast(wanted)
 
 
-def seen_as(connection: Any, name: str, query: Query, *tables: ir.Table, **given: Any) -> ir.Table:
-    """A query under a name, computed where it is used."""
-    sql, schema = _prepared(query, tables, given)
-    connection.con.execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {sql}')
-    return _named(connection, name, schema)
-
-
 def lent(connection: Any, name: str, table: pa.Table) -> ir.Table:
     """A table from outside under a name, where it is; DuckDB reads it each time that it is used."""
     connection.con.register(name, table)
@@ -79,12 +72,6 @@ def name_of(table: ir.Table) -> str:
     """The name under which queries see it, without catalogue and schema."""
     operation: Any = table.op()
     return str(operation.name)
-
-
-def _named(connection: Any, name: str, schema: ibis.Schema) -> ir.Table:
-    namespace = ops.Namespace(catalog="temp", database="main")
-    table: ir.Table = ops.DatabaseTable(name, schema, connection, namespace).to_expr()
-    return table
 
 
 @contextmanager
@@ -118,17 +105,24 @@ def ordered(table: pa.Table, by: Sequence[str]) -> pa.Table:
     return table.sort_by([(name, "ascending") for name in by]) if by else table
 
 
-def framed(table: pa.Table, *, categories: bool = False) -> pd.DataFrame:
+def framed(table: pa.Table, *, names: Sequence[str] = (), categories: bool = False) -> pd.DataFrame:
     """As a pandas table; lists stay in Arrow, each is a Python list when it is looked at.
 
-    ``categories``: texts that are numbers into a dictionary stay so, as categories in the order of texts.
+    ``names``: columns that stay numbers into all names there are, each a text when it is looked at.  ``categories``:
+    other texts that are numbers into a dictionary stay so, too, as categories in the order of texts.
     """
-    coded = [name for name in table.column_names if categories and pa.types.is_dictionary(table[name].type)]
-    plain = pa.table({name: spelled(table[name]) for name in table.column_names if name not in coded})
-    found: pd.DataFrame = plain.to_pandas(
-        types_mapper=lambda kind: pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None
-    )
-    return found.assign(**{name: _categories(table[name]) for name in coded})[table.column_names] if coded else found
+    coded = [name for name in table.column_names if pa.types.is_dictionary(table[name].type)]
+    sorted_out = [name for name in coded if categories and name not in names]
+    columns: dict[str, Any] = {
+        name: spelled(table[name]) if name in coded and name not in names else table[name]
+        for name in table.column_names
+        if name not in sorted_out
+    }
+    plain = pa.table(columns)
+    in_arrow = {field.type for field in plain.schema if field.name in names or pa.types.is_nested(field.type)}
+    found: pd.DataFrame = plain.to_pandas(types_mapper=lambda kind: pd.ArrowDtype(kind) if kind in in_arrow else None)
+    told = {name: _categories(table[name]) for name in sorted_out}
+    return found.assign(**told)[table.column_names] if told else found
 
 
 def _categories(column: Any) -> pd.Categorical:

@@ -1,7 +1,7 @@
 """The narrow tables that everything is measured from: one row an exchange, one row an observation.
 
 Instants are on one clock, and all starts and ends of the capture have one order.  ``exchanges`` (``rows`` in
-queries), one an exchange:
+queries, where ``row`` counts them), one an exchange, in the order of their starts:
 
 ==================  ==========================================================================
 column              meaning
@@ -21,7 +21,7 @@ end_us              response end, or the latest known instant
 ended               whether the response end is known
 starts, ends        ranks: one order of all starts and ends.  At one instant the ends of earlier
                     requests come first, then the requests that took no time at all, one after the
-                    other, then the starts of the others.  ``starts`` names the exchange elsewhere
+                    other, then the starts of the others
 source, raw, klass, the instruction to wait
 asked_s, clock,
 tolerance, lines,
@@ -38,14 +38,12 @@ server              of the client, host and port
 target              of the server and the write; null where the body is unknown
 ==================  ==========================================================================
 
-Equal numbers are equal requests.
+Equal numbers are equal requests.  Everywhere else an exchange is the number of its row here, and gets its name
+where one looks.
 
-``observations`` (``observed`` in queries), one an observation: the fields of :class:`~polltape.exchange.Observation`,
-``row`` and ``starts`` of its exchange, ``place``, that of the observation among all, and ``target``, that of the
-exchange where it may be a queued request that is sent again.
-
-Exchanges are in the order of their starts; observations in that of their exchanges, those of one in theirs.  Texts
-are dictionaries, ids aside.
+``observations`` (``observed`` in queries), one an observation: the fields of :class:`~polltape.exchange.Observation`
+and ``row`` of its exchange; in the order of their exchanges, those of one in theirs.  Texts are dictionaries, ids
+aside.
 """
 
 from __future__ import annotations
@@ -62,18 +60,20 @@ from polltape.capture.bodies import OTHER_TYPE
 from polltape.capture.narrow import read_columns
 from polltape.exchange import DEFAULT_PORTS, Observation
 from polltape.operations.columns import (
+    Flags,
     Ints,
     among,
     at,
+    called,
     coded,
     flags,
     ints,
     joined,
     listed,
+    narrow,
     numbered,
     small,
     spelled,
-    where,
     whole,
 )
 from polltape.operations.instants import Instants, Step, each_once, on_one_clock, ranks
@@ -96,7 +96,9 @@ _READ: Final = {
     "request_unread": ("request_body", "not_stored"),
     "answer_unread": ("response_body", "not_stored"),
 }
+_PLACING: Final = frozenset({*_WALL, *_MONOTONIC, "digest"})
 _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
+_LINKING: Final = ["keys", "issued", "readings"]
 RESUBMIT: Final = "resubmit"
 """What the roles of a queued request that is sent again begin with."""
 
@@ -114,15 +116,24 @@ class Timeline:
     @classmethod
     def of(cls, connection: Any, exchanges: pa.Table, observations: pa.Table, steps: tuple[Step, ...] = ()) -> Timeline:
         """These tables, which queries over the connection then see."""
-        rows, observed = lent(connection, "timeline", exchanges), lent(connection, "observed", observations)
+        counted = exchanges.append_column("row", narrow(np.arange(len(exchanges))))
+        rows, observed = lent(connection, "timeline", counted), lent(connection, "observed", observations)
         return cls(exchanges, observations, rows, observed, steps)
 
-    def only(self, connection: Any, starts: Ints) -> Timeline:
-        """These exchanges, by the ranks of their starts."""
-        which = np.isin(ints(self.exchanges["starts"]), starts)
+    def unlinked(self, connection: Any) -> Timeline:
+        """The same without what only the linking of observations needs: their names are much of a large capture."""
+        return Timeline.of(connection, self.exchanges, self.observations.drop_columns(_LINKING), self.steps)
+
+    @property
+    def ids(self) -> Any:
+        """The exchanges' names, by their rows."""
+        return whole(self.exchanges["exchange_id"])
+
+    def only(self, connection: Any, which: Flags) -> Timeline:
+        """Some of the exchanges."""
         row = ints(self.observations["row"])
         observations = self.observations.filter(pa.array(which[row]))
-        moved = at((np.cumsum(which) - 1)[row[which[row]]])
+        moved = narrow((np.cumsum(which) - 1)[row[which[row]]])
         observations = observations.set_column(observations.column_names.index("row"), "row", moved)
         return Timeline.of(
             connection,
@@ -145,20 +156,28 @@ def timeline(connection: Any, capture: Capture) -> Timeline:
 def _placed(capture: Capture) -> tuple[pa.Table, tuple[Step, ...]]:
     """Each exchange once, in the order of their starts, on one clock; and when that was set."""
     found = read_columns(capture, _READ)
+    timed, order, steps = _timed(found)
+    columns: dict[str, Any] = {name: found[name] for name in found.column_names if name not in _PLACING}
+    columns |= {**timed, **_requests(found)}
+    del found
+    placed: dict[str, Any] = {}
+    for name in list(columns):  # one by one, so that no more than one is there twice
+        column = small(columns.pop(name))
+        placed[name] = column if order is None else column.take(at(order))
+    return pa.table(placed), steps
+
+
+def _timed(found: pa.Table) -> tuple[dict[str, Any], Ints | None, tuple[Step, ...]]:
+    """Instants and ranks of each row, and the rows that count in the order of their starts, None if all do as it is."""
     instants = Instants.of(*(_us(found[name]) for name in _WALL))
     once = each_once(found, instants)
     steps = on_one_clock(instants, found)
     starts, ends = ranks(instants, once, lambda: found["exchange_id"])
     ended = pc.and_(found["response_ended_at"].is_valid(), found["status"].is_valid())
-    placed = {"starts": starts, "ends": ends, "ended": ended, **instants.columns(), **_requests(found)}
-    found = found.drop_columns([*_WALL, *_MONOTONIC, "digest"])
-    for name, values in placed.items():
-        found = found.append_column(name, values if isinstance(values, pa.ChunkedArray) else pa.array(values))
-    found = pa.table({name: small(found[name]) for name in found.column_names})
     order = np.argsort(starts, kind="stable")[np.count_nonzero(~once) :]  # what does not count has no rank: -1
-    if not np.array_equal(order, np.arange(len(found))):
-        found = found.take(at(order)).combine_chunks()
-    return found, steps
+    in_order = np.array_equal(order, np.arange(len(starts)))
+    timed = {"starts": narrow(starts), "ends": narrow(ends), "ended": ended, **instants.columns()}
+    return timed, None if in_order else order, steps
 
 
 def _us(column: Any) -> Any:
@@ -174,10 +193,10 @@ def _requests(found: pa.Table) -> dict[str, Any]:
     write = numbered(line, digest)
     unknown = digest == 0
     return {
-        "line": line,
-        "write": pa.array(write, mask=unknown),
-        "server": server,
-        "target": pa.array(numbered(server, write), mask=unknown),
+        "line": narrow(line),
+        "write": narrow(write, unknown),
+        "server": narrow(server),
+        "target": narrow(numbered(server, write), unknown),
     }
 
 
@@ -192,8 +211,9 @@ def _port(found: pa.Table) -> Ints:
 def _rows(table: pa.Table) -> pa.Table:
     columns: dict[str, Any] = {name: table[name] for name in table.column_names if name != "observations"}
     for name in ("request_unread", "answer_unread"):
-        other = among(columns[name], [OTHER_TYPE])
-        columns[name] = pc.if_else(pa.array(other), pa.scalar(None, pa.string()), spelled(columns[name]))
+        why = whole(columns[name])
+        unread = pc.if_else(pa.array(among(why, [OTHER_TYPE])), None, why.indices)
+        columns[name] = pa.DictionaryArray.from_arrays(unread, why.dictionary)
     return pa.table(columns)
 
 
@@ -201,15 +221,7 @@ def _observed(table: pa.Table) -> pa.Table:
     offsets, values = listed(table["observations"].combine_chunks())
     row = np.repeat(np.arange(len(table)), np.diff(offsets))
     seen: dict[str, Any] = {name: small(pc.struct_field(values, name)) for name in _OBSERVED}
-    again = where(seen["role"], lambda role: pc.starts_with(role, RESUBMIT))
-    target = pc.if_else(pa.array(again), whole(table["target"].take(at(row))), pa.scalar(None, pa.int64()))
-    placed = {"row": at(row), "starts": table["starts"].take(at(row)), "place": at(np.arange(len(row)))}
-    return pa.table({**seen, **placed, "target": target}).combine_chunks()
-
-
-def places(exchanges: pa.Table, starts: Ints) -> Ints:
-    """The rows of these exchanges, by the ranks of their starts."""
-    return np.searchsorted(ints(exchanges["starts"]), starts)
+    return pa.table({**seen, "row": narrow(row)}).combine_chunks()
 
 
 def _authorities(exchanges: pa.Table) -> Any:
@@ -220,8 +232,11 @@ def _authorities(exchanges: pa.Table) -> Any:
 
 
 def endpoint_names(exchanges: pa.Table) -> Any:
-    """``METHOD template`` of each exchange."""
-    return joined(exchanges["method"], " ", exchanges["endpoint"])
+    """``METHOD template`` of each exchange, as numbers into those that differ."""
+    method, endpoint = (whole(exchanges[name]) for name in ("method", "endpoint"))
+    number = numbered(coded(method), coded(endpoint))
+    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    return called(which, joined(method.take(at(first)), " ", endpoint.take(at(first))))
 
 
 def urls(exchanges: pa.Table) -> Any:

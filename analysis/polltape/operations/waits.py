@@ -20,19 +20,33 @@ that starts at or after the response's end.  A date is only as good as a second,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from polltape.operations.columns import Flags, Ints, among, at, flags, in_turn, ints, known
+from polltape.operations.columns import (
+    NONE,
+    Flags,
+    Ints,
+    among,
+    at,
+    called,
+    flags,
+    floats,
+    in_turn,
+    ints,
+    known,
+    small,
+)
 from polltape.operations.covered import Covered
 from polltape.operations.fold import FINAL
 from polltape.operations.governed import NEVER, SCOPES, governing
 from polltape.operations.lives import Lives
 from polltape.operations.tables import framed
-from polltape.operations.timeline import Timeline, places
+from polltape.operations.timeline import Timeline
+from polltape.protocols import shopify_queue, throttle
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +56,23 @@ class Tolerance:
     delay_s: float = 0.010
     date_s: float = 1.0
 
+    def slack_us(self, tolerances: Any) -> Ints:
+        """The same in microseconds for each of these (``date`` or ``delay``)."""
+        return np.where(among(tolerances, ["date"]), round(self.date_s * 1e6), round(self.delay_s * 1e6))
+
 
 THROTTLED: Final = (429, 503, 413)
 LONGEST_S: Final = 1e12
 """Longer waits are counted as this: an instant so far off still fits 64 bits of microseconds."""
-NONE: Final = -1
 _OF_RESPONSE: Final = (
-    *("starts", "exchange_id", "client", "host", "method", "endpoint", "status"),
-    *("source", "raw", "klass", "clock", "tolerance", "rated", "asked_s", "response_start_us", "end_us"),
+    *("client", "host", "method", "endpoint", "status"),
+    *("source", "raw", "klass", "clock", "tolerance", "asked_s", "end_us"),
 )
 """What a wait tells of the response that opened it."""
+_NAMES: Final = ("exchange_id", "operation", "next_exchange")
 _OPENING: Final = ("submit", "join", "poll")
+_PRECEDENCE: Final = {shopify_queue.NAME: 0, throttle.NAME: 2}
+"""An exchange's wait belongs to the queue it stands in, else to the operation itself, else to its throttling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +103,7 @@ def openers(timeline: Timeline, lives: Lives) -> Openers:
     by_code = np.isin(status, THROTTLED)
     number = _operations(timeline, lives, by_code | redirects)
     idle = np.zeros(len(exchanges), np.bool_)
-    idle[places(exchanges, lives.outside["starts"].unique())] = True
+    idle[lives.outside["row"]] = True
     opens = by_code | redirects | throttles | (number != NONE) | idle
     says = known(exchanges["klass"]) | throttles
     row = np.flatnonzero(flags(exchanges["ended"]) & says & opens)
@@ -98,13 +118,14 @@ def _operations(timeline: Timeline, lives: Lives, by_status: Flags) -> Ints:
     An answer opens no wait for an operation that it ends; as a 413 or a 303 it still opens one, without it.
     """
     parts = lives.played
-    row, number = places(timeline.exchanges, ints(parts["starts"])), ints(parts["number"])
+    row, number = ints(parts["row"]), ints(parts["number"])
     asks = among(parts["role"], _OPENING) | by_status[row]
     which = np.flatnonzero(asks & ~among(parts["state"], sorted(FINAL)))
     # Of several: the one of least precedence, else the one that began first.
     first = np.full(int(number.max(initial=NONE)) + 1, NEVER)
     np.minimum.at(first, number, row)
-    order = np.lexsort((number[which], first[number[which]], ints(parts["precedence"])[which]))[::-1]
+    precedence = np.select([among(parts["protocol"], [name]) for name in _PRECEDENCE], [*_PRECEDENCE.values()], 1)
+    order = np.lexsort((number[which], first[number[which]], precedence[which]))[::-1]
     found = np.full(len(timeline.exchanges), NONE)
     found[row[which[order]]] = number[which[order]]
     return found
@@ -113,64 +134,65 @@ def _operations(timeline: Timeline, lives: Lives, by_status: Flags) -> Ints:
 def waits(timeline: Timeline, opening: Openers, lives: Lives, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
     """One row a wait that one of the ``opening`` responses opened; instants in microseconds since 1970.
 
-    Columns: :data:`_OF_RESPONSE` as in the timeline; ``scope``; ``operation``, ``protocol``, ``kind`` and ``closed``
-    (rank of its end) of the operation; ``next_exchange``, ``next_starts``, ``next_start_us``, ``deadline_us``,
-    ``slack_us``, ``waited_s``, ``margin_s``, ``verdict``, and ``rated`` (counts in the compliance rate).  Ordered by
-    response end, then exchange.
+    Columns: :data:`_OF_RESPONSE` as in the timeline; ``scope``; ``operation``, ``protocol`` and ``kind`` of the
+    operation; ``exchange_id``, ``next_exchange``, ``deadline_us``, ``waited_s``, ``margin_s``, ``verdict``, and
+    ``rated`` (counts in the compliance rate).  Names of exchanges and operations are rows that
+    :func:`~polltape.operations.columns.called_by` tells.  Ordered by response end, then exchange.
     """
     exchanges = timeline.exchanges
     usable = opening.only(opening.usable)
     end_us = ints(exchanges["end_us"])[usable.row]
-    ids: Any = exchanges["exchange_id"]
-    order = in_turn(end_us, ids.take(at(usable.row)))
+    ids = timeline.ids
+    order = in_turn(end_us, called(usable.row, ids))
     row, number, scope = usable.row[order], usable.number[order], usable.scope[order]
-    next_starts = governing(exchanges, lives.played, row, number, scope)
-    governs = next_starts != NEVER
-    following = at(places(exchanges, next_starts), ~governs)
+    following = governing(exchanges, lives.played, row, number, scope)
+    following = np.where(following == NEVER, NONE, following)
     told = exchanges.select(_OF_RESPONSE).take(at(row))
-    operations = lives.named.take(at(number, number == NONE))
-    columns = {
+    operations = lives.named.select(["protocol", "kind"]).take(at(number, number == NONE))
+    columns: dict[str, Any] = {
+        "exchange_id": called(row, ids),
         **{name: told[name] for name in told.column_names},
-        **{name: operations[name] for name in ("operation", "protocol", "kind", "closed")},
-        "scope": pa.DictionaryArray.from_arrays(at(scope), pa.array(SCOPES, pa.string())),
-        "next_exchange": ids.take(following),
-        "next_starts": pa.array(next_starts, mask=~governs),
-        "next_start_us": exchanges["start_us"].take(following),
+        "operation": lives.ids(number),
+        **{name: operations[name] for name in operations.column_names},
+        "scope": small(called(scope, pa.array(SCOPES, pa.string()))),
+        "next_exchange": called(following, ids),
+        **_judged(timeline, lives, Governed(row, number, following), covered, tolerance),
     }
-    return _judged(framed(pa.table(columns), categories=True), covered, tolerance)
+    return framed(pa.table(columns), names=_NAMES, categories=True)
 
 
-def _judged(table: pd.DataFrame, covered: Covered, tolerance: Tolerance) -> pd.DataFrame:
-    """With waited, margin and verdict; all in whole microseconds, so that no rounding decides."""
-    end_us = table["end_us"].to_numpy(dtype=np.int64)
-    next_us, headers_us = (_or_zero(table[name]) for name in ("next_start_us", "response_start_us"))
-    governs, answered = (table[name].notna().to_numpy() for name in ("next_start_us", "response_start_us"))
-    asked_us = np.rint(np.minimum(table["asked_s"].to_numpy(dtype=np.float64), LONGEST_S) * 1e6).astype(np.int64)
+class Governed(NamedTuple):
+    """Of each wait the rows of the response and of the request that it governs, and the number of its operation."""
+
+    row: Ints
+    number: Ints
+    following: Ints
+
+
+def _judged(
+    timeline: Timeline, lives: Lives, waits: Governed, covered: Covered, tolerance: Tolerance
+) -> dict[str, Any]:
+    """What became of each wait; all in whole microseconds, so that no rounding decides."""
+    told = timeline.exchanges.select(_JUDGED).take(at(waits.row))
+    end_us, headers_us = (ints(told[name]) for name in ("end_us", "response_start_us"))
+    governs, answered = waits.following != NONE, known(told["response_start_us"])
+    next_us = ints(timeline.exchanges["start_us"].take(at(waits.following, ~governs)))
+    asked_us = np.rint(np.minimum(floats(told["asked_s"]), LONGEST_S) * 1e6).astype(np.int64)
     waited_us, since_headers_us = next_us - end_us, next_us - headers_us
-    dated = (table["tolerance"] == "date").to_numpy()
-    slack_us = np.where(dated, round(tolerance.date_s * 1e6), round(tolerance.delay_s * 1e6))
+    slack_us = tolerance.slack_us(told["tolerance"])
     until_us, deadline_us = covered.until_each(end_us), end_us + asked_us
     early = (waited_us - asked_us < -slack_us) & ((since_headers_us - asked_us < -slack_us) | ~answered)
     in_time = waited_us <= asked_us + np.maximum(asked_us, 1_000_000)
-    unended = table["closed"].isna().to_numpy()
-    conditions = [~governs & ~unended, ~governs & (until_us > deadline_us), ~governs, early, in_time]
-    verdict: Ints = np.select(conditions, range(5), 5).astype(np.int64)
-    return table.assign(
-        deadline_us=deadline_us,
-        slack_us=slack_us,
-        waited_s=_seconds(waited_us, governs),
-        margin_s=_seconds(waited_us - asked_us, governs),
-        verdict=pd.Categorical.from_codes(verdict, pd.Index(_VERDICTS, dtype="str")),
-        rated=governs & (deadline_us <= until_us) & table["rated"].to_numpy(dtype=np.bool_),
-    ).reset_index(drop=True)
+    ended = known(lives.named["closed"].take(at(waits.number, waits.number == NONE)))
+    conditions = [~governs & ended, ~governs & (until_us > deadline_us), ~governs, early, in_time]
+    return {
+        "deadline_us": pa.array(deadline_us),
+        "waited_s": pa.array(waited_us / 1e6, mask=~governs),
+        "margin_s": pa.array((waited_us - asked_us) / 1e6, mask=~governs),
+        "verdict": small(called(np.select(conditions, range(5), 5), pa.array(_VERDICTS, pa.string()))),
+        "rated": pa.array(governs & (deadline_us <= until_us) & flags(told["rated"])),
+    }
 
 
+_JUDGED: Final = ("end_us", "response_start_us", "asked_s", "tolerance", "rated")
 _VERDICTS: Final = ("void", "unanswered", "open", "early", "kept", "late")
-
-
-def _or_zero(column: pd.Series[int]) -> Ints:
-    return column.to_numpy(dtype=np.float64, na_value=0.0).astype(np.int64)
-
-
-def _seconds(us: Ints, known: Flags) -> pd.Series[float]:
-    return pd.Series(pd.arrays.FloatingArray(us / 1e6, ~known))
