@@ -188,8 +188,8 @@ def targets_of(analysis: Analysis, chosen: Iterable[str]) -> list[Target]:
 
 def _proof(analysis: Analysis, target: Target) -> set[str]:
     """The exchanges that the operation's findings name."""
-    rows: list[Any] = list(analysis.findings.itertuples())
-    return {name for row in rows if row.operation == target.operation_id for name in row.exchanges}
+    findings = analysis.findings
+    return {name for names in findings["exchanges"][findings["operation"] == target.operation_id] for name in names}
 
 
 # ------------------------------------------------------------------------------------- what belongs to it
