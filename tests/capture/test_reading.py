@@ -312,6 +312,8 @@ def test_one_file_of_other_columns_among_good_ones_is_found(tmp_path: Path) -> N
 def test_nothing_named_is_told() -> None:
     with pytest.raises(InputError, match="nothing to read"):
         opened()
+    with pytest.raises(InputError, match="an empty path"):
+        opened("")
 
 
 def test_damage_behind_a_sound_footer_is_one_line(tmp_path: Path) -> None:

@@ -84,6 +84,11 @@ def test_a_wrong_key_or_value_is_refused_with_its_line(old: str, new: str, said:
     assert "\n" not in str(caught.value)
 
 
+def test_what_an_offset_looks_like_is_told_in_words() -> None:
+    with pytest.raises(ConfigError, match=r'mine\.toml:3: queue\.utc_offset: expected an offset such as "-04:00"'):
+        parse_scenario('protocol = "shopify-queue"\n[queue]\nutc_offset = "+25:00"\n', "mine.toml")
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [

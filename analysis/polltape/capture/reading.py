@@ -80,6 +80,8 @@ def open_capture(
         raise InputError("nothing to read", hint="name a capture folder, a .parquet, a .har or a .mitm file")
     opened = _Opened(redact, observe, key, anew)
     for path in map(str, paths):
+        if not path:  # an unset variable; Path would take it for the folder that one is in
+            raise InputError("an empty path", hint="name a capture folder, a .parquet, a .har or a .mitm file")
         opened.add(fetch(path, scratch.new_folder(), KINDS) if is_url(path) else Path(path))
     return opened.capture(tuple(without_credentials(path) if is_url(path) else path for path in map(str, paths)))
 

@@ -107,6 +107,8 @@ def fault_of(text: str) -> Fault:
     3.0
     """
     source = f"--fault {text}"
+    if not text.strip():
+        raise UsageError("--fault needs a kind of fault", hint=_hint(""))
     first, *others = text.split(",")
     kind, _, share = first.partition("=")
     values: dict[str, Any] = {"kind": kind.strip()} | ({"share": _number(share)} if share else {})
@@ -125,10 +127,9 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
     """Those of a TOML file of ``[[fault]]`` tables.  Raises InputError, or ConfigError with the line."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise InputError(
-            f"{path}: cannot be read as text", hint="a file of [[fault]] tables; see docs/mock.md"
-        ) from None
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = (getattr(problem, "strerror", None) or "is no UTF-8 text").lower()
+        raise InputError(f"{path}: {reason}", hint="a file of [[fault]] tables; see docs/mock.md") from None
     found = convert(parse(text, str(path), "a list of faults"), _File, text, str(path), hint=_HINT)
     return tuple(_checked(fault, text, str(path), ("fault", place)) for place, fault in enumerate(found.fault))
 

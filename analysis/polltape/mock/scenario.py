@@ -97,4 +97,5 @@ def parse_scenario(text: str, source: str, folder: Path | None = None) -> Scenar
 
 _WORDS: Final = {
     re.compile(r"Expected str matching regex '\^\[0-9\]\{1,12\}.*"): 'expected an amount such as "9.99", in quotes',
+    re.compile(r"Expected str matching regex '\^\(Z\|.*"): 'expected an offset such as "-04:00", or "Z"',
 }
