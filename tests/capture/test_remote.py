@@ -13,8 +13,9 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from polltape.capture.reading import KINDS, Capture, open_capture, read_exchanges
-from polltape.capture.remote import fetch, is_url
+from polltape.capture.named import KINDS, is_url
+from polltape.capture.reading import Capture, open_capture, read_exchanges
+from polltape.capture.remote import fetch
 from polltape.errors import InputError
 
 SAMPLE = Path(__file__).parents[2] / "captures" / "samples" / "demo"

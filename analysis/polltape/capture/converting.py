@@ -23,9 +23,10 @@ from polltape.capture.flow_export import write_flows
 from polltape.capture.footers import read_ids
 from polltape.capture.har_export import write_har
 from polltape.capture.keys import Key
+from polltape.capture.named import KINDS
 from polltape.capture.ordering import STARTS
 from polltape.capture.parquet import ROWS_A_GROUP, schema_with
-from polltape.capture.reading import KINDS, ROWS_AT_ONCE, Capture, Step, read_tables
+from polltape.capture.reading import ROWS_AT_ONCE, Capture, Step, read_tables
 from polltape.errors import InputError, UsageError
 from polltape.exchange import Coverage, Exchange, from_table, to_table
 

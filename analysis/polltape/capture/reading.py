@@ -21,27 +21,16 @@ from polltape.capture.folder import read_folder
 from polltape.capture.footers import read_footer, read_parts, read_spans
 from polltape.capture.importing import Step, import_file
 from polltape.capture.keys import Key
+from polltape.capture.named import KINDS, check_capture, is_url, kind_of
 from polltape.capture.ordering import STARTS, Part, each_once, in_order, merged_tables
-from polltape.capture.remote import fetch, is_url, without_credentials
+from polltape.capture.remote import fetch, without_credentials
 from polltape.errors import InputError
 from polltape.exchange import Coverage, Exchange, from_table
 
-__all__ = ["KINDS", "Capture", "Step", "kind_of", "merged", "open_capture", "read_exchanges", "read_tables"]
-
-KINDS: Final = {".parquet": "parquet", ".har": "har", ".mitm": "flows", ".flow": "flows", ".flows": "flows"}
-"""What an ending says about a file."""
+__all__ = ["Capture", "Step", "merged", "open_capture", "read_exchanges", "read_tables"]
 
 ROWS_AT_ONCE: Final = 256
 """Rows that become Python objects together."""
-
-
-def kind_of(path: Path) -> str:
-    """``parquet``, ``har`` or ``flows``, by the ending.  Raises :class:`InputError` for any other."""
-    kind = KINDS.get(path.suffix.lower())
-    if kind is None:
-        endings = ", ".join(KINDS)
-        raise InputError(f"{path}: unknown kind of file", hint=f"its name must end in one of {endings}")
-    return kind
 
 
 @dataclass(frozen=True)
@@ -80,8 +69,7 @@ def open_capture(
         raise InputError("nothing to read", hint="name a capture folder, a .parquet, a .har or a .mitm file")
     opened = _Opened(redact, observe, key, anew)
     for path in map(str, paths):
-        if not path:  # an unset variable; Path would take it for the folder that one is in
-            raise InputError("an empty path", hint="name a capture folder, a .parquet, a .har or a .mitm file")
+        check_capture(path)
         opened.add(fetch(path, scratch.new_folder(), KINDS) if is_url(path) else Path(path))
     return opened.capture(tuple(without_credentials(path) if is_url(path) else path for path in map(str, paths)))
 
@@ -125,8 +113,6 @@ class _Opened:
 
     def add(self, path: Path) -> None:
         """Open one path, by what it is and how its name ends."""
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder", hint="name a capture folder, .parquet, .har or .mitm")
         if path.is_dir():
             folder = read_folder(path)
             self.warnings += folder.warnings

@@ -18,16 +18,10 @@ from pyarrow import ArrowException, fs
 from polltape.capture.coverage import FOLDER
 from polltape.errors import InputError, first_line
 
-_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CREDENTIALS: Final = re.compile(r"://[^/?#]*@")
 _SCHEMES: Final = "s3://bucket/path, gs://bucket/path or abfs://container@account.dfs.core.windows.net/path"
 _RETRY_S: Final = 20
 _AT_ONCE: Final = 8 * 1024 * 1024
-
-
-def is_url(path: str) -> bool:
-    """Whether a user's PATH names a place in an object store."""
-    return _URL.match(path) is not None
 
 
 def without_credentials(url: str) -> str:

@@ -81,11 +81,13 @@ def analyze(
     polltape analyze captures --fail-on RA001,OP001 --since 2026-11-23T08:00
     polltape analyze captures --statistics --select RA,OP003
     """
-    from polltape.cli.inputs import capture_of, write
-    from polltape.cli.settings import settings_in_force
+    from polltape.cli.inputs import capture_of, check_captures, write
 
     if engine == "spark":
         raise UsageError("--engine spark is not there yet; leave the option out to use DuckDB")
+    check_captures(paths)
+    from polltape.cli.settings import settings_in_force
+
     file = settings_in_force(config, isolated)
     codes = _codes(file, select, extend_select, ignore, fail_on)
     selection = _selection(since, until, host, endpoint, token)

@@ -25,7 +25,9 @@ def bundle(path: str, operation: str, output: Path, force: bool) -> None:
     polltape bundle captures --operation shopify-checkout:0199a3 -o BUG.polltape
     polltape replay BUG.polltape
     """
-    from polltape.cli.inputs import capture_of
+    from polltape.cli.inputs import capture_of, check_captures
+
+    check_captures([path])
     from polltape.replay.bundle import SUFFIX, write_bundle
     from polltape.replay.case import case_of, listed
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from polltape.cli.inputs import capture_of, chart_options, check_figure, deliver
+from polltape.cli.inputs import capture_of, chart_options, check_captures, check_figure, deliver
 from polltape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def compare(
     polltape compare before.har after.har --max-slower 10% --max-drop 0.05
     polltape compare captures/old captures/new --figure curves.svg --format json
     """
-    bounds = _bounds(max_slower, max_drop)
     check_figure(figure)
+    check_captures([before, after])
+    bounds = _bounds(max_slower, max_drop)
     from polltape.measures.analysis import analyse
     from polltape.measures.comparison import compare as compared
     from polltape.measures.statistics import SEED

@@ -27,9 +27,11 @@ def convert(source: str, out: Path, force: bool, par_key: str | None) -> None:
 
     A capture folder (no ending), .parquet, .har, .mitm or .flow. What is imported is always redacted.
     """
+    from polltape.cli.inputs import capture_of, check_captures, redaction
+
+    check_captures([source])
     from polltape.capture.converting import target_kind, write_capture
     from polltape.capture.redaction import Redactor
-    from polltape.cli.inputs import capture_of, redaction
     from polltape.protocols import observe
 
     kind = target_kind(out, [source], force=force)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from polltape.capture.named import check_capture
 from polltape.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +69,12 @@ def redaction(redactor: Redactor, par_key: str | None) -> Step:
 
     shared_id = given_secret(par_key, "--par-key")
     return lambda exchange: redactor.redact(judged(exchange, shared_id))
+
+
+def check_captures(paths: Sequence[str]) -> None:
+    """Raises InputError for a path where no capture can be, before what reads one is imported, which takes seconds."""
+    for path in paths or [DEFAULT_CAPTURE]:
+        check_capture(path)
 
 
 def capture_of(paths: Sequence[str], par_key: str | None = None) -> Capture:

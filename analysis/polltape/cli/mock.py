@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from polltape.cli.inputs import par_key_option, protocol_option
+from polltape.cli.inputs import check_captures, par_key_option, protocol_option
 from polltape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def mock(
     Each client's operation has a clock of its own.  Point the client at the address that is printed; nothing is
     ever forwarded.  GET /__polltape shows every operation and its clock.
     """
+    if paths and scenario is None:
+        check_captures(paths)
     from polltape.mock.server import serve
     from polltape.mock.tls import certificates
 

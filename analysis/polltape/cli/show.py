@@ -20,7 +20,9 @@ def show(path: str, operation: str | None) -> None:
     polltape show captures
     polltape show captures shopify-checkout:0199a3
     """
-    from polltape.cli.inputs import capture_of
+    from polltape.cli.inputs import capture_of, check_captures
+
+    check_captures([path])
     from polltape.measures.analysis import analyse
     from polltape.report import show_operation, show_operations
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from polltape.cli.inputs import capture_of, chart_options, check_figure, deliver
+from polltape.cli.inputs import capture_of, chart_options, check_captures, check_figure, deliver
 from polltape.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ def simulate(
     polltape simulate captures --policy obey --policy fixed:0.5 --figure trade-off.png
     polltape simulate shop.har --policy mine.py:wait --give-up 60 --format json
     """
+    check_figure(figure)
+    check_captures([path])
     from polltape.measures.policies import USUAL, policy_named
 
-    check_figure(figure)
     chosen = [_from_file(name) if _is_file(name) else policy_named(name) for name in policies or USUAL]
     if len({policy.name for policy in chosen}) < len(chosen):
         raise UsageError("--policy: the same one is named twice")
