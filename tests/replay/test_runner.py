@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,16 @@ def test_at_any_speed_the_measures_are_those_of_the_recording(speed: float) -> N
     assert last.total_seconds() == pytest.approx(1.9, abs=1e-5)
 
 
+@cache
+def case_waiting(waited: float, took: float) -> Case:
+    """A client that waits so long before each of three polls, where it was asked for a second."""
+    story, at = [stories.put(0, took=took, wait="1")], took
+    for status in (202, 202, 200):
+        story.append(stories.poll(round(at + waited, 6), status, took=0.0002, wait="1" if status == 202 else None))
+        at += waited + 0.0002
+    return case_from(story)
+
+
 @pytest.mark.parametrize("speed", [0.3, 1, 7])
 @pytest.mark.parametrize("took", [0.0, 0.0003, 0.5])
 @pytest.mark.parametrize(
@@ -118,11 +129,7 @@ def test_at_any_speed_the_measures_are_those_of_the_recording(speed: float) -> N
     [(0.099999, "RA002"), (0.1, "RA001"), (0.989999, "RA001"), (0.99, None), (2.0, None), (2.000001, "RA006")],
 )
 def test_margins_are_kept_to_the_microsecond(waited: float, code: str | None, took: float, speed: float) -> None:
-    story, at = [stories.put(0, took=took, wait="1")], took
-    for status in (202, 202, 200):
-        story.append(stories.poll(round(at + waited, 6), status, took=0.0002, wait="1" if status == 202 else None))
-        at += waited + 0.0002
-    done = replay_on_mock(case_from(story), speed=speed, virtual=True)
+    done = replay_on_mock(case_waiting(waited, took), speed=speed, virtual=True)
     assert standings(done.verdict) == ([] if code is None else [("again", code, f"poll {n}") for n in (1, 2, 3)])
     assert not done.differences.differing
 
