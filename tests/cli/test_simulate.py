@@ -76,6 +76,8 @@ def test_a_mistake_is_one_line_and_exit_2(
     [
         ("def wait(", "mine.py, line 1: "),
         ("import nothing_of_that_name", "ModuleNotFoundError while "),
+        ("import sys\nsys.exit(3)", "SystemExit while "),
+        ("import sys\ndef wait(poll):\n    sys.exit(3)", "mine.py, line 3: SystemExit: 3 for poll=0"),
         ("def wait(): return -1", "returned -1 for poll=0"),
         ("def wait(attempt): return 1", "no argument 'attempt'; there are poll, asked_s, elapsed_s, rng"),
         ("def wait(poll):\n    return 1 / poll", "mine.py, line 2: ZeroDivisionError"),

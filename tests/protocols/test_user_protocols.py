@@ -89,6 +89,7 @@ def test_what_was_captured_without_it_is_read_again_with_it(example: Path, histo
 BAD = [
     ("def broken(:\n", r"bad\.py:1: SyntaxError"),
     ("x = 1\n\nraise ValueError('no')\n", r"bad\.py:3: ValueError: no"),
+    ("import sys\n\nsys.exit(3)\n", r"bad\.py:3: SystemExit: 3"),
     ("x = 1\n", "defines no protocol"),
     (
         "from polltape.protocols.shopify_queue import ShopifyQueue\nclass Mine(ShopifyQueue):\n    pass\n",
@@ -123,6 +124,7 @@ def test_a_protocol_that_raises_loses_no_row_and_that_is_said(example: Path, his
     ("method", "does"),
     [
         ("observe", "raise RuntimeError"),
+        ("observe", "raise SystemExit(3)"),
         ("observe", "return None"),
         ("observe", "return [3]"),
         ("hint", "return 5"),

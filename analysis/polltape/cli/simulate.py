@@ -91,7 +91,7 @@ def _from_file(name: str) -> Policy:
         raise InputError(f"--policy {name}: cannot read {path}: {error.strerror}", hint="name a Python file") from error
     except SyntaxError as error:
         raise InputError(f"--policy {name}: {path}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() in it would end us without a word
         raise InputError(f"--policy {name}: {type(error).__name__} while {path} ran: {error}") from error
     if not callable(found):
         raise InputError(

@@ -131,7 +131,7 @@ class Own:
         try:
             for call in calls:
                 found.append(self.function(*call))  # noqa: PERF401 - how many there are says which one failed
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit() in it would end us without a word
             line = traceback.extract_tb(error.__traceback__)[-1].lineno
             what = f"{type(error).__name__}: {error}"
             raise InputError(f"policy {self.name}, line {line}: {what}{_when(given, len(found))}") from error

@@ -72,7 +72,7 @@ def _installed() -> tuple[Protocol, ...]:
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         try:
             protocol = point.load()()
-        except Exception as error:  # whatever a foreign package stumbles over
+        except (Exception, SystemExit) as error:  # whatever a foreign package stumbles over
             reason = f"{type(error).__name__}: {error}"
             raise ConfigError(f"protocol {point.name} of {point.value}: cannot be loaded ({reason})") from error
         if not isinstance(protocol, Protocol):
@@ -101,7 +101,7 @@ def _answer[T](protocol: Protocol, ask: Callable[[], T], otherwise: T) -> T:
     """What a protocol answers; where a user's raises, ``otherwise``, counted."""
     try:
         return ask()
-    except Exception as error:  # whatever a user's program may raise
+    except (Exception, SystemExit) as error:  # whatever a user's program may raise
         if protocol in BUILT_IN:
             raise
         _stumbled[f"protocol {protocol.name} raised {type(error).__name__}"] += 1

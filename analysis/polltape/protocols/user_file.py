@@ -35,7 +35,7 @@ def protocols_of_file(path: Path) -> list[Protocol]:
         found = [each() for each in classes]
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # whatever a user's program may raise
+    except (Exception, SystemExit) as error:  # whatever a user's program may raise
         raise ConfigError(f"{path}:{_line(error, path)}: {type(error).__name__}: {error}") from error
     if not found:
         raise ConfigError(f"{path}: defines no protocol", hint=HOW)
