@@ -61,7 +61,7 @@ def _check(protocol: Protocol, path: Path) -> None:
         raise ConfigError(f"{path}: {type(protocol).__name__}.kinds must be a tuple of words", hint=HOW)
 
 
-def _line(error: Exception, path: Path) -> int:
+def _line(error: BaseException, path: Path) -> int:
     if isinstance(error, SyntaxError) and error.lineno is not None:
         return error.lineno
     frames = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path) and f.lineno]
