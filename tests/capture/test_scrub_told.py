@@ -89,3 +89,11 @@ def test_base64_of_text_is_looked_into(text: str, around: str) -> None:
     assert made.replace(" ", "") == around.format(clean).replace(" ", "")
     plain = around.format(b64encode(b"a cursor:1,b:2 of a list").decode())
     assert SCRUBBER.text(plain) == plain
+
+
+@pytest.mark.parametrize("key", ["?key=ab", "?key=abc", "?key=abcd", ""])
+def test_base64_alone_is_no_form_of_one_name(key: str) -> None:
+    """What is made of it is padded as its own length asks."""
+    coded = b64encode(f"gid://shopify/Checkout/{TOKEN}{key}".encode()).decode()
+    clean = f"gid://shopify/Checkout/{REDACTOR.pseudonym(TOKEN)}{key and '?key=' + DROPPED}"
+    assert SCRUBBER.text(coded) == b64encode(clean.encode()).decode() == REDACTOR.pseudonym(coded)

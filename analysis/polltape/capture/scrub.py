@@ -68,6 +68,8 @@ _TOKENS: Final = re.compile(
 )
 _URL: Final = re.compile(r"(?:([A-Za-z][\w+.-]*:)?(//)([^/?#\\]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _FORM: Final = re.compile(r"[\w.\[\]%-]+=[^\s&]*(?:&[\w.\[\]%-]+(?:=[^\s&]*)?)*")
+_PADDED: Final = re.compile(r"[\w+/-]+={1,2}")
+"""Base64 with its padding, no form of one name."""
 _SEPARATOR: Final = re.compile(r"(&|;[ +]?(?=[\w.\[\]%-]{1,80}=))")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPED: Final = re.compile(r"[^\s\"'<>]*%[0-9A-Fa-f]{2}[^\s\"'<>]*")
@@ -304,7 +306,7 @@ class Scrubber:
             clean = self.text(plain, level + 1)
             if clean != plain:
                 return escaped(clean, value)
-        if _FORM.fullmatch(value) and "=" in value:
+        if "=" in value and _FORM.fullmatch(value) and not _PADDED.fullmatch(value):
             return self.query(value, level + 1)
         return self._cleaned(value, self._prose(value, level), level)
 
