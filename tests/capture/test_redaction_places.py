@@ -674,3 +674,10 @@ def test_variables_as_json_in_a_text_go_by_their_arguments() -> None:
 def test_a_percent_encoded_name_of_a_part() -> None:
     part = f'--B\r\nContent-Disposition: form-data; name="user%5Bpassword%5D"\r\n\r\n{SECRET}\r\n--B--\r\n'
     assert SECRET.encode() not in (body(part, "multipart/form-data; boundary=B").content or b"")
+
+
+def test_a_cards_number_as_a_variable() -> None:
+    query = "mutation ($n: Int) { pay(card: {number: $n, month: 1}) { id } }"
+    assert from_json({"query": query, "variables": {"n": 98765}})["variables"] == {"n": 0}
+    order = {"query": "query ($n: Int) { order(number: $n) { id } }", "variables": {"n": 1001}}
+    assert from_json(order) == order

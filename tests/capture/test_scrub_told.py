@@ -61,6 +61,30 @@ def test_personal_data_is_shaped() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "password: |\n  {}\nport: 1", "password: >-\n  {}", 'password = """{}"""', "<b>password</b>: {}", "<label>password</label><span>{}</span>",
+        "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----", "('password', b'{}')", "{{'password': u'{}'}}",
+        '{{"password":["{}"', '"a", "password", "{}"', "https:ada:{}@h.example/x", "https:/ada:{}@h.example/x",
+    ],
+)  # fmt: skip
+def test_more_ways_to_write_a_value(text: str) -> None:
+    assert SECRET not in SCRUBBER.text(text.format(SECRET))
+
+
+@pytest.mark.parametrize(
+    "text", ["['email', 'required']", "('password', 'email')", "'__code__', '__file__'", "{'key': [1, 2], 'a': [3]}"]
+)
+def test_lists_of_names_stay(text: str) -> None:
+    assert SCRUBBER.text(text) == text
+
+
+def test_an_id_in_json_inside_broken_json() -> None:
+    made = SCRUBBER.text(f'got {{"a":"gid:\\/\\/shopify\\/Checkout\\/{TOKEN}"')
+    assert made == f'got {{"a":"gid:\\/\\/shopify\\/Checkout\\/{REDACTOR.pseudonym(TOKEN)}"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "Unexpected token '<', \"<!DOCTYPE \"... is not valid JSON", "Unexpected token } in JSON at position 1234567890",
         "Line 12: unexpected token 'export'", "The token has expired at 2026-10-01T10:00:00Z", "password must be 8-72 characters",
         "Cannot query field 'email' on type 'Customer'.", "Field 'note' doesn't accept argument 'first'",

@@ -59,6 +59,7 @@ _TOKENS: Final = re.compile(
       | (?P<gid>(?<![\w+.-])gid://[\w.-]+/(?P<type>\w+)/[^\s"'<>\\]+)
       | (?P<gid64>(?<![\w+/-])Z2lkOi8v[\w+/-]+={{0,2}})
       | (?P<text64>{TEXT64}[\w+/-]*={{0,2}}(?![^\s"'<>,;&)\]}}]))
+      | (?P<pem>(?<!\w)-----BEGIN[ A-Z0-9]{{0,40}}PRIVATE[ ]KEY-----[^-]*(?:-----END[ A-Z0-9]{{0,60}}-----)?)
       | (?P<auth>(?<![\w-])(?i:Basic|Bearer)[ ]+[\w.~+/-]{{6,}}=*)
       | (?P<shop>(?<![A-Za-z0-9])shp[a-z]{{2}}_[0-9A-Za-z]{{8,}})
       | (?P<url>(?<![\w+.-])[A-Za-z][\w+.-]{{0,30}}:(?://|\\+/\\+/)(?=[^\s"'<>]){_REST}
@@ -68,6 +69,8 @@ _TOKENS: Final = re.compile(
 )
 _URL: Final = re.compile(r"(?:([A-Za-z][\w+.-]*:)?(//)([^/?#\\]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _FORM: Final = re.compile(r"[\w.\[\]%-]+=[^\s&]*(?:&[\w.\[\]%-]+(?:=[^\s&]*)?)*")
+_USER: Final = re.compile(r"[^:@]*:[^@]+@(?=[\w\[])")
+"""User and password, in a URL that lacks a slash or has one too many."""
 _PADDED: Final = re.compile(r"[\w+/-]+={1,2}")
 """Base64 with its padding, no form of one name."""
 _SEPARATOR: Final = re.compile(r"(&|;[ +]?(?=[\w.\[\]%-]{1,80}=))")
@@ -395,8 +398,10 @@ class Scrubber:
             if not listed and type_ not in self._before and _NUMBERED.fullmatch(found):
                 return found
             return self._gid(gid, level) if gid and listed else self._url_like(found, level)
-        if kind == "jwt":
+        if kind in ("jwt", "pem"):
             return DROPPED
+        if kind == "url" and found.startswith("gid:\\"):  # as JSON inside JSON may have it
+            return self.text(found.replace("\\/", "/"), level + 1).replace("/", "\\/")
         if kind == "json64":
             made = self._json64(found, level)
             return made if made is not None else self._url_like(found, level) if "/" in found else found
@@ -474,6 +479,8 @@ class Scrubber:
         for place, segment in enumerate(segments):
             if not segment:
                 continue
+            if "@" in segment and (user := _USER.match(segment)):
+                segment = segments[place] = segment[user.end() :]
             # Parameters (RFC 3986 §3.3) are no part of the word: /checkouts;v=1/TOKEN, /orders/validate;v=1
             bare = segment.partition(";")[0] if ";" in segment else segment
             word = (unquoted(bare) if "%" in bare else bare).lower()

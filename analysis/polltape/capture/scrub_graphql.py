@@ -31,6 +31,7 @@ _TOKEN: Final = re.compile(
       | (?P<other>\.\.\.|[!$&()=@\[\]{|}:\s,\ufeff])''',
     re.VERBOSE | re.DOTALL,
 )
+_NAMED: Final = re.compile(r"(?<![\w$])([A-Za-z_]\w*)\s*:")
 _GIVEN: Final = re.compile(r"(?<![\w$])([A-Za-z_]\w*)\s*:\s*\$([A-Za-z_]\w*)")
 _JSON_START: Final = re.compile(r'\s*\{\s*(?:"|\})')
 
@@ -62,6 +63,11 @@ def arguments_of(text: str) -> list[tuple[str, str]]:
     [('t', 'token')]
     """
     return [(match[2], match[1]) for match in _GIVEN.finditer(text)]
+
+
+def names_in(text: str) -> list[str]:
+    """The names before a colon: arguments, fields of inputs and aliases."""
+    return _NAMED.findall(text)
 
 
 def aliases_of(text: str) -> list[tuple[str, str]]:

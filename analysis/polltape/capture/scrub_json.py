@@ -26,7 +26,7 @@ from polltape.capture.pairs import (
 )
 from polltape.capture.pan import has_pan, is_pan, replace_pans
 from polltape.capture.redaction_rules import STRICTNESS, Action, Name, Ruling, strictest
-from polltape.capture.scrub_graphql import arguments_of, redact_graphql
+from polltape.capture.scrub_graphql import arguments_of, names_in, redact_graphql
 from polltape.capture.scrub_told import may_tell_bytes
 from polltape.capture.standins import DROPPED, KINDS
 
@@ -268,11 +268,13 @@ class JsonScrubber:
         if type(text) is not str or type(variables) is not dict:
             return None
         made: dict[str, Any] = {}
-        for variable, argument in arguments_of(text):
+        given = arguments_of(text)
+        beside = dict.fromkeys(names_in(text))
+        for variable, argument in given:
             value, name = variables.get(variable), self._names[argument]
             if name.plain or not self._names[variable].plain or value is True or (not value and type(value) is not int):
                 continue
-            made[variable] = self._special({argument: value}, name, value, _NOTHING_INSIDE, False, level, depth)
+            made[variable] = self._special(beside, name, value, _NOTHING_INSIDE, False, level, depth)
             variables[variable] = None
         return made
 

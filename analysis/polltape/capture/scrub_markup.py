@@ -29,6 +29,7 @@ _SPOKEN: Final = re.compile(
     r"<(?!(?P=tag)\b)[A-Za-z][\w:.-]*(?:\s[^<>]*)?>(?P<value>[^<]+)"
 )
 """An element that names, as ``<key>`` does, and the one after it."""
+_HEADINGS: Final = frozenset({"dt", "label", "b", "strong"})
 _DATA: Final = "data-"
 
 
@@ -46,7 +47,7 @@ def marked_values(text: str) -> Iterator[Marked]:
         yield from _of_tag(text, tag)
     for match in _SPOKEN.finditer(text):
         local = match["tag"].rpartition(":")[2]
-        if local == "dt" or (local in NAMING and local not in LOOSELY_NAMING):
+        if local in _HEADINGS or (local in NAMING and local not in LOOSELY_NAMING):
             yield Marked(*match.span("value"), match["name"].strip())
 
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 NAMED: Final = re.compile(
     r"""(?<![\w.-])(?:--)?(?P<name>[^\W\d][\w.-]*+(?:\[[\w.-]*\])*+)
-          (?P<sign>\\*["']?(?:[ \t]{0,4}(?:=>|[:=\uff1a])[ \t\r\n]{0,4}|\)=\(|;s:\d+:))(?P<quote>\\*["'])?
+          (?P<sign>\\*["']?(?:(?:</[a-z]+>)?[ \t]{0,4}(?:=>|[:=\uff1a])[ \t\r\n]{0,4}(?:\[|[|>][+-]?[ ]*\r?\n[ \t]*)?
+                  |\)=\(|;s:\d+:)
+            |\\*["'],[ ]?(?=[bu]?\\*["']))
+          (?:[bu]?(?P<quote>"{3}|'{3}|\\*["']))?
       | <(?:[\w.-]+:)?(?P<tag>[^\W\d][\w.-]*+)(?:[ ][^<>]{0,200})?>(?:<!\[CDATA\[)?(?=[^<>\s])""",
     re.VERBOSE,
 )
@@ -106,6 +109,9 @@ def _pair(text: str, match: re.Match[str], known: Name, beside: list[str], scrub
     if action is None or not value or value.lower() in _CONSTANTS:
         return None
     if known.word and scrubber.is_word(value):
+        return None
+    listed = match["sign"] is not None and "," in match["sign"]  # 'password', 'hunter2'; but 'email', 'required'
+    if listed and (known.word or scrubber.is_word(value) or scrubber.is_listed(value)):
         return None
     spoken = match["sign"] is not None and ":" in match["sign"] and not match["quote"]
     if spoken and value.isalpha() and (scrubber.is_word(value) or not value.isascii()):  # prose: "email: is invalid"
