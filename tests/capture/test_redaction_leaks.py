@@ -238,6 +238,19 @@ CORPUS = {
     "aliases, several": exchange("22", "POST", "/graphql", request_headers=(JSON_TYPE,), response_headers=(JSON_TYPE,), status=200,
         request_body=json.dumps([{"query": "{ x: shop { name } }"}, {"query": "mutation { x: login { t: accessToken } }"}]).encode(),
         response_body=json.dumps([{"data": {}}, {"data": {"x": {"t": SESSION}}}]).encode()),
+    "told": exchange("23", "POST", f"/proxy/https://zoe:{API_PASSWORD}@h.example/checkouts/{TOKEN}", status=422,
+        request_headers=(JSON_TYPE, Header("Sec-WebSocket-Protocol", f"access_token, {COOKIE}"), Header("X-Forwarded-Cookie", f"a={COOKIE}")),
+        request_body=json.dumps({"argv": f"login --password {API_PASSWORD} --token '{ADMIN}'", "run": f"curl -u zoe:{CLIENT_SECRET} https://h.example",
+            "customer_ids": [CUSTOMER_ID], "accessTokens": [STOREFRONT], "verification_code": CVV, "session_cookie": f"a={COOKIE}",
+            "blob": base64.b64encode(f"user=zoe&password={API_PASSWORD}&z=1".encode()).decode(), "mail": base64.b64encode(EMAIL.encode()).decode()}).encode(),
+        response_headers=(JSON_TYPE, Header("WWW-Authenticate", f'Bearer error_description="the token {TOKEN} has expired"'),
+            Header("Location", f"/customers/{CUSTOMER_ID}/orders/v1/{TOKEN}")),
+        response_body=json.dumps({"errors": [f"Token {TOKEN} has expired", f"password '{API_PASSWORD}' is invalid", f'"{SESSION}" is not a valid session id',
+            f"Argument 'token' on Field 'checkout' has an invalid value (\"{TOKEN}\").", f"Field 'first_name' with value '{FIRST}' is taken",
+            f"order {ORDER_ID} not found", f"the client secret is {CLIENT_SECRET}", f"invalid value '{ZIP}' for zip", f"('password', '{API_PASSWORD}')",
+            f"password: |\n  {API_PASSWORD}\nb: 1", f"\\u0022cvv\\u0022:\\u0022{CVV}\\u0022"]}).encode()),
+    "aliases, raw": exchange("24", "POST", "/graphql", request_headers=(Header("content-type", "application/graphql"),), response_headers=(JSON_TYPE,), status=200,
+        request_body=b"{ o: order { i: id tel: phone } }", response_body=json.dumps({"data": {"o": {"i": ORDER_ID, "tel": PHONE}}}).encode()),
 }  # fmt: skip
 
 

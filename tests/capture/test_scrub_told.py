@@ -85,6 +85,7 @@ def test_an_id_in_json_inside_broken_json() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        'Bearer error_description="none", error="x"',
         "Unexpected token '<', \"<!DOCTYPE \"... is not valid JSON", "Unexpected token } in JSON at position 1234567890",
         "Line 12: unexpected token 'export'", "The token has expired at 2026-10-01T10:00:00Z", "password must be 8-72 characters",
         "Cannot query field 'email' on type 'Customer'.", "Field 'note' doesn't accept argument 'first'",

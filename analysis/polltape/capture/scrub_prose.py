@@ -111,7 +111,8 @@ def _pair(text: str, match: re.Match[str], known: Name, beside: list[str], scrub
     if known.word and scrubber.is_word(value):
         return None
     listed = match["sign"] is not None and "," in match["sign"]  # 'password', 'hunter2'; but 'email', 'required'
-    if listed and (known.word or scrubber.is_word(value) or scrubber.is_listed(value)):
+    name_like = value.replace("_", "").isalpha() and scrubber.is_word(value)
+    if listed and (known.word or name_like or scrubber.is_listed(value)):
         return None
     spoken = match["sign"] is not None and ":" in match["sign"] and not match["quote"]
     if spoken and value.isalpha() and (scrubber.is_word(value) or not value.isascii()):  # prose: "email: is invalid"
