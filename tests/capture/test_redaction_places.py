@@ -681,3 +681,12 @@ def test_a_cards_number_as_a_variable() -> None:
     assert from_json({"query": query, "variables": {"n": 98765}})["variables"] == {"n": 0}
     order = {"query": "query ($n: Int) { order(number: $n) { id } }", "variables": {"n": 1001}}
     assert from_json(order) == order
+
+
+@pytest.mark.parametrize("name", ["pass", "jwt", "sid", "credentials"])
+def test_names_that_mostly_say_something_else(name: str) -> None:
+    """In JSON plain words, counts and objects stay under them; in a query and a form nothing does."""
+    innocent = {name: "failed", "a": {name: 12}, "b": {name: {"type": "basic"}}}
+    assert from_json(innocent) == innocent
+    assert from_json({name: SECRET})[name] != SECRET
+    assert redacted(query=f"{name}=hunter").query != f"{name}=hunter"

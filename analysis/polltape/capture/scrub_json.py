@@ -362,7 +362,7 @@ class JsonScrubber:
             return self._value(value, _NOTHING_INSIDE, card, level, depth)
         demanded = inside.get(name.norm)
         action = demanded or scrubber.action(name, node.keys(), "body", card=card)
-        if action == "drop" and name.word and not demanded and not scrubber.neighbours(name, node.keys()):
+        if action and name.word and not demanded and not scrubber.neighbours(name, node.keys()):
             action = None if self._is_plain(value) else action
         container = type(value) in (dict, list)
         if action is None and name.word and type(value) is list:
