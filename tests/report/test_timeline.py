@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from polltape.errors import UsageError
@@ -14,6 +15,18 @@ from polltape.report.timeline import operations, render
 
 def test_operations(small: Analysis, golden: Callable[[str, str], None]) -> None:
     golden("operations.txt", operations(small, width=80))
+
+
+def test_an_operation_is_listed_with_what_was_found_in_its_exchanges_alone(small: Analysis) -> None:
+    """PN001 names an exchange, no operation; who looks for what to put into a bug report finds it here."""
+    last = small.operations.iloc[-1]
+    found = small.findings.iloc[:1].copy()
+    found["code"], found["operation"], found["exchanges"] = "PN001", None, [list(last["exchanges"])[:1]]
+    with_it = replace(small, findings=pd.concat([small.findings, found, found], ignore_index=True))
+    before, after = (operations(analysis).splitlines() for analysis in (small, with_it))
+    (changed,) = (new for old, new in zip(before, after, strict=True) if old != new)
+    assert last["id"].partition(":")[2] in changed
+    assert changed.count("PN001") == 1
 
 
 def test_early_poller(small: Analysis, golden: Callable[[str, str], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -48,12 +49,21 @@ def operations(analysis: Analysis, *, width: int = 80, color: bool = False) -> s
 
 
 def _codes(analysis: Analysis) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for row in rows(analysis.findings[["operation", "code"]]):
-        codes = found.setdefault(row["operation"], [])
-        if row["operation"] is not None and row["code"] not in codes:
-            codes.append(row["code"])
-    return {operation: codes for operation, codes in found.items() if codes}
+    """By operation the codes of the findings that name it, then of those that name only exchanges of it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    of_exchange: dict[str, list[str]] = defaultdict(list)
+    for row in rows(analysis.findings[["operation", "code", "exchanges"]]):
+        if row["operation"] is not None:
+            found[row["operation"]].append(row["code"])
+        else:
+            for exchange in row["exchanges"]:
+                of_exchange[exchange].append(row["code"])
+    if of_exchange:
+        for row in rows(analysis.operations[["id", "exchanges"]]):
+            more = [code for exchange in row["exchanges"] for code in of_exchange.get(exchange, ())]
+            if more:
+                found[row["id"]] += more
+    return {operation: list(dict.fromkeys(codes)) for operation, codes in found.items()}
 
 
 def _day(row: Row) -> str:
