@@ -26,7 +26,7 @@ TOKEN = "k3jd8w0qpz7xnv5m1r4t6y2u9abcde01"
         "Field 'password' with value '{}' is too short", "Invalid value '{}' for password",
         'Invalid value "{}" for the parameter password', "'{}' is not a valid password", "Value '{}' for field 'user.password' is wrong",
         "api key {} is not valid", "Invalid API key provided: {}", "security code '{}'", "verification code is {}",
-        "login --password {} --verbose", "login --password '{}'", "app --api-key\n{}", "curl -u zoe:{} https://h.example",
+        "login --password {} --verbose", "tool --x-shopify-hmac-sha256 {} --y", "login --password '{}'", "app --api-key\n{}", "curl -u zoe:{} https://h.example",
         "login, password - {}", "password -> {}", "password|{}|", "password\t{}", "user_password '{}'", "Key (password)=({}) exists",
         's:8:"password";s:16:"{}";', "$filter=password eq '{}'", "password\uff1a{}", '\\u0022password\\u0022:\\u0022{}\\u0022',
     ],

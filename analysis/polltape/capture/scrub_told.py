@@ -26,7 +26,8 @@ _NEAR: Final = 80
 """So many characters before a value, or behind it, its name is looked for."""
 
 _BARE: Final = (
-    r"[\s|;(\[<>](?:(?<=[\w'\"`)].)|(?<=\w:.))[\s|(\[<>-]{0,3}(?=[\w+/=~.-]*\d)(?P<bare>[\w+][\w+/=~.-]{6,}[\w+/=~-])"
+    r"[\s|;(\[<>](?:(?<=[\w'\"`)].)|(?<=\w:.))(?![\s|(\[<>]*--[A-Za-z])[\s|(\[<>-]{0,3}"
+    r"(?=[\w+/=~.-]*\d)(?P<bare>[\w+][\w+/=~.-]{6,}[\w+/=~-])"
 )
 """A word with a digit behind another word; first what separates them, which is looked for fast."""
 TOLD: Final = re.compile(
@@ -61,7 +62,7 @@ _TELLING: Final = frozenset({"is", "was", "are", "value", "provided", "given", "
 _MOST_BETWEEN: Final = 5
 _AFTER: Final = re.compile(
     r"\s*(?:is|was|are|for|as|of)\s+(?:(?:an?|the|not|no|valid|invalid|for|key|field|parameter|argument|column|variable|"
-    r"attribute|property|input|header)\s+){0,4}[\"'`\u201c\u2018$]?(?P<name>[A-Za-z][\w.-]*(?:[ ][A-Za-z][\w-]*){0,2})"
+    r"attribute|property|input|header)\s+){0,4}[\"'`\u201c\u2018$]?(?P<name>[A-Za-z_][\w.-]*(?:[ ][A-Za-z][\w-]*){0,2})"
 )
 _STOPS: Final = re.compile(r"[.!?]\s|[\r\n]{2}")
 _APART: Final = re.compile(r"[,\"'`\u201c\u201d\u2018\u2019]")
