@@ -95,6 +95,7 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     latest = over(np.maximum, ints(exchanges["end_us"])[rows], offsets[:-1])
     at_us = np.where(by_request, ints(exchanges["start_us"])[about], latest)
     ids = evidence.timeline.ids
+    order = at(_in_order(at_us, drafts["code"], called(first, ids)))
     columns: dict[str, Any] = {
         **{name: drafts[name] for name in ("code", "message")},
         "fault": told(drafts["code"].to_pandas(), {code: known.fault for code, known in CODES.items()}.__getitem__),
@@ -106,8 +107,8 @@ def findings(evidence: Evidence) -> pd.DataFrame:
         "host": exchanges["host"].take(at(about)),
         "endpoint": endpoint_names(exchanges.select(["method", "endpoint"]).take(at(about))),
     }
-    order = _in_order(at_us, drafts["code"], called(first, ids))
-    found = pa.table(columns).select(FINDING_COLUMNS).take(at(order))
+    del drafts
+    found = pa.table({name: columns.pop(name).take(order) for name in FINDING_COLUMNS})
     kept = found.drop_columns(["host", "endpoint"])
     return framed(kept, names=["operation"]).join(framed(found.select(["host", "endpoint"]), categories=True))
 

@@ -69,7 +69,7 @@ def _by_under_way(told: pa.Table, found: pd.DataFrame) -> pd.DataFrame:
     names = told.take(at(first))
     meant = among(joined(names["host"], " ", endpoint_names(names)), found["host"] + " " + found["endpoint"])
     among_them = np.isin(endpoint, each[meant])
-    here, endpoint = told.filter(pa.array(among_them)), endpoint[among_them]
+    here, endpoint = told.select(_TOLD).filter(pa.array(among_them)), endpoint[among_them]
     under_way = _under_way(endpoint, ints(here["start_us"]), ints(here["end_us"]))
     write = np.flatnonzero(coded(here["protocol"]))
     power = np.frexp(under_way[write])[1].astype(np.int64) - 1
@@ -87,6 +87,9 @@ def _by_under_way(told: pa.Table, found: pd.DataFrame) -> pd.DataFrame:
     }
     table = framed(pa.table(columns)).sort_values([*ENDPOINT, "under_way_from"], ignore_index=True)
     return with_intervals(table.merge(found[ENDPOINT], on=ENDPOINT))
+
+
+_TOLD: Final = ["host", "method", "endpoint", "protocol", "pending", "start_us", "end_us"]
 
 
 def _under_way(group: Ints, start_us: Ints, end_us: Ints) -> Ints:

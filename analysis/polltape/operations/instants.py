@@ -5,7 +5,7 @@ Rows here are those of the capture's sources in the order in which they are read
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import starmap
 from typing import Any, Final, NamedTuple
@@ -18,6 +18,7 @@ from polltape.capture.coverage import CLOCK_STEP_US
 from polltape.operations.columns import Flags, Ints, coded, ints, known, whole
 from polltape.operations.shapes import over
 
+ROWS_AT_ONCE: Final = 1 << 20
 _MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")
 
 
@@ -54,12 +55,12 @@ class Instants:
         }
 
 
-def each_once(read: pa.Table, instants: Instants) -> Flags:
+def each_once(read: Mapping[str, Any] | pa.Table, instants: Instants) -> Flags:
     """Which rows to take so that each exchange (``exchange_id``) counts once: of copies the one that starts first.
 
     Of those that start together the one of the first session (``session_id``).
     """
-    once = np.ones(len(read), np.bool_)
+    once = np.ones(len(read["exchange_id"]), np.bool_)
     if _all_differ(read["exchange_id"]):
         return once
     exchange, session = (_order(read[name].cast(pa.string())) for name in ("exchange_id", "session_id"))
@@ -76,17 +77,27 @@ def _all_differ(ids: Any) -> bool:
         return bool(pc.count_distinct(texts).as_py() == len(texts))
     # Of one length, as ids of one kind are: whole words of all of them at once, mixed as hashes do.
     width = lengths[0]
-    text = np.frombuffer(texts.buffers()[2], np.uint8, len(texts) * width, width * texts.offset)
-    padded = np.zeros((len(texts), -(-width // 8) * 8), np.uint8)
-    padded[:, :width] = text.reshape(-1, width)
-    mixed = np.zeros(len(texts), np.uint64)
+    text = np.frombuffer(texts.buffers()[2], np.uint8, len(texts) * width, width * texts.offset).reshape(-1, width)
+    mixed = np.empty(len(texts), np.uint64)
+    for first in range(0, len(texts), ROWS_AT_ONCE):
+        mixed[first : first + ROWS_AT_ONCE] = _mixed(text[first : first + ROWS_AT_ONCE])
+    mixed.sort()
+    return not bool((mixed[1:] == mixed[:-1]).any())
+
+
+def _mixed(text: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """A hash of each row of bytes."""
+    width = text.shape[1]
+    padded = np.zeros((len(text), -(-width // 8) * 8), np.uint8)
+    padded[:, :width] = text
+    mixed = np.zeros(len(text), np.uint64)
     for word in padded.view(np.uint64).T:
         mixed = (mixed ^ word) * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
-    return len(pc.unique(pa.array(mixed))) == len(texts)
+    return mixed
 
 
-def on_one_clock(instants: Instants, read: pa.Table) -> tuple[Step, ...]:
+def on_one_clock(instants: Instants, read: Mapping[str, Any] | pa.Table) -> tuple[Step, ...]:
     """Move the instants as if the wall clock had never been set after a session's first reading; when it was set.
 
     ``read``: ``session_id``, and the monotonic clock of each instant, null where it was not read.
@@ -95,15 +106,20 @@ def on_one_clock(instants: Instants, read: pa.Table) -> tuple[Step, ...]:
     monotonic = [read[name] for name in _MONOTONIC]
     told = [known(mono) for mono in monotonic]
     told[1] = told[1] & instants.answered
+    session = coded(read["session_id"])
+    apart = (
+        (session[there], wall[there] - ints(mono)[there] // 1000)
+        for wall, mono, there in zip(walls, monotonic, told, strict=True)
+    )
+    if not _set_anywhere(int(session.max(initial=0)) + 1, apart):
+        return ()  # the cheap answer, nearly always
     row = np.concatenate([np.flatnonzero(there) for there in told])
     wall_us, mono_ns = (
         np.concatenate([values[there] for values, there in zip(columns, told, strict=True)])
         for columns in (walls, [ints(mono) for mono in monotonic])
     )
     apart_us = wall_us - mono_ns // 1000
-    session = coded(read["session_id"].combine_chunks())[row]
-    if not _set_anywhere(session, apart_us):
-        return ()  # the cheap answer, nearly always
+    session = session[row]
     order = np.lexsort((wall_us, mono_ns, session))
     begins = np.flatnonzero(np.diff(session[order], prepend=-1))
     change = np.diff(apart_us[order], prepend=0)
@@ -121,12 +137,13 @@ def on_one_clock(instants: Instants, read: pa.Table) -> tuple[Step, ...]:
     return tuple(sorted(starmap(Step, steps), key=lambda step: step.session or ""))
 
 
-def _set_anywhere(session: Ints, apart_us: Ints) -> bool:
-    """Whether a session may have a step: its two clocks were not always equally far apart."""
+def _set_anywhere(sessions: int, apart: Iterable[tuple[Ints, Ints]]) -> bool:
+    """Whether a session may have a step: its two clocks were not always equally far apart (session, microseconds)."""
     limits = np.iinfo(np.int64)
-    least, most = (np.full(int(session.max(initial=0)) + 1, limit) for limit in (limits.max, limits.min))
-    np.minimum.at(least, session, apart_us)
-    np.maximum.at(most, session, apart_us)
+    least, most = (np.full(sessions, limit) for limit in (limits.max, limits.min))
+    for session, apart_us in apart:
+        np.minimum.at(least, session, apart_us)
+        np.maximum.at(most, session, apart_us)
     seen = most >= least
     return bool((most[seen] - least[seen] > CLOCK_STEP_US).any())
 
@@ -138,32 +155,39 @@ def ranks(instants: Instants, once: Flags, ids: Callable[[], Any]) -> tuple[Ints
     the other, then the starts of the others; else exchange ids decide, and are looked up only then.
     """
     rows = np.flatnonzero(once)
-    start_us = instants.start_us[rows]
-    end_us = np.maximum(start_us, instants.end_us[rows])
-    lasts = end_us > start_us
-    # Three places within each microsecond.
-    when = np.concatenate([start_us * 3 + np.where(lasts, 2, 1), end_us * 3 + np.where(lasts, 0, 1)])
-    row = np.concatenate([rows, rows])
-    order = np.argsort(when, kind="stable")
-    tied = _tied(when[order], row[order])
+    count = len(rows)
+    when = _events(instants, rows)
+    order = np.argsort(when, kind="stable")  # of starts, then ends
+    tied = _tied(when, order, count)
     if len(tied):
         events = order[tied]
-        among, which = np.unique(row[events], return_inverse=True)
+        among, which = np.unique(rows[events % count], return_inverse=True)
         names = _order(ids().take(pa.array(among)))[which]
         order[tied] = events[np.lexsort((names, when[events]))]
-    places = np.full((2, len(once)), -1, np.int64)
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
+    places = np.full((2, len(once)), -1, np.int64)
     places[:, rows] = place.reshape(2, -1)
     return places[0], places[1]
 
 
-def _tied(when: Ints, row: Ints) -> Ints:
-    """The places of those in order that share their instant with another row."""
-    same = np.diff(when) == 0
-    begins = np.flatnonzero(np.append(True, ~same)[: len(when)])
+def _events(instants: Instants, rows: Ints) -> Ints:
+    """All starts, then all ends of these rows, with three places within each microsecond."""
+    start_us = instants.start_us[rows]
+    end_us = np.maximum(start_us, instants.end_us[rows])
+    lasts = end_us > start_us
+    return np.concatenate([start_us * 3 + np.where(lasts, 2, 1), end_us * 3 + np.where(lasts, 0, 1)])
+
+
+def _tied(when: Ints, order: Ints, count: int) -> Ints:
+    """The places in the order of those events that share their instant with one of another row."""
+    same = np.diff(when[order]) == 0
+    sharing = np.flatnonzero(np.append(False, same) | np.append(same, False)[: len(order)])
+    row = order[sharing] % max(1, count)
+    begins = np.flatnonzero(~np.append(False, same)[sharing])
     mixed = over(np.maximum, row, begins) != over(np.minimum, row, begins)
-    return np.flatnonzero(np.repeat(mixed, np.diff(np.append(begins, len(when)))))
+    tied: Ints = sharing[np.repeat(mixed, np.diff(np.append(begins, len(sharing))))]
+    return tied
 
 
 def _order(texts: Any) -> Ints:

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from polltape.operations.columns import Flags, Ints, coded, flags, known, listed
+from polltape.operations.columns import Flags, Ints, Numbers, coded, flags, known, listed
 from polltape.operations.shapes import over
 
 
-def components(left: Ints, right: Ints, size: int) -> Ints:
+def components(left: Numbers, right: Numbers, size: int) -> Numbers:
     """For each number below ``size`` the smallest that it is linked with, through edges between two each.
 
     >>> components(np.array([1, 0, 4]), np.array([2, 1, 3]), 6).tolist()
     [0, 0, 0, 3, 3, 5]
     """
-    top = np.arange(size)
+    top = np.arange(size, dtype=np.int32)
     while True:
         ends = top[left], top[right]
         least = np.minimum(*ends)
@@ -35,7 +35,7 @@ def components(left: Ints, right: Ints, size: int) -> Ints:
         top = linked
 
 
-def linked(names: pa.Table) -> tuple[Ints, Flags]:
+def linked(names: pa.Table) -> tuple[Numbers, Flags]:
     """The component of each row: equal where names are linked, however far apart; and which rows are part of anything.
 
     ``names``: ``keys`` and ``issued`` (lists) and ``target``, ``opening`` (opens or truncates an operation), ``opens``,
@@ -48,9 +48,9 @@ def linked(names: pa.Table) -> tuple[Ints, Flags]:
     lists = [listed(columns["keys"]), listed(columns["issued"])]
     there = known(columns["target"]).astype(np.int64)
     counts = [np.diff(offsets) for offsets, _ in lists] + [there]
-    keys = coded(pa.concat_arrays([values for _, values in lists]))
-    number = np.append(keys, coded(columns["target"].drop_null()) + int(keys.max(initial=0)))
-    row = np.concatenate([np.repeat(np.arange(rows), count) for count in counts])
+    keys = coded(pa.concat_arrays([values for _, values in lists])).astype(np.int32)
+    number = np.append(keys, (coded(columns["target"].drop_null()) + int(keys.max(initial=0))).astype(np.int32))
+    row = np.concatenate([np.repeat(np.arange(rows, dtype=np.int32), count) for count in counts])
     opening = flags(columns["opening"])
     links = _may_link(number, row, counts, opening)
     order = np.argsort(row, kind="stable")
@@ -60,7 +60,7 @@ def linked(names: pa.Table) -> tuple[Ints, Flags]:
     several[row[begins]] = over(np.minimum, number, begins) != over(np.maximum, number, begins)
     several |= (there > 0) & (counts[0] + counts[1] > 0)
     most = int(number.max(initial=0))
-    first = np.arange(rows) + most + 1  # of its own, where it has no name
+    first = np.arange(most + 1, most + 1 + rows, dtype=np.int32)  # of its own, where it has no name
     first[row[begins]] = number[begins]
     told = links[number] & several[row]
     linking, of = number[told], row[told]
@@ -74,7 +74,7 @@ def linked(names: pa.Table) -> tuple[Ints, Flags]:
     return top[first], part
 
 
-def _may_link(number: Ints, row: Ints, counts: list[Ints], opening: Flags) -> Flags:
+def _may_link(number: Numbers, row: Numbers, counts: list[Ints], opening: Flags) -> Flags:
     """By name: what an answer gave out, what an opening request addressed, what may be sent again."""
     asked = int(counts[0].sum())
     links = np.zeros(int(number.max(initial=0)) + 1, bool)

@@ -20,6 +20,7 @@ from polltape.exchange import Observation
 from polltape.operations.columns import (
     Flags,
     Ints,
+    Numbers,
     among,
     as_lists,
     at,
@@ -41,7 +42,7 @@ from polltape.operations.timeline import RESUBMIT, Timeline
 from polltape.protocols import http_async, throttle
 from polltape.protocols.shopify_queue import resubmitted_state
 
-PART_ROWS: Final = 1_000_000
+PART_ROWS: Final = 500_000
 """How many rows are laid out at a time, about."""
 BATCH_GROUPS: Final = 10_000
 """How many groups become Python objects at a time."""
@@ -183,7 +184,7 @@ def _shown(exchanges: pa.Table, row: Ints, rule: Callable[[int | None], str | No
 # ---------------------------------------------------------------------------------------------- grouping
 
 
-def _parts(timeline: Timeline, table: pa.Table, component: Ints, part: Flags) -> Iterator[Grouped]:
+def _parts(timeline: Timeline, table: pa.Table, component: Numbers, part: Flags) -> Iterator[Grouped]:
     """The rows that are part of anything, by component, each group by response end; at least one piece.
 
     The order of the groups means nothing.
@@ -192,7 +193,7 @@ def _parts(timeline: Timeline, table: pa.Table, component: Ints, part: Flags) ->
     pieces = max(1, -(-len(row) // PART_ROWS))
     for piece in range(pieces):
         some = row if pieces == 1 else row[component[row] % pieces == piece]
-        yield _grouped(timeline.exchanges, table, some, component[some])
+        yield _grouped(timeline.exchanges, table, some, component[some].astype(np.int64))
 
 
 def _grouped(exchanges: pa.Table, table: pa.Table, row: Ints, component: Ints) -> Grouped:

@@ -48,6 +48,7 @@ aside.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -96,7 +97,6 @@ _READ: Final = {
     "request_unread": ("request_body", "not_stored"),
     "answer_unread": ("response_body", "not_stored"),
 }
-_PLACING: Final = frozenset({*_WALL, *_MONOTONIC, "digest"})
 _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
 _LINKING: Final = ["keys", "issued", "readings"]
 RESUBMIT: Final = "resubmit"
@@ -156,10 +156,10 @@ def timeline(connection: Any, capture: Capture) -> Timeline:
 def _placed(capture: Capture) -> tuple[pa.Table, tuple[Step, ...]]:
     """Each exchange once, in the order of their starts, on one clock; and when that was set."""
     found = read_columns(capture, _READ)
-    timed, order, steps = _timed(found)
-    columns: dict[str, Any] = {name: found[name] for name in found.column_names if name not in _PLACING}
-    columns |= {**timed, **_requests(found)}
-    del found
+    columns: dict[str, Any] = {name: found[name] for name in found.column_names}
+    del found  # from here on a column goes when it has been used
+    order, steps = _timed(columns)
+    columns |= _requests(columns)
     placed: dict[str, Any] = {}
     for name in list(columns):  # one by one, so that no more than one is there twice
         column = small(columns.pop(name))
@@ -167,17 +167,21 @@ def _placed(capture: Capture) -> tuple[pa.Table, tuple[Step, ...]]:
     return pa.table(placed), steps
 
 
-def _timed(found: pa.Table) -> tuple[dict[str, Any], Ints | None, tuple[Step, ...]]:
-    """Instants and ranks of each row, and the rows that count in the order of their starts, None if all do as it is."""
-    instants = Instants.of(*(_us(found[name]) for name in _WALL))
-    once = each_once(found, instants)
-    steps = on_one_clock(instants, found)
-    starts, ends = ranks(instants, once, lambda: found["exchange_id"])
-    ended = pc.and_(found["response_ended_at"].is_valid(), found["status"].is_valid())
+def _timed(columns: dict[str, Any]) -> tuple[Ints | None, tuple[Step, ...]]:
+    """Instants and ranks of each row, instead of what the clocks told; and when they were set.
+
+    First the rows that count in the order of their starts; None if all do as they are.
+    """
+    columns["ended"] = pc.and_(columns["response_ended_at"].is_valid(), columns["status"].is_valid())
+    instants = Instants.of(*(_us(columns.pop(name)) for name in _WALL))
+    once = each_once(columns, instants)
+    steps = on_one_clock(instants, columns)
+    for name in _MONOTONIC:
+        del columns[name]
+    starts, ends = ranks(instants, once, lambda: columns["exchange_id"])
+    columns |= {"starts": narrow(starts), "ends": narrow(ends), **instants.columns()}
     order = np.argsort(starts, kind="stable")[np.count_nonzero(~once) :]  # what does not count has no rank: -1
-    in_order = np.array_equal(order, np.arange(len(starts)))
-    timed = {"starts": narrow(starts), "ends": narrow(ends), "ended": ended, **instants.columns()}
-    return timed, None if in_order else order, steps
+    return None if np.array_equal(order, np.arange(len(starts))) else order, steps
 
 
 def _us(column: Any) -> Any:
@@ -185,9 +189,9 @@ def _us(column: Any) -> Any:
     return column.cast(pa.int64())
 
 
-def _requests(found: pa.Table) -> dict[str, Any]:
-    """The numbers of requests."""
-    client, digest = coded(found["client"]), coded(found["digest"])
+def _requests(found: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of requests, instead of the digests of their bodies."""
+    client, digest = coded(found["client"]), coded(found.pop("digest"))
     server = numbered(client, coded(found["host"]), _port(found))
     line = numbered(coded(found["method"]), coded(found["path"]))
     write = numbered(line, digest)
@@ -200,7 +204,7 @@ def _requests(found: pa.Table) -> dict[str, Any]:
     }
 
 
-def _port(found: pa.Table) -> Ints:
+def _port(found: Mapping[str, Any] | pa.Table) -> Ints:
     """The port, 0 where it is the scheme's default."""
     port = ints(found["port"])
     for scheme, default in DEFAULT_PORTS.items():
