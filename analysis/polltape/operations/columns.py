@@ -45,7 +45,9 @@ def _array(column: Any) -> Any:
 def whole(column: Any) -> Any:
     """One array, of one or several; of a column of pandas, too."""
     found = pa.array(column) if isinstance(column, pd.Series) else column
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+    if not isinstance(found, pa.ChunkedArray):
+        return found
+    return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()  # which copies a single one, too
 
 
 NONE: Final = -1

@@ -27,6 +27,7 @@ from polltape.operations.columns import (
     narrow,
     small,
     spelled,
+    whole,
 )
 from polltape.operations.covered import Covered
 from polltape.operations.fold import ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS, fold
@@ -78,8 +79,8 @@ class LifeTables:
 
     def table(self, name: str) -> pa.Table:
         """One of them, as a whole."""
-        parts = self._tables.pop(name)
-        return pa.concat_tables(parts, promote_options="permissive").unify_dictionaries().combine_chunks()
+        parts = pa.concat_tables(self._tables.pop(name), promote_options="permissive")
+        return pa.table({column: _one(parts[column]) for column in parts.column_names})
 
 
 class _Part:
@@ -240,6 +241,11 @@ class _Part:
         patience_us = np.maximum(ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS * asked_s * 1e6)
         left = pc.if_else(pa.array(covered.until_each(last_us) >= last_us + patience_us), "abandoned", "pending")
         return pc.coalesce(spelled(self._worded(self._laid.operations["outcome"])), left)
+
+
+def _one(column: Any) -> Any:
+    """The parts of a column as one; lists of names have the same names everywhere."""
+    return whole(column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column)
 
 
 def _rows(rows: Ints) -> Any:

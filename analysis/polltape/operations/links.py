@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from polltape.operations.columns import Flags, Ints, Numbers, coded, flags, known, listed
+from polltape.operations.columns import Flags, Ints, Numbers, coded, flags, known, listed, whole
 from polltape.operations.shapes import over
 
 
@@ -43,7 +43,7 @@ def linked(names: pa.Table) -> tuple[Numbers, Flags]:
 
     A name that nobody ever issued links nothing: any GET addresses its own URL and all the endings of its path.
     """
-    columns: dict[str, Any] = {name: names[name].combine_chunks() for name in names.column_names}
+    columns: dict[str, Any] = {name: whole(names[name]) for name in names.column_names}
     rows = len(names)
     lists = [listed(columns["keys"]), listed(columns["issued"])]
     there = known(columns["target"]).astype(np.int64)

@@ -122,7 +122,7 @@ def _named(graphql: Any) -> Ints:
 
 def _keys(throttles: pa.Table, known_as: Ints, request: Ints) -> Any:
     """Of each request the key that a throttled one of the same number was observed with, as a list."""
-    _, values = listed(throttles["keys"].combine_chunks())
+    _, values = listed(whole(throttles["keys"]))
     numbers, first = np.unique(known_as, return_index=True)
     keys = values.take(at(first[np.searchsorted(numbers, request)]))
     return as_lists(np.arange(len(request) + 1), keys)

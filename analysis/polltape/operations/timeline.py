@@ -222,7 +222,7 @@ def _rows(table: pa.Table) -> pa.Table:
 
 
 def _observed(table: pa.Table) -> pa.Table:
-    offsets, values = listed(table["observations"].combine_chunks())
+    offsets, values = listed(whole(table["observations"]))
     row = np.repeat(np.arange(len(table)), np.diff(offsets))
     seen: dict[str, Any] = {name: small(pc.struct_field(values, name)) for name in _OBSERVED}
     return pa.table({**seen, "row": narrow(row)}).combine_chunks()
