@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from typing import Any, Final
 
 from traffic.generate import generate
 
+from polltape.cli.analyze import MEMORY_POOL
 from polltape.exchange import Exchange
 
 HERE: Final = Path(__file__).resolve()
@@ -179,7 +181,8 @@ def write_flows(capture: Path, most: int) -> int:
 def alone(name: str, capture: Path) -> Measured:
     """One piece of work in a process of its own."""
     command = [sys.executable, str(HERE), "--alone", name, str(capture)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    lean = {key: value for key, value in [MEMORY_POOL] if name == "analyze"}  # as the command sets it for itself
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=os.environ | lean, check=True)
     return Measured(**json.loads(done.stdout))
 
 

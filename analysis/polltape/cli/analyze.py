@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 Words = tuple[str, ...]
 LONGEST_TOLERANCE_S: Final = 1e9
+MEMORY_POOL: Final = ("ARROW_DEFAULT_MEMORY_POOL", "system")
+"""What Arrow looks at when it is loaded: its own pool keeps a third of a large capture's memory for later."""
 
 
 @click.command()
@@ -86,6 +89,7 @@ def analyze(
     if engine == "spark":
         raise UsageError("--engine spark is not there yet; leave the option out to use DuckDB")
     check_captures(paths)
+    os.environ.setdefault(*MEMORY_POOL)
     from polltape.cli.settings import settings_in_force
 
     file = settings_in_force(config, isolated)
