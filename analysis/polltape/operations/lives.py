@@ -19,7 +19,7 @@ table            columns
                  key has no operation anywhere
 ===============  ===========================================================================
 
-``parts`` and ``numbers`` are ``played`` and ``named`` as queries see them, the latter with ``number``.
+``parts`` are ``played`` as queries see them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ class Lives:
     played: pa.Table
     named: pa.Table
     parts: ir.Table
-    numbers: ir.Table
     at_once: pd.DataFrame
     afterwards: pd.DataFrame
     outside: pd.DataFrame
@@ -73,13 +72,11 @@ def lives(connection: Any, timeline: Timeline, covered: Covered) -> Lives:
     operations, places = tables.operations()
     played, afterwards = (_renumbered(tables.table(name), places) for name in ("members", "afterwards"))
     named = operations.select(["id", *_NAMED]).rename_columns({"id": "operation"})
-    counted = named.append_column("number", narrow(np.arange(len(named))))
     return Lives(
         operations=framed(operations, categories=True).astype(dict.fromkeys(_NULLABLE, "Int64")),
         played=played,
         named=named,
         parts=lent(connection, "parts", played),
-        numbers=lent(connection, "numbers", counted),
         at_once=framed(tables.table("at_once"), categories=True),
         afterwards=framed(afterwards),
         outside=framed(tables.table("outside")),

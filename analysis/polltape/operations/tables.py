@@ -23,31 +23,25 @@ import pyarrow.compute as pc
 from polltape.operations.columns import ints, spelled, whole
 
 Query = Callable[..., ir.Table]
-"""Tables, and hashable values by name, to an expression; a function of a module, so that it is known again."""
+"""Tables to an expression; a function of a module, so that it is known again."""
 
 _KNOWN: Final = 512
 """Queries whose SQL is kept."""
 
 
 @lru_cache(maxsize=_KNOWN)
-def _compiled(
-    query: Query, tables: tuple[tuple[str, ibis.Schema], ...], given: tuple[tuple[str, Any], ...]
-) -> tuple[str, ibis.Schema]:
+def _compiled(query: Query, tables: tuple[tuple[str, ibis.Schema], ...]) -> tuple[str, ibis.Schema]:
     """The SQL, and what it results in."""
-    expression = query(*(ibis.table(schema, name=name) for name, schema in tables), **dict(given))
+    expression = query(*(ibis.table(schema, name=name) for name, schema in tables))
     return ibis.to_sql(expression, dialect="duckdb"), expression.schema()
 
 
-def _prepared(query: Query, tables: Sequence[ir.Table], given: dict[str, Any]) -> tuple[str, ibis.Schema]:
-    return _compiled(query, tuple((name_of(table), table.schema()) for table in tables), tuple(given.items()))
-
-
-def asked(connection: Any, query: Query, *tables: ir.Table, **given: Any) -> pa.Table:
-    """What a query over tables of the connection results in."""
-    sql, schema = _prepared(query, tables, given)
-    found: pa.Table = connection.con.sql(sql).to_arrow_table()
+def run(query: Query, *tables: ir.Table) -> pd.DataFrame:
+    """What a query over kept tables results in, in no order."""
+    sql, schema = _compiled(query, tuple((name_of(table), table.schema()) for table in tables))
+    found: pa.Table = connection_of(tables[0]).con.sql(sql).to_arrow_table()
     wanted = schema.to_pyarrow()
-    return found if found.schema.equals(wanted) else found.cast(wanted)
+    return framed(found if found.schema.equals(wanted) else found.cast(wanted))
 
 
 def lent(connection: Any, name: str, table: pa.Table) -> ir.Table:
@@ -86,23 +80,10 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def run(query: Query, *tables: ir.Table, by: Sequence[str] = (), **given: Any) -> pd.DataFrame:
-    """What a query over kept tables results in, as a pandas table in the order of these columns.
-
-    Sorted behind the query: what sorts in DuckDB carries every column along.
-    """
-    return framed(ordered(asked(connection_of(tables[0]), query, *tables, **given), by))
-
-
 def connection_of(table: ir.Table) -> Any:
     """Where a table is kept."""
     operation: Any = table.op()
     return operation.source
-
-
-def ordered(table: pa.Table, by: Sequence[str]) -> pa.Table:
-    """In ascending order of these columns."""
-    return table.sort_by([(name, "ascending") for name in by]) if by else table
 
 
 def framed(table: pa.Table, *, names: Sequence[str] = (), categories: bool = False) -> pd.DataFrame:

@@ -41,7 +41,7 @@ target              of the server and the write; null where the body is unknown
 Equal numbers are equal requests.  Everywhere else an exchange is the number of its row here, and gets its name
 where one looks.
 
-``observations`` (``observed`` in queries), one an observation: the fields of :class:`~polltape.exchange.Observation`
+``observations``, one an observation: the fields of :class:`~polltape.exchange.Observation`
 and ``row`` of its exchange; in the order of their exchanges, those of one in theirs.  Texts are dictionaries, ids
 aside.
 """
@@ -105,20 +105,18 @@ RESUBMIT: Final = "resubmit"
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The tables of the module's text, as they are and as queries see them; when the recorder's clock was set."""
+    """The tables of the module's text, the first also as queries see it; when the recorder's clock was set."""
 
     exchanges: pa.Table
     observations: pa.Table
     rows: ir.Table
-    observed: ir.Table
     steps: tuple[Step, ...]
 
     @classmethod
     def of(cls, connection: Any, exchanges: pa.Table, observations: pa.Table, steps: tuple[Step, ...] = ()) -> Timeline:
-        """These tables, which queries over the connection then see."""
+        """These tables; queries over the connection then see the exchanges."""
         counted = exchanges.append_column("row", narrow(np.arange(len(exchanges))))
-        rows, observed = lent(connection, "timeline", counted), lent(connection, "observed", observations)
-        return cls(exchanges, observations, rows, observed, steps)
+        return cls(exchanges, observations, lent(connection, "timeline", counted), steps)
 
     def unlinked(self, connection: Any) -> Timeline:
         """The same without what only the linking of observations needs: their names are much of a large capture."""
