@@ -331,7 +331,7 @@ def _joined(evidence: Evidence) -> Iterator[pa.Table]:
 def _backwards(evidence: Evidence) -> Iterator[Draft]:
     """OP006."""
     for row in _afterwards(evidence, "backwards"):
-        yield Draft("OP006", "shown pending again after it had ended", row.number, [row.ending, row.row])
+        yield Draft("OP006", "shown pending again after it had ended", row.number, [int(row.ending), row.row])
 
 
 def _polled_on(evidence: Evidence) -> Iterator[Draft]:
@@ -340,7 +340,7 @@ def _polled_on(evidence: Evidence) -> Iterator[Draft]:
         known = protocol_named(row.protocol)
         if known is None or known.polls_after_end:
             text = "polled again although the end had been answered"
-            yield Draft("OP004", text, row.number, [row.ending, row.row])
+            yield Draft("OP004", text, row.number, [int(row.ending), row.row])
 
 
 def _afterwards(evidence: Evidence, what: str) -> Iterator[Any]:
