@@ -364,6 +364,17 @@ def test_location_can_be_missing(ask: Ask) -> None:
     assert (answer.header("Location"), answer.header("Retry-After")) == (None, "1")
 
 
+def test_the_storefronts_own_paths_give_what_its_client_carries_to_its_polls(shop: Shop) -> None:
+    name = "X-Shopify-Checkout-Authorization-Token"
+    created = shop("POST", "/wallets/checkouts.json", 0, {"checkout": {}})
+    path = f"/wallets/checkouts/{created.json()['checkout']['token']}.json"
+    updated = shop("PUT", path, 5, {"checkout": {"email": "a@b.example"}})
+    other = shop("POST", "/wallets/checkouts.json", 9, {"checkout": {}})
+    assert created.header(name) == updated.header(name) != other.header(name)
+    assert created.header(name)
+    assert shop("POST", f"{ADMIN}.json", 9, {"checkout": {}}).header(name) is None
+
+
 def test_a_strict_shop_wants_a_way_to_write_to_the_buyer(ask: Ask) -> None:
     shop = Shop(ask, [("strict = false", "strict = true")])
     token = shop.create()

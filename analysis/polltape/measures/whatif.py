@@ -39,7 +39,7 @@ RECORDED: Final = "recorded"
 """The name of what the clients in the capture did."""
 SAMPLES: Final = 10_000
 """Operations played for each group and policy, at least: few recorded ones are played several times."""
-MOST_POLLS: Final = 100_000
+MOST_POLLS: Final = 20_000
 """Polls of one operation; a policy that sends more hardly waits at all."""
 
 

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
 from random import Random
 from typing import Any, Final
 from urllib.parse import quote
@@ -388,7 +389,7 @@ class CheckoutShop:
     def _pending(self, request: Request, now: float, checkout: Checkout, job: Job) -> Response:
         """202 while the job runs; a job without duration is over in its own answer, which is 202 all the same."""
         wait = self._location(request, checkout) + self._kind(job.kind.removeprefix("checkout.")).hint(self._speed, now)
-        return self._say(request, now, 202, self._body(request, checkout), wait)
+        return self._say(request, now, 202, self._body(request, checkout), wait + _authorization(request, checkout))
 
     def _payment(self, request: Request, now: float, checkout: Checkout, payment: Payment) -> Response:
         body = {"payment": self._shown(request, checkout, payment)}
@@ -433,6 +434,14 @@ def _object(body: Any, name: str) -> Json | None:
 
 def _prefix(request: Request) -> str:
     return request.path.partition("/checkouts")[0]
+
+
+def _authorization(request: Request, checkout: Checkout) -> tuple[Header, ...]:
+    """What the storefront's own client carries from the answer to its polls."""
+    if _prefix(request) != "/wallets":
+        return ()
+    token = sha256(f"authorization of {checkout.body['token']}".encode()).hexdigest()[:32]
+    return (Header("X-Shopify-Checkout-Authorization-Token", token),)
 
 
 def _version(path: str) -> str | None:
