@@ -26,8 +26,6 @@ _QUADS_BEHIND: Final = re.compile(
     rf"[^\w+/-]{_QUADS}"
 )  # both begin with one set of characters, which is looked for fast
 _QUADS_FIRST: Final = re.compile(_QUADS)
-TEXT64_BEHIND: Final = re.compile(_QUADS_BEHIND.pattern.encode())
-"""The same in bytes, behind something."""
 
 _PLAIN: Final = str.maketrans("-_", "+/")
 _TELLING: Final = re.compile(r"&(?:amp;)*(?:quot|apos|lt|gt|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});|\\u00(?:2[267]|3[cdeCDE])")

@@ -35,7 +35,7 @@ from polltape.capture.scrub_graphql import arguments_of
 from polltape.capture.scrub_json import MAX_NESTING, JsonScrubber, Unreadable
 from polltape.capture.scrub_memory import Memory, Names, Rulings, Texts, is_plain
 from polltape.capture.scrub_prose import documents, named_values
-from polltape.capture.scrub_told import may_tell
+from polltape.capture.scrub_told import Telling
 from polltape.capture.spoken import looks_spoken
 from polltape.capture.standins import DROPPED, KINDS, MAIL_DOMAIN, Shapes, drop_text
 
@@ -117,6 +117,7 @@ class Scrubber:
         self._listed = frozenset(rules.table("body"))
         self.alone = rules.names("words", "alone")
         self._with_id = frozenset(map(normalise, rules.sections.get("body.pseudonym_in", ())))
+        self.telling = Telling((self._listed - self.alone) | self._with_id)
         self._gids = rules.names("gids", "pseudonym")
         self._words = rules.names("urls", "path_words")
         self._forms = rules.names("urls", "path_forms")
@@ -290,7 +291,7 @@ class Scrubber:
 
     def fresh_text(self, value: str, level: int) -> str:
         """:meth:`text` without its memory."""
-        if level <= MAX_NESTING and is_plain(value):
+        if level <= MAX_NESTING and is_plain(value, self.telling):
             return replace_pans(value, DROPPED)
         if level <= MAX_NESTING and value.startswith("http") and _WEB.fullmatch(value) and unescaped(value) is None:
             return self._cleaned(value, self._url_like(value, level), level)
@@ -298,7 +299,7 @@ class Scrubber:
 
     def searched_text(self, value: str, level: int) -> str:
         """:meth:`text` without short cuts."""
-        if _SUSPECT.search(value) is None and not may_hold_text64(value) and not may_tell(value):
+        if _SUSPECT.search(value) is None and not may_hold_text64(value) and not self.telling.may(value):
             return value
         if level > MAX_NESTING:
             return DROPPED

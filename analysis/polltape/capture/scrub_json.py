@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from polltape.capture.encodings import BLANK_JSON64, TEXT64_BEHIND, name_parts
+from polltape.capture.encodings import BLANK_JSON64, may_hold_text64, name_parts
 from polltape.capture.pairs import (
     LONGEST_NAME,
     LOOSE_VALUES,
@@ -27,7 +27,6 @@ from polltape.capture.pairs import (
 from polltape.capture.pan import has_pan, is_pan, replace_pans
 from polltape.capture.redaction_rules import STRICTNESS, Action, Name, Ruling, strictest
 from polltape.capture.scrub_graphql import arguments_of, names_in, redact_graphql
-from polltape.capture.scrub_told import may_tell_bytes
 from polltape.capture.standins import DROPPED, KINDS
 
 if TYPE_CHECKING:
@@ -180,9 +179,8 @@ class JsonScrubber:
                     node[key] = self._special(node, name, value, inside, card, level, depth)
             elif kind is str:
                 if self._calm and "@" not in value and value[0] not in _ODD_STARTS:
-                    if len(value) > 12:
-                        coded = len(value) > 20 and _CODED.search(value) is not None
-                        node[key] = texts[value] if coded else replace_pans(value, DROPPED)
+                    if len(value) > 12 or " " in value or "|" in value:
+                        node[key] = texts[value] if self._is_odd(value) else replace_pans(value, DROPPED)
                 elif len(value) > 5:
                     node[key] = texts[value] if level == 0 else self._scrubber.text(value, level)
             elif kind is dict:
@@ -403,6 +401,12 @@ class JsonScrubber:
             return item
         return item if type(item) is str and self._scrubber.is_word(item) else self._leaves(item, ruling, level, depth)
 
+    def _is_odd(self, value: str) -> bool:
+        """Whether a text of a calm document can hold more than a card number: base64, or a value told in a sentence."""
+        if len(value) > 15 and (may_hold_text64(value) or (len(value) > 20 and _CODED.search(value) is not None)):
+            return True
+        return (" " in value or "|" in value) and self._scrubber.telling.may(value)
+
     def _is_plain(self, value: Any) -> bool:
         """A word, a small number or a container, as ``code`` and ``state`` mostly are."""
         if type(value) is str:
@@ -478,13 +482,11 @@ def _spoken(value: Any) -> str:
 
 def is_calm(content: bytes) -> bool:
     """Whether no text of the document can hold anything that redaction looks for in a text, but for card numbers,
-    an '@', and what begins as JSON or base64 of it does: looked for once instead of in each of them.
+    an '@', what begins as JSON does, base64, and values told in sentences: looked for once instead of in each of them.
     """
     if not content.isascii() or len(content) != len(content.translate(None, _TELLING)):
         return False
     if content.count(b":") != content.count(b'":'):  # one inside a text
-        return False
-    if may_tell_bytes(content) or TEXT64_BEHIND.search(content):
         return False
     lower = content.lower()
     known = any(letter in content and word in content for letter, word in _KNOWN)

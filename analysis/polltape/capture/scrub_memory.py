@@ -14,12 +14,12 @@ from polltape.capture.encodings import BLANK_JSON64, may_hold_text64, name_parts
 from polltape.capture.pan import replace_pans
 from polltape.capture.redaction_rules import Name, Place, Ruling, normalise
 from polltape.capture.scrub_prose import NAMED
-from polltape.capture.scrub_told import may_tell
 from polltape.capture.standins import DROPPED
 from polltape.exchange import Header
 
 if TYPE_CHECKING:
     from polltape.capture.scrub import Scrubber
+    from polltape.capture.scrub_told import Telling
 
 _MANY: Final = 5_000
 _LONG: Final = 200
@@ -34,7 +34,7 @@ _PATHS: Final = re.compile(r"^[^/].*[\[.:/|#>]")
 _PLAIN: Final = re.compile(r"[\w .,:;#+()'-]*", re.ASCII)
 
 
-def is_plain(value: str) -> bool:
+def is_plain(value: str, telling: Telling) -> bool:
     """Whether all that a text may hold is a card number: what else redaction looks for needs what is not there.
 
     URLs, addresses, forms, JSON and percent-encoding have characters that are not plain; JWTs, global ids and
@@ -54,7 +54,7 @@ def is_plain(value: str) -> bool:
         return False
     if " " not in value:
         return True
-    if may_tell(value):
+    if telling.may(value):
         return False
     lower = value.lower()
     return not ("basic" in lower or "bearer" in lower or "token" in lower)
@@ -134,7 +134,7 @@ class Texts(_Memory[str, str]):
         self._scrubber = scrubber
 
     def __missing__(self, value: str) -> str:
-        if is_plain(value):
+        if is_plain(value, self._scrubber.telling):
             return self.keep(value, replace_pans(value, DROPPED), len(value))
         known = self._long.get(value)
         return known if known is not None else self.keep(value, self._scrubber.fresh_text(value, 0), len(value))

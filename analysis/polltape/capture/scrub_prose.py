@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from polltape.capture.redaction_rules import STRICTNESS, Name, Ruling
 from polltape.capture.scrub_markup import rulings_of
-from polltape.capture.scrub_told import may_tell, told_values
+from polltape.capture.scrub_told import told_values
 from polltape.capture.standins import KINDS
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def named_values(text: str, scrubber: Scrubber) -> list[Pair]:
     ruled = [(match, known[name]) for match, name in zip(matches, names, strict=True) if not known[name].plain]
     beside = list(dict.fromkeys(names))[:_BESIDE]
     marked = [Pair(*one) for one in rulings_of(text, beside, scrubber)] if "<" in text else []
-    if may_tell(text):
+    if scrubber.telling.may(text):
         marked += [Pair(*one) for one in told_values(text, scrubber)]
     if not ruled:
         return _apart(marked)

@@ -9,7 +9,7 @@ What is told as a plain word stays where only tokens are asked for: ``unexpected
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from polltape.capture.encodings import name_parts
@@ -41,8 +41,6 @@ TOLD: Final = re.compile(
 )
 _QUOTATION: Final = re.compile(r"[\"'`\u201c\u2018\u00ab](?<![\w=:\\].)", re.DOTALL)
 _SEPARATED: Final = re.compile(_BARE, re.DOTALL)
-_QUOTATION_BYTES: Final = re.compile(rb"['`](?<![\w=:].)", re.DOTALL)
-_SEPARATED_BYTES: Final = re.compile(_BARE.encode(), re.DOTALL)
 _BEFORE: Final = re.compile(r"[A-Za-z][\w-]*")
 _BETWEEN: Final = frozenset({
     "is", "was", "are", "of", "with", "value", "values", "provided", "given", "received", "got", "header", "eq", "ne",
@@ -74,21 +72,48 @@ _COMPOUND: Final = re.compile(r"[_-]|[a-z][A-Z]")
 _NUMBERS: Final = re.compile(r"\+?[\d().-]{8,}")
 
 
+class Telling:
+    """Whether there can be a value told in a text: what is looked at first, as it mostly is not.
+
+    Every text that tells one has the name of it, and so the shortest name that is a part of that; ``names``:
+    normalised ones, all that rules know.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._name = re.compile(_any_of(name for name in names if name and name.isascii()))
+
+    def may(self, text: str) -> bool:
+        """Of a text."""
+        if text.isascii() and "-u" not in text:
+            squeezed = text.lower().replace(" ", "").replace("_", "").replace("-", "")  # as names are compared
+            if self._name.search(squeezed) is None:
+                return False
+        return may_tell(text)
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern that finds one of the words, those that begin alike tried together.
+
+    >>> _any_of(["token", "tea", "teapot"])
+    't(?:ea|oken)'
+    """
+    after: dict[str, list[str]] = {}
+    for word in words:
+        if not word:
+            return ""  # one of them ends here, and what goes on from it is found with it
+        after.setdefault(word[0], []).append(word[1:])
+    parts = [re.escape(letter) + _any_of(rest) for letter, rest in sorted(after.items())]
+    return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
+
+
 def may_tell(text: str) -> bool:
-    """Whether there can be a value told in the text: what is looked at first, as it mostly is not."""
+    """Whether a value can be told in the text by what separates it, whatever its name is."""
     if " " not in text and "\n" not in text and "\t" not in text and "|" not in text:
         return False
     quoted = "'" in text or '"' in text or "`" in text or not text.isascii()
     if quoted and _QUOTATION.search(text):
         return True
     return "--" in text or "-u" in text or _SEPARATED.search(text) is not None
-
-
-def may_tell_bytes(content: bytes) -> bool:
-    """The same of a document in JSON that has no backslash and is ASCII."""
-    if (b"'" in content or b"`" in content) and _QUOTATION_BYTES.search(content):
-        return True
-    return b"--" in content or b"-u" in content or _SEPARATED_BYTES.search(content) is not None
 
 
 def told_values(text: str, scrubber: Scrubber) -> Iterator[tuple[int, int, Ruling]]:
