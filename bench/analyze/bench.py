@@ -181,7 +181,7 @@ def write_flows(capture: Path, most: int) -> int:
 def alone(name: str, capture: Path) -> Measured:
     """One piece of work in a process of its own."""
     command = [sys.executable, str(HERE), "--alone", name, str(capture)]
-    lean = {key: value for key, value in [MEMORY_POOL] if name == "analyze"}  # as the command sets it for itself
+    lean = dict([MEMORY_POOL]) if name == "analyze" else {}  # as the command sets it for itself
     done = subprocess.run(command, stdout=subprocess.PIPE, env=os.environ | lean, check=True)
     return Measured(**json.loads(done.stdout))
 

@@ -405,7 +405,7 @@ class JsonScrubber:
         """Whether a text of a calm document can hold more than a card number: base64, or a value told in a sentence."""
         if len(value) > 15 and (may_hold_text64(value) or (len(value) > 20 and _CODED.search(value) is not None)):
             return True
-        return (" " in value or "|" in value) and self._scrubber.telling.may(value)
+        return self._scrubber.telling.may(value)
 
     def _is_plain(self, value: Any) -> bool:
         """A word, a small number or a container, as ``code`` and ``state`` mostly are."""

@@ -83,12 +83,18 @@ class Telling:
         self._name = re.compile(_any_of(name for name in names if name and name.isascii()))
 
     def may(self, text: str) -> bool:
-        """Of a text."""
-        if text.isascii() and "-u" not in text:
+        """Of a text: it has what separates a name and a value, and a name."""
+        if " " not in text and "\n" not in text and "\t" not in text and "|" not in text:
+            return False
+        plain = text.isascii()
+        if plain and "-u" not in text:
             squeezed = text.lower().replace(" ", "").replace("_", "").replace("-", "")  # as names are compared
             if self._name.search(squeezed) is None:
                 return False
-        return may_tell(text)
+        quoted = "'" in text or '"' in text or "`" in text or not plain
+        if quoted and _QUOTATION.search(text):
+            return True
+        return "--" in text or "-u" in text or _SEPARATED.search(text) is not None
 
 
 def _any_of(words: Iterable[str]) -> str:
@@ -104,16 +110,6 @@ def _any_of(words: Iterable[str]) -> str:
         after.setdefault(word[0], []).append(word[1:])
     parts = [re.escape(letter) + _any_of(rest) for letter, rest in sorted(after.items())]
     return parts[0] if len(parts) == 1 else f"(?:{'|'.join(parts)})"
-
-
-def may_tell(text: str) -> bool:
-    """Whether a value can be told in the text by what separates it, whatever its name is."""
-    if " " not in text and "\n" not in text and "\t" not in text and "|" not in text:
-        return False
-    quoted = "'" in text or '"' in text or "`" in text or not text.isascii()
-    if quoted and _QUOTATION.search(text):
-        return True
-    return "--" in text or "-u" in text or _SEPARATED.search(text) is not None
 
 
 def told_values(text: str, scrubber: Scrubber) -> Iterator[tuple[int, int, Ruling]]:

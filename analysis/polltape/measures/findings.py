@@ -38,6 +38,7 @@ from polltape.operations.columns import (
     known,
     listed,
     narrow,
+    ranked,
     spelled,
     whole,
 )
@@ -109,15 +110,13 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     }
     del drafts
     found = pa.table({name: columns.pop(name).take(order) for name in FINDING_COLUMNS})
-    kept = found.drop_columns(["host", "endpoint"])
-    return framed(kept, names=["operation"]).join(framed(found.select(["host", "endpoint"]), categories=True))
+    return framed(found, names=["operation"], categories=True)
 
 
 def _in_order(at_us: Ints, code: Any, first: Any) -> Ints:
     """The findings by instant, then code, then the name of the first exchange."""
     codes = whole(code).dictionary_encode()
-    rank = np.argsort(np.argsort(codes.dictionary.to_numpy(zero_copy_only=False)))
-    number = rank[ints(codes.indices)] if len(codes) else np.zeros(0, np.int64)
+    number = ranked(codes.dictionary)[ints(codes.indices)]
     order = np.lexsort((number, at_us))
     fresh = (np.diff(at_us[order], prepend=0) != 0) | (np.diff(number[order], prepend=-1) != 0)
     place = np.empty(len(order), np.int64)
@@ -135,7 +134,7 @@ def _there(values: Any, rows: Ints, offsets: Ints) -> Any:
 def _each_once(values: Any, offsets: Ints) -> Any:
     """The same with each value once, in order."""
     texts: Any = spelled(whole(values)).dictionary_encode()
-    ranks = np.argsort(np.argsort(texts.dictionary.to_numpy(zero_copy_only=False)))
+    ranks = ranked(texts.dictionary) - 1
     finding = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[known(texts)]
     pairs = np.unique(finding * max(1, len(ranks)) + ranks[ints(texts.indices.drop_null())])
     counts = np.bincount(pairs // max(1, len(ranks)), minlength=len(offsets) - 1)

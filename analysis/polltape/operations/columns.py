@@ -144,10 +144,14 @@ def in_turn(us: Ints, names: Any) -> Ints:
     same = np.diff(us[order]) == 0
     tied = np.flatnonzero(np.append(False, same) | np.append(same, False)) if len(us) else order
     among = order[tied]
-    texts = spelled(whole(names).take(at(among)))
-    ranks = pc.rank(texts, sort_keys="ascending", tiebreaker="dense").to_numpy()
+    ranks = ranked(spelled(whole(names).take(at(among))))
     order[tied] = among[np.lexsort((ranks, us[among]))]
     return order
+
+
+def ranked(texts: Any) -> Ints:
+    """The place of each text among those that differ, in their order, from 1; unknown ones are last."""
+    return np.asarray(pc.rank(texts, sort_keys="ascending", tiebreaker="dense").to_numpy(), dtype=np.int64)
 
 
 def as_lists(offsets: Ints, values: Any) -> Any:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polltape.capture.coverage import CLOCK_STEP_US
-from polltape.operations.columns import Flags, Ints, coded, ints, known, whole
+from polltape.operations.columns import Flags, Ints, coded, ints, known, ranked, whole
 from polltape.operations.shapes import over
 
 ROWS_AT_ONCE: Final = 1 << 20
@@ -63,7 +63,7 @@ def each_once(read: Mapping[str, Any] | pa.Table, instants: Instants) -> Flags:
     once = np.ones(len(read["exchange_id"]), np.bool_)
     if _all_differ(read["exchange_id"]):
         return once
-    exchange, session = (_order(read[name].cast(pa.string())) for name in ("exchange_id", "session_id"))
+    exchange, session = (ranked(read[name].cast(pa.string())) for name in ("exchange_id", "session_id"))
     order = np.lexsort((session, instants.start_us, exchange))
     once[order[1:]] = np.diff(exchange[order]) != 0
     return once
@@ -162,7 +162,7 @@ def ranks(instants: Instants, once: Flags, ids: Callable[[], Any]) -> tuple[Ints
     if len(tied):
         events = order[tied]
         among, which = np.unique(rows[events % count], return_inverse=True)
-        names = _order(ids().take(pa.array(among)))[which]
+        names = ranked(ids().take(pa.array(among)))[which]
         order[tied] = events[np.lexsort((names, when[events]))]
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
@@ -188,8 +188,3 @@ def _tied(when: Ints, order: Ints, count: int) -> Ints:
     mixed = over(np.maximum, row, begins) != over(np.minimum, row, begins)
     tied: Ints = sharing[np.repeat(mixed, np.diff(np.append(begins, len(sharing))))]
     return tied
-
-
-def _order(texts: Any) -> Ints:
-    """The place of each text among those that differ, in their order; unknown ones are last."""
-    return np.asarray(pc.rank(texts, sort_keys="ascending", tiebreaker="dense").to_numpy(), dtype=np.int64)
