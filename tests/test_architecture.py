@@ -85,7 +85,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     "command",
     ["analyze none", "bundle none --operation x -o x.polltape", "compare . none", "convert none out", "mock none",
-     "replay none", "show none", "simulate none"],
+     "show none", "simulate none"],
 )  # fmt: skip
 def test_a_path_with_nothing_there_is_told_before_anything_heavy_is_loaded(command: str) -> None:
     assert ran(command.split()) == (2, [])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from polltape.cli.inputs import check_captures, par_key_option, protocol_option
+from polltape.cli.inputs import par_key_option, protocol_option
 from polltape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,8 +77,6 @@ def replay(
     polltape replay BUG.polltape --target https://staging.example --header X-Api-Key=env:KEY
     """
     _check(client, target, headers or allow_writes, timing, speed, virtual)
-    if not Path(path).exists():  # what is there may be a bundle as well
-        check_captures([path])
     from polltape.replay.telling import as_json, as_text, fix_command
 
     rules = _rules(ignore)
