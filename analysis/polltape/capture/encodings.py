@@ -19,12 +19,10 @@ BLANK_JSON64: Final = "|".join(rf"{start}[\w+/-]{{6}}" for start in _BLANK_JSON6
 """How base64 of JSON begins that begins with a blank, a tab or the end of a line: each alternative with its letter
 first, so that it is looked for fast."""
 
-_QUADS: Final = r"(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w+/-]){4}"
+_QUADS: Final = 4 * r"[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w+/-]"
 TEXT64: Final = rf"(?<![\w+/-]){_QUADS}"
 """How base64 of text begins that has twelve characters of ASCII first; of random letters one in four thousand does."""
-_QUADS_BEHIND: Final = re.compile(
-    rf"[^\w+/-]{_QUADS}"
-)  # both begin with one set of characters, which is looked for fast
+_QUADS_BEHIND: Final = re.compile(rf"[^A-Za-z0-9_+/-]{_QUADS}")  # two plain sets of characters: looked for fast
 _QUADS_FIRST: Final = re.compile(_QUADS)
 
 _PLAIN: Final = str.maketrans("-_", "+/")

@@ -7,13 +7,12 @@ between tokens goes.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from polltape.capture.encodings import BLANK_JSON64, may_hold_text64, name_parts
+from polltape.capture.encodings import name_parts
 from polltape.capture.pairs import (
     LONGEST_NAME,
     LOOSE_VALUES,
@@ -24,10 +23,10 @@ from polltape.capture.pairs import (
     VALUES,
     WRAPPERS,
 )
-from polltape.capture.pan import has_pan, is_pan, replace_pans
+from polltape.capture.pan import has_pan, is_pan
 from polltape.capture.redaction_rules import STRICTNESS, Action, Name, Ruling, strictest
 from polltape.capture.scrub_graphql import arguments_of, names_in, redact_graphql
-from polltape.capture.standins import DROPPED, KINDS
+from polltape.capture.standins import KINDS
 
 if TYPE_CHECKING:
     from polltape.capture.scrub import Scrubber
@@ -45,11 +44,8 @@ MAX_NESTING: Final = 8
 _LONG: Final = 10**12  # of 13 digits, as the shortest card number
 _MINUS_LONG: Final = -_LONG
 _NOTHING_INSIDE: Final[Mapping[str, Action]] = {}
-_TELLING: Final = b"/?%=<&\\"
-"""In URLs, forms, percent-encoding, markup, and whatever stands escaped, JSON in JSON above all."""
-_BEGINNINGS: Final = ((b"J", b"eyJ"), (b"A", b"eyAi"), (b"e", b"ew0"), (b"e", b"ewo"), (b"W", b"W3s"), (b"W", b"WyJ"))
-_KNOWN: Final = (*_BEGINNINGS, (b"Z", b"Z2lk"), (b"s", b"shp"))
-"""What tokens, global ids and base64 of JSON begin with, each with its rarest letter, which is looked for first."""
+_TELLING: Final = VALUES | NAME_LISTS | {"variables"}
+"""Names of values that others beside them name."""
 _ALTERNATING: Final = frozenset({"rawheaders", "rawtrailers"})
 """As Node's servers print headers."""
 _LONGEST_RECORD: Final = 64
@@ -57,9 +53,6 @@ _LONGEST_RECORD: Final = 64
 _LONGEST_TOLD: Final = 40
 """So many letters such a name has."""
 _NONE_TOLD: Final[Mapping[int, Name]] = {}
-_AUTH: Final = (b"basic ", b"bearer ", b"token ")
-_ODD_STARTS: Final = '[{" eWICD'
-_CODED: Final = re.compile(BLANK_JSON64)
 _DECODER: Final = msgspec.json.Decoder(float_hook=lambda spelling: msgspec.Raw(spelling.encode()))
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -75,7 +68,7 @@ class JsonScrubber:
         self._scrubber = scrubber
         self._names = scrubber.names["body"]
         self._seen = 0  # names in the objects of the document at hand
-        self._calm = False  # whether its texts can hold nothing but card numbers, or say so at a glance
+        self._texts: list[tuple[dict[str, Any], str, str]] = []  # those that no rule names: where each stands, and it
 
     def body(
         self,
@@ -141,7 +134,7 @@ class JsonScrubber:
 
     def _document(self, content: bytes, ruling: Ruling | None, inside: Mapping[str, Action], level: int) -> bytes:
         tree = _decode(content)
-        outer, self._seen, self._calm = (self._seen, self._calm), 0, is_calm(content)
+        outer, self._seen, self._texts = (self._seen, self._texts), 0, []
         try:
             if ruling is not None:
                 tree = self._leaves(tree, ruling, level, 0)
@@ -149,54 +142,69 @@ class JsonScrubber:
                 tree = self._object(tree, inside, False, level, 0)
             else:
                 tree = self._value(tree, _NOTHING_INSIDE, False, level, 0)
+            self._settle(level)
             if content.count(b'":') != self._seen:
                 _refuse_duplicates(content)
             return _ENCODER.encode(tree)
         except RecursionError:
             raise Unreadable("too-deep") from None
         finally:
-            self._seen, self._calm = outer
+            self._seen, self._texts = outer
+
+    def _settle(self, level: int) -> None:
+        """Redact the texts that have been put aside: together they are told faster to hold nothing."""
+        texts = self._texts.copy()
+        self._texts.clear()
+        for place in self._scrubber.texts.not_plain([value for _, _, value in texts]):
+            node, key, value = texts[place]
+            node[key] = self._scrubber.text(value, level)
 
     def _object(
         self, node: dict[str, Any], inside: Mapping[str, Action], card: bool, level: int, depth: int
     ) -> dict[str, Any]:
         if depth > MAX_DEPTH:
             raise Unreadable("too-deep")
-        names, texts = self._names, self._scrubber.texts
+        names, put_aside = self._names, self._texts.append
         self._seen += len(node)
-        paired = None if VALUES.isdisjoint(node) else self._paired(node, card, level, depth)
-        tabled = None if NAME_LISTS.isdisjoint(node) else self._tabled(node, card, level, depth)
-        given = self._variables(node, level, depth) if "variables" in node else None
+        paired = tabled = given = None
+        if not _TELLING.isdisjoint(node):
+            paired = None if VALUES.isdisjoint(node) else self._paired(node, card, level, depth)
+            tabled = None if NAME_LISTS.isdisjoint(node) else self._tabled(node, card, level, depth)
+            given = self._variables(node, level, depth) if "variables" in node else None
         for key, value in node.items():
             name = names[key]  # of every name, as there are those that are data
             kind = type(value)
-            if value is True or (not value and kind is not int):
+            if name.plain and (not inside or name.norm not in inside):
+                if kind is str:
+                    if len(value) > 5:
+                        put_aside((node, key, value))
+                elif not value or value is True:
+                    continue
+                elif kind is dict:
+                    node[key] = self._object(value, _NOTHING_INSIDE, card, level, depth + 1)
+                elif kind is list and name.norm in _ALTERNATING:
+                    node[key] = self._alternating(value, card, level, depth)
+                elif kind is not int or not _MINUS_LONG < value < _LONG:
+                    node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
+            elif value is True or (not value and kind is not int):
                 continue  # null, true, false, "", [] and {} stay under every rule
-            if not name.plain or (inside and name.norm in inside):
-                if kind is str and name.texts is not None and not inside:
-                    node[key] = name.texts[value]
-                else:
-                    node[key] = self._special(node, name, value, inside, card, level, depth)
-            elif kind is str:
-                if self._calm and "@" not in value and value[0] not in _ODD_STARTS:
-                    if len(value) > 12 or " " in value or "|" in value:
-                        node[key] = texts[value] if self._is_odd(value) else replace_pans(value, DROPPED)
-                elif len(value) > 5:
-                    node[key] = texts[value] if level == 0 else self._scrubber.text(value, level)
-            elif kind is dict:
-                node[key] = self._object(value, _NOTHING_INSIDE, card, level, depth + 1)
-            elif kind is list and name.norm in _ALTERNATING:
-                node[key] = self._alternating(value, card, level, depth)
-            elif kind is not int or not _MINUS_LONG < value < _LONG:
-                node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
+            elif kind is str and name.texts is not None and not inside:
+                node[key] = name.texts[value]
+            else:
+                node[key] = self._special(node, name, value, inside, card, level, depth)
         if paired is not None:
             node.update(paired)
         if tabled is not None:
             node.update(tabled)
-        if given is not None:
-            node["variables"] = given if isinstance(given, str) else {**node["variables"], **given}
+        if isinstance(given, str):
+            node["variables"] = given
+        elif given is not None:
+            node["variables"].update(given)
         odd = names.odd
-        return self._renamed(node) if odd and not odd.keys().isdisjoint(node) else node
+        if odd and not odd.keys().isdisjoint(node):
+            self._settle(level)  # while they have their names
+            return self._renamed(node)
+        return node
 
     def _paired(self, node: dict[str, Any], card: bool, level: int, depth: int) -> dict[str, Any] | None:
         """The values of a pair whose name the rules know, redacted; the node keeps None for them.  Else None."""
@@ -327,10 +335,10 @@ class JsonScrubber:
                 raise Unreadable("too-deep")
             told = self._told(value) if 1 < len(value) <= _LONGEST_RECORD else _NONE_TOLD
             for place, item in enumerate(value):
-                if place in told:
-                    value[place] = self._cell(told[place], item, card, level, depth + 1)
-                elif type(item) is dict:
+                if type(item) is dict:
                     value[place] = self._object(item, inside, card, level, depth + 2)
+                elif place in told:
+                    value[place] = self._cell(told[place], item, card, level, depth + 1)
                 elif type(item) is list and len(item) == 2:
                     value[place] = self._listed(item, card, level, depth + 1)
                 else:
@@ -400,12 +408,6 @@ class JsonScrubber:
         if type(item) not in (str, int) or (ruling.action != "pseudonym" and type(item) is int):
             return item
         return item if type(item) is str and self._scrubber.is_word(item) else self._leaves(item, ruling, level, depth)
-
-    def _is_odd(self, value: str) -> bool:
-        """Whether a text of a calm document can hold more than a card number: base64, or a value told in a sentence."""
-        if len(value) > 15 and (may_hold_text64(value) or (len(value) > 20 and _CODED.search(value) is not None)):
-            return True
-        return self._scrubber.telling.may(value)
 
     def _is_plain(self, value: Any) -> bool:
         """A word, a small number or a container, as ``code`` and ``state`` mostly are."""
@@ -478,19 +480,6 @@ def _spoken(value: Any) -> str:
     if type(value) is not str or len(value) > LONGEST_NAME:
         return ""
     return name_parts(value)[-1] if value.startswith(("/", "#/")) else value
-
-
-def is_calm(content: bytes) -> bool:
-    """Whether no text of the document can hold anything that redaction looks for in a text, but for card numbers,
-    an '@', what begins as JSON does, base64, and values told in sentences: looked for once instead of in each of them.
-    """
-    if not content.isascii() or len(content) != len(content.translate(None, _TELLING)):
-        return False
-    if content.count(b":") != content.count(b'":'):  # one inside a text
-        return False
-    lower = content.lower()
-    known = any(letter in content and word in content for letter, word in _KNOWN)
-    return not known and not any(word in lower for word in _AUTH)
 
 
 def _decode(content: bytes) -> Any:

@@ -6,7 +6,7 @@ Only in memory, and bounded: a value that is remembered is a secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -26,38 +26,41 @@ _LONG: Final = 200
 _FEW: Final = 256
 _LONGEST: Final = 4_000
 """Of values up to so many characters (a Content-Security-Policy, a GraphQL document) the last few are remembered."""
-_CODED_JSON: Final = re.compile(rf"e[wy][\w+/-]{{6}}|W[w-z13][\w+/-]{{6}}|{BLANK_JSON64}")
+_APART: Final = "\0"
+"""Between texts that are looked at together: a character that no pattern spans."""
+_CODED_JSON: Final = re.compile(rf"{_APART}(?:e[wy]|W[w-z13])[\w+/-]{{6}}")
 _SHORT: Final = 8  # the shortest of what begins with a known letter
 _CODED: Final = re.compile(rf"eyAi|ew[0o]|W3s|WyJ|{BLANK_JSON64}")
 _PATHS: Final = re.compile(r"^[^/].*[\[.:/|#>]")
 """Names with names in them; what begins with a slash is a path."""
-_PLAIN: Final = re.compile(r"[\w .,:;#+()'-]*", re.ASCII)
+_PLAIN: Final = bytes(byte for byte in range(128) if chr(byte).isalnum() or chr(byte) in "_ .,:;#+()'-")
 
 
-def is_plain(value: str, telling: Telling) -> bool:
+def is_plain(text: str, telling: Telling) -> bool:
     """Whether all that a text may hold is a card number: what else redaction looks for needs what is not there.
 
     URLs, addresses, forms, JSON and percent-encoding have characters that are not plain; JWTs, global ids and
     base64 of JSON begin with known letters, Shopify's tokens and schemes with known words.
     """
-    if _PLAIN.fullmatch(value) is None:
-        return False
-    if len(value) < _SHORT and ":" not in value:
+    return text.isascii() and not text.encode().translate(None, _PLAIN) and _tells_nothing(text, telling)
+
+
+def _tells_nothing(text: str, telling: Telling) -> bool:
+    """:func:`is_plain` for plain characters; the text may be several, with :data:`_APART` between them."""
+    if len(text) < _SHORT and ":" not in text:
         return True
-    if value[0] in "eWICD" and _CODED_JSON.match(value):
+    if "eyJ" in text or "Z2lk" in text or "shp" in text or _CODED.search(text):
         return False
-    if "eyJ" in value or "Z2lk" in value or "shp" in value or _CODED.search(value):
+    if _CODED_JSON.search(_APART + text):
         return False
-    if ":" in value and NAMED.search(value):
+    if ":" in text and NAMED.search(text):
         return False
-    if may_hold_text64(value):
+    if may_hold_text64(text):
         return False
-    if " " not in value:
+    if " " not in text:
         return True
-    if telling.may(value):
-        return False
-    lower = value.lower()
-    return not ("basic" in lower or "bearer" in lower or "token" in lower)
+    lower = text.lower()
+    return not ("basic" in lower or "bearer" in lower or "token" in lower or telling.may(text))
 
 
 class Names(dict[str, Name]):
@@ -132,6 +135,18 @@ class Texts(_Memory[str, str]):
     def __init__(self, scrubber: Scrubber) -> None:
         super().__init__()
         self._scrubber = scrubber
+
+    def not_plain(self, values: Sequence[str]) -> Iterable[int]:
+        """The places of those texts that have to be looked at by themselves."""
+        joined = _APART.join(values)
+        strays = joined.encode("utf-8", "surrogatepass").translate(None, _PLAIN).split(_APART.encode())
+        if len(strays) != len(values):
+            return range(len(values))
+        odd = [place for place, stray in enumerate(strays) if stray]
+        if odd:
+            joined = _APART.join([value for value, stray in zip(values, strays, strict=True) if not stray])
+        plain = _tells_nothing(joined, self._scrubber.telling) and replace_pans(joined, DROPPED) is joined
+        return odd if plain else range(len(values))
 
     def __missing__(self, value: str) -> str:
         if is_plain(value, self._scrubber.telling):

@@ -72,6 +72,10 @@ _COMPOUND: Final = re.compile(r"[_-]|[a-z][A-Z]")
 _NUMBERS: Final = re.compile(r"\+?[\d().-]{8,}")
 
 
+_BETWEEN_LETTERS: Final = b" _-0123456789"
+"""What may stand between the letters of a name, as names are compared, and digits: few names have any."""
+
+
 class Telling:
     """Whether there can be a value told in a text: what is looked at first, as it mostly is not.
 
@@ -80,17 +84,17 @@ class Telling:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._name = re.compile(_any_of(name for name in names if name and name.isascii()))
+        letters = (name.encode().translate(None, _BETWEEN_LETTERS) for name in names if name.isascii())
+        self._name = re.compile(_any_of(filter(None, (name.decode() for name in letters))).encode())
 
     def may(self, text: str) -> bool:
         """Of a text: it has what separates a name and a value, and a name."""
         if " " not in text and "\n" not in text and "\t" not in text and "|" not in text:
             return False
         plain = text.isascii()
-        if plain and "-u" not in text:
-            squeezed = text.lower().replace(" ", "").replace("_", "").replace("-", "")  # as names are compared
-            if self._name.search(squeezed) is None:
-                return False
+        letters = text.lower().encode().translate(None, _BETWEEN_LETTERS) if plain and "-u" not in text else None
+        if letters is not None and self._name.search(letters) is None:
+            return False
         quoted = "'" in text or '"' in text or "`" in text or not plain
         if quoted and _QUOTATION.search(text):
             return True

@@ -137,11 +137,11 @@ class Shapes:
 
     def _email(self, value: str, salt: str) -> str:
         stream = self._keyed.stream(f"email{salt}", value.casefold(), 8)
-        return "".join(string.ascii_lowercase[byte % 26] for byte in stream) + f"@{MAIL_DOMAIN}"
+        return f"{stream.translate(_DRAWN['a']).decode()}@{MAIL_DOMAIN}"
 
     def _digits(self, value: str, salt: str) -> str:
         """Digits by digits (a first one other than 0 stays so); letters, if any, as in text."""
-        return self._letters(f"digits{salt}", re.sub(r"\D", "", value) or value, value)
+        return self._letters(f"digits{salt}", "".join(filter(str.isdecimal, value)) or value, value)
 
     def _text(self, value: str, salt: str) -> str:
         return self._letters(f"shape{salt}", value.casefold(), value)
@@ -226,12 +226,12 @@ def _any_letters(value: str, stream: bytes) -> str:
 
 def _ascii_letters(value: str, stream: bytes) -> str:
     """The same of ASCII text, by tables."""
-    made = [_ROWS[char][byte] for char, byte in zip(value, stream, strict=False)]
+    made = bytearray([_ROWS[char][byte] for char, byte in zip(value.encode(), stream, strict=False)])
     for number in _NUMBER.finditer(value):
         place = number.start()
         if value[place] != "0":
             made[place] = _FIRST_DIGITS[stream[place]]
-    return "".join(made)
+    return made.decode()
 
 
 def is_address(value: str) -> bool:
@@ -260,7 +260,16 @@ def _letter(char: str, byte: int, number: bool) -> str:
     return string.ascii_uppercase[byte % 26] if char.isupper() else string.ascii_lowercase[byte % 26]
 
 
-_ROWS: Final = {chr(n): [_letter(chr(n), byte, True) for byte in range(256)] for n in range(128)}
-"""For each ASCII character what each byte makes of it, inside a number."""
+def _drawn(letter: str, number: bool) -> bytes:
+    """What each byte of a stream makes of a letter."""
+    return bytes(ord(_letter(letter, byte, number)) for byte in range(256))
 
-_FIRST_DIGITS: Final = [_letter("1", byte, False) for byte in range(256)]
+
+_DRAWN: Final = {letter: _drawn(letter, True) for letter in "0aA"}
+_ROWS: Final = [
+    _DRAWN["0" if letter.isdigit() else "a" if letter.islower() else "A"] if letter.isalnum() else _drawn(letter, True)
+    for letter in map(chr, range(128))
+]
+"""For each ASCII character what each byte makes of it, inside a number; letters of a kind share one table."""
+
+_FIRST_DIGITS: Final = _drawn("1", False)
