@@ -26,7 +26,7 @@ TYPES = pa.schema(
         **dict.fromkeys(("line", "write", "target"), pa.string()),
         "asked_s": pa.float64(),
         **dict.fromkeys(("host", "client", "protocol", "kind", "role"), pa.string()),
-        **dict.fromkeys(("keys", "issued"), pa.list_(pa.string())),
+        **dict.fromkeys(("keys", "issued"), pa.list_(pa.int32())),
         **dict.fromkeys(("reads_as", "state"), pa.string()),
         "readings": pa.list_(pa.struct({"reads_as": pa.string(), "state": pa.string()})),
         "opens": pa.bool_(),
@@ -107,9 +107,12 @@ def renamed(group: list[Seen], number: int) -> list[Seen]:
 
 def grouped(several: list[list[Seen]]) -> Grouped:
     rows = [row._asdict() | {"row": place} for place, row in enumerate(row for group in several for row in group)]
-    names = pa.array([row["exchange_id"] for row in rows], pa.string())
+    numbers: dict[str, int] = {}
+    for row in rows:
+        row |= {name: [numbers.setdefault(key, len(numbers)) for key in row[name]] for name in ("keys", "issued")}
+    ids, names = (pa.array(texts, pa.string()) for texts in ([row["exchange_id"] for row in rows], list(numbers)))
     bounds = np.append(0, np.cumsum([len(group) for group in several]))
-    return Grouped(pa.Table.from_pylist(rows, schema=TYPES).combine_chunks(), bounds, names)
+    return Grouped(pa.Table.from_pylist(rows, schema=TYPES).combine_chunks(), bounds, ids, names)
 
 
 def expected(operation: Operation) -> dict[str, Any]:

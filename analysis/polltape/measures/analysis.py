@@ -250,12 +250,12 @@ def _matching(seen: Timeline, endpoint: str | None, tokens: tuple[str, ...]) -> 
 def _named(seen: Timeline, tokens: tuple[str, ...]) -> Flags:
     """Which exchanges have one of the tokens as a part of a key."""
     named = np.zeros(len(seen.exchanges), np.bool_)
+    parts = pc.split_pattern(seen.names, "|")
+    known = np.array([any(token in key for token in tokens) for key in parts.to_pylist()], np.bool_)
     for name in ("keys", "issued"):
         offsets, keys = listed(whole(seen.observations[name]))
-        parts = pc.split_pattern(keys.dictionary, "|")
-        known = np.array([any(token in key for token in tokens) for key in parts.to_pylist()], np.bool_)
         owner = np.repeat(ints(seen.observations["row"]), np.diff(offsets))
-        named[owner[known[ints(keys.indices)]]] = True
+        named[owner[known[ints(keys)]]] = True
     return named
 
 

@@ -165,7 +165,7 @@ class _Part:
         keys = self._of(at["row"], "keys")
         return {
             "row": narrow(self._of_exchange(at["row"])),
-            "key": _element(keys, first),
+            "key": self._grouped.names.take(_element(keys, first)),
             **self.plain(at, "status", "state"),
             "idle": pa.array(at["idle"].astype(bool)),
         }
@@ -182,7 +182,7 @@ class _Part:
 
     def _names(self, places: Ints) -> Any:
         """Their names."""
-        return self._grouped.names.take(at(self._of_exchange(places)))
+        return self._grouped.ids.take(at(self._of_exchange(places)))
 
     def _texts(self, rows: Ints, name: str) -> Any:
         """The same, spelled out."""
@@ -201,9 +201,9 @@ class _Part:
         count = ints(keys.value_lengths())
         asked = np.where((laid["key"] != NONE) & (laid["key_at"] < count), laid["key_at"], NONE)
         given = np.where((laid["key"] != NONE) & (laid["key_at"] >= count), laid["key_at"] - count, NONE)
+        number = pc.coalesce(_element(keys, _rows(asked)), _element(issued, _rows(given)))
         found = pc.coalesce(
-            _element(keys, _rows(asked)),
-            _element(issued, _rows(given)),
+            self._grouped.names.take(number),
             pc.binary_join_element_wise(
                 self._texts(laid["opened"], "protocol"), "exchange", self._names(laid["opened"]), "|"
             ),
@@ -211,7 +211,7 @@ class _Part:
         return pc.replace_substring_regex(found, r"^[^|]*\|", "")
 
     def _exchanges(self) -> Any:
-        return self._listed(called(self._of_exchange(self._laid.members["row"]), self._grouped.names))
+        return self._listed(called(self._of_exchange(self._laid.members["row"]), self._grouped.ids))
 
     def _listed(self, values: Any) -> Any:
         """Of each operation the values of its members."""
@@ -256,7 +256,7 @@ def _rows(rows: Ints) -> Any:
 def _element(lists: Any, places: Any) -> Any:
     """One element of each list; null where no place is given."""
     lengths = ints(lists.value_lengths())
-    return spelled(lists.flatten().take(pc.add(pa.array(np.cumsum(lengths) - lengths), places)))
+    return lists.flatten().take(pc.add(pa.array(np.cumsum(lengths) - lengths), places))
 
 
 def _nullable(values: np.ndarray[Any, Any], null: Flags) -> Any:

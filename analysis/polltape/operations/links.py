@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from polltape.operations.columns import Flags, Ints, Numbers, coded, flags, known, listed, whole
+from polltape.operations.columns import Flags, Ints, Numbers, coded, flags, ints, known, listed, whole
 from polltape.operations.shapes import over
 
 
@@ -38,8 +38,8 @@ def components(left: Numbers, right: Numbers, size: int) -> Numbers:
 def linked(names: pa.Table) -> tuple[Numbers, Flags]:
     """The component of each row: equal where names are linked, however far apart; and which rows are part of anything.
 
-    ``names``: ``keys`` and ``issued`` (lists) and ``target``, ``opening`` (opens or truncates an operation), ``opens``,
-    ``general`` (whatever a request addresses is a key).  A target equals no key.
+    ``names``: ``keys`` and ``issued`` (lists of numbers) and ``target``, ``opening`` (opens or truncates an operation),
+    ``opens``, ``general`` (whatever a request addresses is a key).  A target equals no key.
 
     A name that nobody ever issued links nothing: any GET addresses its own URL and all the endings of its path.
     """
@@ -48,7 +48,7 @@ def linked(names: pa.Table) -> tuple[Numbers, Flags]:
     lists = [listed(columns["keys"]), listed(columns["issued"])]
     there = known(columns["target"]).astype(np.int64)
     counts = [np.diff(offsets) for offsets, _ in lists] + [there]
-    keys = coded(pa.concat_arrays([values for _, values in lists])).astype(np.int32)
+    keys = np.concatenate([ints(values) for _, values in lists]).astype(np.int32)
     number = np.append(keys, (coded(columns["target"].drop_null()) + int(keys.max(initial=0))).astype(np.int32))
     row = np.concatenate([np.repeat(np.arange(rows, dtype=np.int32), count) for count in counts])
     opening = flags(columns["opening"])

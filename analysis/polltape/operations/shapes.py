@@ -26,11 +26,13 @@ class Grouped:
     """Observations in the order of groups of linked rows, each by response end.
 
     ``table``: columns of :class:`~polltape.operations.fold.Seen`, one chunk, with ``row`` instead of the exchange's
-    name.  ``bounds``: where each group begins, and the end of the last.  ``names``: of all exchanges.
+    name, and numbers for keys.  ``bounds``: where each group begins, and the end of the last.  ``ids``: the names of
+    all exchanges; ``names``: of all keys.
     """
 
     table: pa.Table
     bounds: Ints
+    ids: Any
     names: Any
 
     def column(self, name: str) -> Any:
@@ -45,7 +47,7 @@ class Grouped:
         """These groups, in this order."""
         counts = np.diff(self.bounds)[groups]
         rows = ragged(self.bounds[groups], counts)
-        return Grouped(self.table.take(rows).combine_chunks(), np.append(0, np.cumsum(counts)), self.names)
+        return Grouped(self.table.take(rows).combine_chunks(), np.append(0, np.cumsum(counts)), self.ids, self.names)
 
     @property
     def group(self) -> Ints:
@@ -137,7 +139,7 @@ def _requests(grouped: Grouped) -> tuple[Ints, Ints]:
 def _names(grouped: Grouped) -> list[tuple[Ints, Ints]]:
     """Keys, issued keys and target as numbers within the group; a list is (offsets, values)."""
     lists = [listed(grouped.column("keys")), listed(grouped.column("issued"))]
-    names = coded(pa.concat_arrays([values for _, values in lists]))
+    names = np.concatenate([ints(values) for _, values in lists])
     target = grouped.column("target")
     all_offsets = [*(offsets for offsets, _ in lists), np.concatenate([[0], np.cumsum(known(target))])]
     names = np.append(names, coded(target.drop_null()) + int(names.max(initial=0)))  # a target equals no key

@@ -193,10 +193,11 @@ def _parts(timeline: Timeline, table: pa.Table, component: Numbers, part: Flags)
     pieces = max(1, -(-len(row) // PART_ROWS))
     for piece in range(pieces):
         some = row if pieces == 1 else row[component[row] % pieces == piece]
-        yield _grouped(timeline.exchanges, table, some, component[some].astype(np.int64))
+        yield _grouped(timeline, table, some, component[some].astype(np.int64))
 
 
-def _grouped(exchanges: pa.Table, table: pa.Table, row: Ints, component: Ints) -> Grouped:
+def _grouped(timeline: Timeline, table: pa.Table, row: Ints, component: Ints) -> Grouped:
+    exchanges = timeline.exchanges
     of = ints(table["row"])[row]
     ends = ints(exchanges["ends"])[of]
     # Two whole numbers in one: by group, then by end; of one exchange in the order of its observations.
@@ -205,7 +206,7 @@ def _grouped(exchanges: pa.Table, table: pa.Table, row: Ints, component: Ints) -
     told, seen = exchanges.select(_OF_ROW).take(narrow(of[order])), table.take(narrow(row[order]))
     columns: dict[str, Any] = {name: (told if name in _OF_ROW else seen)[name] for name in (*_OWN, *_OF_ROW)}
     bounds = np.append(begins, len(order)).astype(np.int64)
-    return Grouped(pa.table(columns).combine_chunks(), bounds, whole(exchanges[_NAME]))
+    return Grouped(pa.table(columns).combine_chunks(), bounds, timeline.ids, timeline.names)
 
 
 def seen(grouped: Grouped) -> Iterator[list[Seen]]:
@@ -214,7 +215,10 @@ def seen(grouped: Grouped) -> Iterator[list[Seen]]:
         bounds = grouped.bounds[first : first + BATCH_GROUPS + 1].tolist()
         batch = grouped.table.slice(bounds[0], bounds[-1] - bounds[0]).combine_chunks()
         told = {name: batch[name].chunk(0) for name in batch.column_names}
-        told[_NAME] = grouped.names.take(told["row"])
+        told[_NAME] = grouped.ids.take(told["row"])
+        for name in ("keys", "issued"):
+            offsets, numbers = listed(told[name])
+            told[name] = as_lists(offsets, grouped.names.take(numbers))
         columns = (_values(told[name], name) for name in _SEEN)
         found = list(map(_SEEN_OF, zip(*columns, strict=True)))
         for start, end in pairwise(bounds):

@@ -43,7 +43,7 @@ where one looks.
 
 ``observations``, one an observation: the fields of :class:`~polltape.exchange.Observation`
 and ``row`` of its exchange; in the order of their exchanges, those of one in theirs.  Texts are dictionaries, ids
-aside.
+aside; ``keys`` and ``issued`` are lists of numbers of ``names``, equal keys in either being equal numbers.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ from polltape.operations.columns import (
     Flags,
     Ints,
     among,
+    as_lists,
     at,
     called,
     coded,
@@ -98,7 +99,9 @@ _READ: Final = {
     "answer_unread": ("response_body", "not_stored"),
 }
 _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
-_LINKING: Final = ["keys", "issued", "readings"]
+_KEYS: Final = ("keys", "issued")
+_LINKING: Final = [*_KEYS, "readings"]
+_NO_NAMES: Final[Any] = pa.array([], pa.string())
 RESUBMIT: Final = "resubmit"
 """What the roles of a queued request that is sent again begin with."""
 
@@ -109,18 +112,22 @@ class Timeline:
 
     exchanges: pa.Table
     observations: pa.Table
+    names: Any
     rows: ir.Table
     steps: tuple[Step, ...]
 
     @classmethod
-    def of(cls, connection: Any, exchanges: pa.Table, observations: pa.Table, steps: tuple[Step, ...] = ()) -> Timeline:
+    def of(
+        cls, connection: Any, exchanges: pa.Table, observations: pa.Table, names: Any, steps: tuple[Step, ...] = ()
+    ) -> Timeline:
         """These tables; queries over the connection then see the exchanges."""
         counted = exchanges.append_column("row", narrow(np.arange(len(exchanges))))
-        return cls(exchanges, observations, lent(connection, "timeline", counted), steps)
+        return cls(exchanges, observations, names, lent(connection, "timeline", counted), steps)
 
     def unlinked(self, connection: Any) -> Timeline:
         """The same without what only the linking of observations needs: their names are much of a large capture."""
-        return Timeline.of(connection, self.exchanges, self.observations.drop_columns(_LINKING), self.steps)
+        observations = self.observations.drop_columns(_LINKING)
+        return Timeline.of(connection, self.exchanges, observations, _NO_NAMES, self.steps)
 
     @property
     def ids(self) -> Any:
@@ -137,6 +144,7 @@ class Timeline:
             connection,
             self.exchanges.filter(pa.array(which)).combine_chunks(),
             observations.combine_chunks(),
+            self.names,
             self.steps,
         )
 
@@ -144,11 +152,11 @@ class Timeline:
 def timeline(connection: Any, capture: Capture) -> Timeline:
     """A capture's timeline, each exchange once."""
     table, steps = _placed(capture)
-    observations = _observed(table)
+    observations, names = _observed(table)
     in_words = np.zeros(len(table), np.bool_)
     in_words[ints(observations["row"])[flags(observations["throttled"])]] = True
     exchanges = _rows(table).append_column("in_words", pa.array(in_words))
-    return Timeline.of(connection, exchanges, observations, steps)
+    return Timeline.of(connection, exchanges, observations, names, steps)
 
 
 def _placed(capture: Capture) -> tuple[pa.Table, tuple[Step, ...]]:
@@ -219,11 +227,16 @@ def _rows(table: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def _observed(table: pa.Table) -> pa.Table:
+def _observed(table: pa.Table) -> tuple[pa.Table, Any]:
+    """The observations, and the names that they are about."""
     offsets, values = listed(whole(table["observations"]))
     row = np.repeat(np.arange(len(table)), np.diff(offsets))
     seen: dict[str, Any] = {name: small(pc.struct_field(values, name)) for name in _OBSERVED}
-    return pa.table({**seen, "row": narrow(row)}).combine_chunks()
+    lists = {name: listed(seen[name]) for name in _KEYS}
+    alike: Any = pa.chunked_array([keys for _, keys in lists.values()]).unify_dictionaries()
+    for (name, (begins, _)), keys in zip(lists.items(), alike.chunks, strict=True):
+        seen[name] = as_lists(begins, keys.indices)
+    return pa.table({**seen, "row": narrow(row)}).combine_chunks(), alike.chunk(0).dictionary
 
 
 def _authorities(exchanges: pa.Table) -> Any:
