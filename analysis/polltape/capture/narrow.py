@@ -7,6 +7,7 @@ once a row group, and what is read so is never spelled out again: equal texts ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,8 +27,8 @@ Place = tuple[str, ...]
 UNCODED: Final = frozenset({"exchange_id", "request_id", "flaws"})
 """Columns whose texts hardly ever stand there twice, or are hardly ever there."""
 ROWS_AT_ONCE: Final = 1 << 17
-BYTES_AT_ONCE: Final = 32_000_000
-"""Files that together have as many are read at a time, with both cores."""
+COLUMNS_AT_ONCE: Final = 2
+"""So many columns are put together side by side: their texts are compared, which takes as long as reading them."""
 
 
 def read_columns(capture: Capture, columns: Mapping[str, Place]) -> pa.Table:
@@ -37,35 +38,25 @@ def read_columns(capture: Capture, columns: Mapping[str, Place]) -> pa.Table:
     often.  Raises :class:`~polltape.errors.InputError` where a file is damaged behind its footer.
     """
     fields = {name: pc.field(place if len(place) > 1 else place[0]) for name, place in columns.items()}
-    parts = [_empty(columns), *(_whole([_of_files(some, fields)]) for some in _together(capture.files))]
+    parts = [_empty(columns)]
+    if capture.files:
+        parts.append(_of_files(capture.files, fields))
     if capture.table is not None:
         parts.append(_of_table(capture.table, fields))
     return _whole(parts)
 
 
-def _together(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    """The files in their order, so many at a time as are read together."""
-    some: list[Path] = []
-    size = 0
-    for path in files:
-        some.append(path)
-        size += path.stat().st_size
-        if size >= BYTES_AT_ONCE:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
-
-
 def _whole(parts: list[pa.Table]) -> pa.Table:
     """The tables one behind the other; they are used up, so that no column is there twice for long."""
-    columns = {name: [part[name] for part in parts] for name in parts[0].column_names}
+    columns = {name: [chunk for part in parts for chunk in part[name].chunks] for name in parts[0].column_names}
     parts.clear()
-    found: dict[str, Any] = {}
-    for name in list(columns):
-        chunks = [chunk for column in columns.pop(name) for chunk in column.chunks]
-        found[name] = pa.chunked_array(chunks).unify_dictionaries().combine_chunks()
-        del chunks
+
+    def one(name: str) -> Any:
+        return pa.chunked_array(columns.pop(name)).unify_dictionaries().combine_chunks()
+
+    names = list(columns)
+    with ThreadPoolExecutor(COLUMNS_AT_ONCE) as threads:
+        found = dict(zip(names, threads.map(one, names), strict=True))
     # Row groups come with a dictionary each, several times what is left of them; Arrow would keep that for later.
     pa.default_memory_pool().release_unused()
     return pa.table(found)

@@ -34,7 +34,7 @@ from polltape.operations.columns import NONE, Flags, among, at, called_by, flags
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
 from polltape.operations.tables import framed, uncollected
-from polltape.operations.timeline import Timeline, endpoint_names, timeline, urls
+from polltape.operations.timeline import Timeline, endpoint_names, timeline
 from polltape.operations.waits import Tolerance, openers, waits
 
 if TYPE_CHECKING:
@@ -243,7 +243,8 @@ def _matching(seen: Timeline, endpoint: str | None, tokens: tuple[str, ...]) -> 
     if endpoint is not None:
         which &= where(endpoint_names(exchanges), lambda names: pc.match_substring(names, endpoint))
     if tokens:
-        which &= _named(seen, tokens) | reduce(or_, [flags(pc.match_substring(urls(exchanges), t)) for t in tokens])
+        urls = seen.urls(np.arange(len(exchanges)))
+        which &= _named(seen, tokens) | reduce(or_, [flags(pc.match_substring(urls, token)) for token in tokens])
     return which
 
 
@@ -291,7 +292,8 @@ def _told(seen: Timeline, found: Lives, found_out: pd.DataFrame, *, steps: bool)
     row = np.append(played, others)
     rows, played_in = exchanges.take(at(row)), parts.take(at(part, part == NONE))
     told: dict[str, Any] = {name: rows[name] for name in _OF_EXCHANGE}
-    told |= {"url": urls(rows), **{name: rows[name] for name in _OF_ANSWER}}
+    told |= {"url": seen.urls(row), **{name: rows[name] for name in _OF_ANSWER}}
+    told |= {"request_id": seen.request_ids(row)}
     told |= {"operation": found.ids(ints(played_in["number"], NONE)), "role": played_in["role"]}
     told |= {"state": played_in["state"]}
     order = in_turn(ints(rows["start_us"]), rows["exchange_id"])
@@ -301,7 +303,7 @@ def _told(seen: Timeline, found: Lives, found_out: pd.DataFrame, *, steps: bool)
 _OF_EXCHANGE: Final = ("exchange_id", "host", "method", "endpoint", "status", "error")
 _OF_ANSWER: Final = (
     *("start_us", "response_start_us", "end_us"),
-    *("source", "raw", "klass", "asked_s", "request_id"),
+    *("source", "raw", "klass", "asked_s"),
 )
 
 

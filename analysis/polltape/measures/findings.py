@@ -102,7 +102,7 @@ def findings(evidence: Evidence) -> pd.DataFrame:
         "fault": told(drafts["code"].to_pandas(), {code: known.fault for code, known in CODES.items()}.__getitem__),
         "operation": evidence.lives.ids(ints(drafts["operation"], NONE)),
         "exchanges": as_lists(offsets, called(rows, ids)),
-        "request_ids": _there(exchanges["request_id"], rows, offsets),
+        "request_ids": _request_ids(evidence.timeline, rows, offsets),
         "api_versions": _each_once(exchanges["api_version"].take(at(rows)), offsets),
         "at_us": at(at_us),
         "host": exchanges["host"].take(at(about)),
@@ -124,11 +124,13 @@ def _in_order(at_us: Ints, code: Any, first: Any) -> Ints:
     return in_turn(place, first)
 
 
-def _there(values: Any, rows: Ints, offsets: Ints) -> Any:
-    """Of each finding the values of its exchanges that are there."""
-    there = known(values)[rows]
+def _request_ids(timeline: Timeline, rows: Ints, offsets: Ints) -> Any:
+    """Of each finding the request ids of its exchanges, as far as they have one."""
+    named, which = np.unique(rows, return_inverse=True)
+    texts = timeline.request_ids(named)
+    there = known(texts)[which]
     kept = np.append(0, np.cumsum(there))
-    return as_lists(kept[offsets], called(rows[there], whole(values)))
+    return as_lists(kept[offsets], called(which[there], texts))
 
 
 def _each_once(values: Any, offsets: Ints) -> Any:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from polltape.operations.columns import Flags, Ints, among, at, coded, ints, known, numbered, spelled, whole
 from polltape.operations.shapes import ragged
-from polltape.operations.timeline import urls
+from polltape.operations.timeline import Timeline
 
 UNDER_WAY_US: Final = 100_000
 """What is sent elsewhere this soon after the answer that throttles was under way."""
@@ -18,12 +18,13 @@ ASKING: Final = ("poll", "join", "resubmit")
 """The roles of the requests that an operation's wait may govern."""
 
 
-def governing(exchanges: pa.Table, parts: pa.Table, opener: Ints, number: Ints, scope: Ints) -> Ints:
+def governing(timeline: Timeline, parts: pa.Table, opener: Ints, number: Ints, scope: Ints) -> Ints:
     """For each opener (a row of the exchanges) the row of the request that it governs, else :data:`NEVER`.
 
     ``parts``: the requests of operations; ``number``: of the opener's operation; ``scope``: a place in
     :data:`SCOPES`.
     """
+    exchanges = timeline.exchanges
     server = ints(exchanges["server"])
     who = known(exchanges["client"])
     theirs = np.flatnonzero(who)
@@ -49,7 +50,7 @@ def governing(exchanges: pa.Table, parts: pa.Table, opener: Ints, number: Ints, 
         after = rows_after(exchanges, ints(exchanges["end_us"])[opener[which]] + UNDER_WAY_US)
         govern(which, server[opener[which]], after, Requests(server[who], theirs))
     if (which := within("redirect") & who[opener] & known(exchanges["redirect"])[opener]).any():
-        to, url = _addresses(exchanges, opener[which], who)
+        to, url = _addresses(timeline, opener[which], theirs)
         govern(which, to, since[which], Requests(url, theirs))
     return found
 
@@ -57,12 +58,12 @@ def governing(exchanges: pa.Table, parts: pa.Table, opener: Ints, number: Ints, 
 SCOPES: Final = ("host", "redirect", "operation", "request")
 
 
-def _addresses(exchanges: pa.Table, redirecting: Ints, who: Flags) -> tuple[Ints, Ints]:
+def _addresses(timeline: Timeline, redirecting: Ints, requests: Ints) -> tuple[Ints, Ints]:
     """Numbers of the client and the URL that each of these was redirected to, and that each request had."""
-    away: Any = exchanges["redirect"].take(at(redirecting))
-    texts = pa.concat_arrays([spelled(whole(away)), urls(exchanges.filter(pa.array(who)))])
-    clients = coded(exchanges["client"])
-    number = numbered(np.concatenate([clients[redirecting], clients[who]]), coded(texts))
+    away: Any = timeline.exchanges["redirect"].take(at(redirecting))
+    texts = pa.concat_arrays([spelled(whole(away)), timeline.urls(requests)])
+    clients = coded(timeline.exchanges["client"])
+    number = numbered(clients[np.concatenate([redirecting, requests])], coded(texts))
     return number[: len(redirecting)], number[len(redirecting) :]
 
 

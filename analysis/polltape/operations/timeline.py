@@ -9,8 +9,7 @@ column              meaning
 exchange_id         as recorded
 session_id          recording session
 client, host        pseudonym; host without port
-scheme, port,       of the URL, redacted (:func:`authority_of`, :func:`url_of`)
-path, query
+scheme, port        of the URL
 method, endpoint    the method, and the template of the path
 request_unread,     why a body is not there to be read; null where it is, or has no kind that is read
 answer_unread
@@ -29,7 +28,6 @@ rated
 queued              whether the answer carries X-Checkout-Queue
 in_words            whether the body of the answer says that it throttles, whatever its status
 redirect            absolute URL that a 3xx names
-request_id          X-Request-Id of the answer
 api_version         X-Shopify-API-Version of the answer
 graphql             GraphQL operation of the request, null without one
 line                number of the method and path
@@ -38,8 +36,10 @@ server              of the client, host and port
 target              of the server and the write; null where the body is unknown
 ==================  ==========================================================================
 
-Equal numbers are equal requests.  Everywhere else an exchange is the number of its row here, and gets its name
-where one looks.
+Equal numbers are equal requests.  Paths and queries, and the request ids of answers (X-Request-Id), which hardly ever
+stand there twice, are read when they are wanted.
+
+Everywhere else an exchange is the number of its row here, and gets its name where one looks.
 
 ``observations``, one an observation: the fields of :class:`~polltape.exchange.Observation`
 and ``row`` of its exchange; in the order of their exchanges, those of one in theirs.  Texts are dictionaries, ids
@@ -58,7 +58,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polltape.capture.bodies import OTHER_TYPE
-from polltape.capture.narrow import read_columns
+from polltape.capture.narrow import Place, read_columns
 from polltape.exchange import DEFAULT_PORTS, Observation
 from polltape.operations.columns import (
     Flags,
@@ -84,20 +84,24 @@ from polltape.operations.tables import lent
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
 
-_PLAIN: Final = (
-    *("exchange_id", "session_id", "client", "method", "scheme", "host", "port", "path", "query", "endpoint"),
-    *("status", "error", "redirect", "queued", "request_id", "api_version", "graphql"),
-)
 _INSTRUCTION: Final = ("source", "raw", "klass", "asked_s", "clock", "tolerance", "lines", "rated")
 _WALL: Final = ("request_started_at", "request_ended_at", "response_started_at", "response_ended_at")
 _MONOTONIC: Final = ("request_started_mono_ns", "response_started_mono_ns", "response_ended_mono_ns")
-_READ: Final = {
-    **{name: (name,) for name in (*_PLAIN, *_WALL, *_MONOTONIC, "observations")},
-    **{name: ("instruction", name) for name in _INSTRUCTION},
-    "digest": ("request_body", "digest"),
-    "request_unread": ("request_body", "not_stored"),
-    "answer_unread": ("response_body", "not_stored"),
-}
+_TIMES: Final = ("exchange_id", "session_id", "status", *_WALL, *_MONOTONIC)
+_REQUEST: Final = ("client", "method", "scheme", "host", "port", "path")
+_ANSWER: Final = ("endpoint", "error", "redirect", "queued", "api_version", "graphql")
+_READ: Final[tuple[dict[str, Place], ...]] = (
+    {name: (name,) for name in _TIMES},
+    {"digest": ("request_body", "digest"), **{name: (name,) for name in _REQUEST}},
+    {
+        **{name: (name,) for name in _ANSWER},
+        **{name: ("instruction", name) for name in _INSTRUCTION},
+        "request_unread": ("request_body", "not_stored"),
+        "answer_unread": ("response_body", "not_stored"),
+    },
+    {"observations": ("observations",)},
+)
+"""What is read together: a column goes when it has been used, and no more than these are there as they were read."""
 _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
 _KEYS: Final = ("keys", "issued")
 _LINKING: Final = [*_KEYS, "readings"]
@@ -107,32 +111,68 @@ RESUBMIT: Final = "resubmit"
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """Columns that are read when they are wanted.  ``places``: of each exchange, its row in the capture."""
+
+    capture: Capture
+    places: Ints
+
+    def column(self, name: str, rows: Ints) -> Any:
+        """What a column of texts says of these exchanges."""
+        if not len(rows):
+            return _NO_NAMES
+        return whole(read_columns(self.capture, {name: (name,)})[name]).take(at(self.places[rows]))
+
+    def only(self, which: Flags) -> Unread:
+        """Of some of the exchanges."""
+        return Unread(self.capture, self.places[which])
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """The tables of the module's text, the first also as queries see it; when the recorder's clock was set."""
 
     exchanges: pa.Table
     observations: pa.Table
     names: Any
+    unread: Unread
     rows: ir.Table
     steps: tuple[Step, ...]
 
     @classmethod
     def of(
-        cls, connection: Any, exchanges: pa.Table, observations: pa.Table, names: Any, steps: tuple[Step, ...] = ()
+        cls,
+        connection: Any,
+        exchanges: pa.Table,
+        observations: pa.Table,
+        names: Any,
+        unread: Unread,
+        steps: tuple[Step, ...],
     ) -> Timeline:
         """These tables; queries over the connection then see the exchanges."""
         counted = exchanges.append_column("row", narrow(np.arange(len(exchanges))))
-        return cls(exchanges, observations, names, lent(connection, "timeline", counted), steps)
+        return cls(exchanges, observations, names, unread, lent(connection, "timeline", counted), steps)
 
     def unlinked(self, connection: Any) -> Timeline:
         """The same without what only the linking of observations needs: their names are much of a large capture."""
         observations = self.observations.drop_columns(_LINKING)
-        return Timeline.of(connection, self.exchanges, observations, _NO_NAMES, self.steps)
+        return Timeline.of(connection, self.exchanges, observations, _NO_NAMES, self.unread, self.steps)
 
     @property
     def ids(self) -> Any:
         """The exchanges' names, by their rows."""
         return whole(self.exchanges["exchange_id"])
+
+    def request_ids(self, rows: Ints) -> Any:
+        """The X-Request-Id of each of these answers."""
+        return self.unread.column("request_id", rows)
+
+    def urls(self, rows: Ints) -> Any:
+        """The absolute URLs of these exchanges, redacted."""
+        path, query = (self.unread.column(name, rows) for name in ("path", "query"))
+        exchanges = self.exchanges.select(["scheme", "host", "port"]).take(at(rows))
+        asked = joined("?", query).fill_null("")
+        return joined(exchanges["scheme"], "://", _authorities(exchanges), path, asked)
 
     def only(self, connection: Any, which: Flags) -> Timeline:
         """Some of the exchanges."""
@@ -145,38 +185,47 @@ class Timeline:
             self.exchanges.filter(pa.array(which)).combine_chunks(),
             observations.combine_chunks(),
             self.names,
+            self.unread.only(which),
             self.steps,
         )
 
 
 def timeline(connection: Any, capture: Capture) -> Timeline:
     """A capture's timeline, each exchange once."""
-    table, steps = _placed(capture)
-    observations, names = _observed(table)
-    in_words = np.zeros(len(table), np.bool_)
-    in_words[ints(observations["row"])[flags(observations["throttled"])]] = True
-    exchanges = _rows(table).append_column("in_words", pa.array(in_words))
-    return Timeline.of(connection, exchanges, observations, names, steps)
-
-
-def _placed(capture: Capture) -> tuple[pa.Table, tuple[Step, ...]]:
-    """Each exchange once, in the order of their starts, on one clock; and when that was set."""
-    found = read_columns(capture, _READ)
-    columns: dict[str, Any] = {name: found[name] for name in found.column_names}
-    del found  # from here on a column goes when it has been used
+    times, requests, answers, observed = _READ
+    columns = _read(capture, times)
     order, steps = _timed(columns)
-    columns |= _requests(columns)
+    placed = _placed(columns, order)
+    placed |= _placed(_requests(_read(capture, requests)), order)
+    placed |= _placed(_read(capture, answers), order)
+    observations, names = _observed(_placed(_read(capture, observed), order)["observations"])
+    in_words = np.zeros(len(order), np.bool_)
+    in_words[ints(observations["row"])[flags(observations["throttled"])]] = True
+    for name in ("request_unread", "answer_unread"):
+        placed[name] = _why(placed[name])
+    exchanges = pa.table({**placed, "in_words": pa.array(in_words)})
+    return Timeline.of(connection, exchanges, observations, names, Unread(capture, order), steps)
+
+
+def _read(capture: Capture, columns: Mapping[str, Place]) -> dict[str, Any]:
+    found = read_columns(capture, columns)
+    return {name: found[name] for name in found.column_names}
+
+
+def _placed(columns: dict[str, Any], order: Ints) -> dict[str, Any]:
+    """The columns in that order; they are used up, so that no more than one is there twice."""
+    as_they_are = np.array_equal(order, np.arange(len(next(iter(columns.values())))))
     placed: dict[str, Any] = {}
-    for name in list(columns):  # one by one, so that no more than one is there twice
+    for name in list(columns):
         column = small(columns.pop(name))
-        placed[name] = column if order is None else column.take(at(order))
-    return pa.table(placed), steps
+        placed[name] = column if as_they_are else column.take(at(order))
+    return placed
 
 
-def _timed(columns: dict[str, Any]) -> tuple[Ints | None, tuple[Step, ...]]:
+def _timed(columns: dict[str, Any]) -> tuple[Ints, tuple[Step, ...]]:
     """Instants and ranks of each row, instead of what the clocks told; and when they were set.
 
-    First the rows that count in the order of their starts; None if all do as they are.
+    First the rows that count, in the order of their starts.
     """
     columns["ended"] = pc.and_(columns["response_ended_at"].is_valid(), columns["status"].is_valid())
     instants = Instants.of(*(_us(columns.pop(name)) for name in _WALL))
@@ -187,7 +236,7 @@ def _timed(columns: dict[str, Any]) -> tuple[Ints | None, tuple[Step, ...]]:
     starts, ends = ranks(instants, once, lambda: columns["exchange_id"])
     columns |= {"starts": narrow(starts), "ends": narrow(ends), **instants.columns()}
     order = np.argsort(starts, kind="stable")[np.count_nonzero(~once) :]  # what does not count has no rank: -1
-    return None if np.array_equal(order, np.arange(len(starts))) else order, steps
+    return order.astype(np.int32), steps
 
 
 def _us(column: Any) -> Any:
@@ -196,13 +245,13 @@ def _us(column: Any) -> Any:
 
 
 def _requests(found: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of requests, instead of the digests of their bodies."""
+    """The numbers of requests, instead of their paths and the digests of their bodies."""
     client, digest = coded(found["client"]), coded(found.pop("digest"))
     server = numbered(client, coded(found["host"]), _port(found))
-    line = numbered(coded(found["method"]), coded(found["path"]))
+    line = numbered(coded(found["method"]), coded(found.pop("path")))
     write = numbered(line, digest)
     unknown = digest == 0
-    return {
+    return found | {
         "line": narrow(line),
         "write": narrow(write, unknown),
         "server": narrow(server),
@@ -218,19 +267,16 @@ def _port(found: Mapping[str, Any] | pa.Table) -> Ints:
     return port
 
 
-def _rows(table: pa.Table) -> pa.Table:
-    columns: dict[str, Any] = {name: table[name] for name in table.column_names if name != "observations"}
-    for name in ("request_unread", "answer_unread"):
-        why = whole(columns[name])
-        unread = pc.if_else(pa.array(among(why, [OTHER_TYPE])), None, why.indices)
-        columns[name] = pa.DictionaryArray.from_arrays(unread, why.dictionary)
-    return pa.table(columns)
+def _why(unread: Any) -> Any:
+    """Why bodies are not there to be read, without those that have no kind that is read."""
+    indices = pc.if_else(pa.array(among(unread, [OTHER_TYPE])), None, unread.indices)
+    return pa.DictionaryArray.from_arrays(indices, unread.dictionary)
 
 
-def _observed(table: pa.Table) -> tuple[pa.Table, Any]:
-    """The observations, and the names that they are about."""
-    offsets, values = listed(whole(table["observations"]))
-    row = np.repeat(np.arange(len(table)), np.diff(offsets))
+def _observed(observations: Any) -> tuple[pa.Table, Any]:
+    """The observations of each exchange one under the other, and the names that they are about."""
+    offsets, values = listed(observations)
+    row = np.repeat(np.arange(len(observations)), np.diff(offsets))
     seen: dict[str, Any] = {name: small(pc.struct_field(values, name)) for name in _OBSERVED}
     lists = {name: listed(seen[name]) for name in _KEYS}
     alike: Any = pa.chunked_array([keys for _, keys in lists.values()]).unify_dictionaries()
@@ -252,9 +298,3 @@ def endpoint_names(exchanges: pa.Table) -> Any:
     number = numbered(coded(method), coded(endpoint))
     _, first, which = np.unique(number, return_index=True, return_inverse=True)
     return called(which, joined(method.take(at(first)), " ", endpoint.take(at(first))))
-
-
-def urls(exchanges: pa.Table) -> Any:
-    """The absolute URL of each exchange, redacted."""
-    query = joined("?", exchanges["query"]).fill_null("")
-    return joined(exchanges["scheme"], "://", _authorities(exchanges), exchanges["path"], query)

@@ -145,7 +145,7 @@ def waits(timeline: Timeline, opening: Openers, lives: Lives, covered: Covered, 
     ids = timeline.ids
     order = in_turn(end_us, called(usable.row, ids))
     row, number, scope = usable.row[order], usable.number[order], usable.scope[order]
-    following = governing(exchanges, lives.played, row, number, scope)
+    following = governing(timeline, lives.played, row, number, scope)
     following = np.where(following == NEVER, NONE, following)
     told = exchanges.select(_OF_RESPONSE).take(at(row))
     operations = lives.named.select(["protocol", "kind"]).take(at(number, number == NONE))
