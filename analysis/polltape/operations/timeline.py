@@ -61,6 +61,7 @@ from polltape.capture.bodies import OTHER_TYPE
 from polltape.capture.narrow import Place, read_columns
 from polltape.exchange import DEFAULT_PORTS, Observation
 from polltape.operations.columns import (
+    NONE,
     Flags,
     Ints,
     among,
@@ -91,6 +92,7 @@ _TIMES: Final = ("exchange_id", "session_id", "status", *_WALL, *_MONOTONIC)
 _REQUEST: Final = ("client", "method", "scheme", "host", "port", "path")
 _ANSWER: Final = ("endpoint", "error", "redirect", "queued", "api_version", "graphql")
 _READ: Final[tuple[dict[str, Place], ...]] = (
+    {"observations": ("observations",)},
     {name: (name,) for name in _TIMES},
     {"digest": ("request_body", "digest"), **{name: (name,) for name in _REQUEST}},
     {
@@ -99,7 +101,6 @@ _READ: Final[tuple[dict[str, Place], ...]] = (
         "request_unread": ("request_body", "not_stored"),
         "answer_unread": ("response_body", "not_stored"),
     },
-    {"observations": ("observations",)},
 )
 """What is read together: a column goes when it has been used, and no more than these are there as they were read."""
 _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
@@ -192,13 +193,14 @@ class Timeline:
 
 def timeline(connection: Any, capture: Capture) -> Timeline:
     """A capture's timeline, each exchange once."""
-    times, requests, answers, observed = _READ
+    observed, times, requests, answers = _READ
+    seen, names = _observed(_read(capture, observed).pop("observations"))
     columns = _read(capture, times)
     order, steps = _timed(columns)
+    observations = _moved(seen, order, len(columns["ended"]))
     placed = _placed(columns, order)
     placed |= _placed(_requests(_read(capture, requests)), order)
     placed |= _placed(_read(capture, answers), order)
-    observations, names = _observed(_placed(_read(capture, observed), order)["observations"])
     in_words = np.zeros(len(order), np.bool_)
     in_words[ints(observations["row"])[flags(observations["throttled"])]] = True
     for name in ("request_unread", "answer_unread"):
@@ -209,17 +211,36 @@ def timeline(connection: Any, capture: Capture) -> Timeline:
 
 def _read(capture: Capture, columns: Mapping[str, Place]) -> dict[str, Any]:
     found = read_columns(capture, columns)
-    return {name: found[name] for name in found.column_names}
+    return {name: whole(found[name]) for name in found.column_names}
 
 
 def _placed(columns: dict[str, Any], order: Ints) -> dict[str, Any]:
     """The columns in that order; they are used up, so that no more than one is there twice."""
-    as_they_are = np.array_equal(order, np.arange(len(next(iter(columns.values())))))
+    as_they_are = _as_they_are(order, len(next(iter(columns.values()))))
     placed: dict[str, Any] = {}
     for name in list(columns):
         column = small(columns.pop(name))
         placed[name] = column if as_they_are else column.take(at(order))
     return placed
+
+
+def _moved(observations: dict[str, Any], order: Ints, count: int) -> pa.Table:
+    """The observations of ``count`` exchanges, which are now in that order, with their new rows; they are used up."""
+    row = observations.pop("row")
+    if not _as_they_are(order, count):
+        place = np.full(count, NONE)
+        place[order] = np.arange(len(order))
+        row = place[row]
+        moved = np.argsort(row, kind="stable")[np.count_nonzero(row == NONE) :]
+        row = row[moved]
+        for name in list(observations):
+            observations[name] = observations[name].take(at(moved))
+    return pa.table({**observations, "row": narrow(row)})
+
+
+def _as_they_are(order: Ints, count: int) -> bool:
+    """Whether that order of as many rows leaves them where they are."""
+    return len(order) == count and bool((np.diff(order, prepend=-1) == 1).all())
 
 
 def _timed(columns: dict[str, Any]) -> tuple[Ints, tuple[Step, ...]]:
@@ -273,16 +294,16 @@ def _why(unread: Any) -> Any:
     return pa.DictionaryArray.from_arrays(indices, unread.dictionary)
 
 
-def _observed(observations: Any) -> tuple[pa.Table, Any]:
-    """The observations of each exchange one under the other, and the names that they are about."""
+def _observed(observations: Any) -> tuple[dict[str, Any], Any]:
+    """The observations of each exchange one under the other, as columns, and the names that they are about."""
     offsets, values = listed(observations)
-    row = np.repeat(np.arange(len(observations)), np.diff(offsets))
+    row = np.repeat(np.arange(len(observations), dtype=np.int32), np.diff(offsets))
     seen: dict[str, Any] = {name: small(pc.struct_field(values, name)) for name in _OBSERVED}
     lists = {name: listed(seen[name]) for name in _KEYS}
     alike: Any = pa.chunked_array([keys for _, keys in lists.values()]).unify_dictionaries()
     for (name, (begins, _)), keys in zip(lists.items(), alike.chunks, strict=True):
         seen[name] = as_lists(begins, keys.indices)
-    return pa.table({**seen, "row": narrow(row)}).combine_chunks(), alike.chunk(0).dictionary
+    return {**seen, "row": row}, alike.chunk(0).dictionary
 
 
 def _authorities(exchanges: pa.Table) -> Any:
