@@ -49,9 +49,8 @@ def test_equal_rows_have_equal_numbers(rows: list[tuple[int, int, int]]) -> None
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc")), max_size=12))
 def test_rows_in_turn(rows: list[tuple[int, str]]) -> None:
-    order = in_turn(
-        np.array([row[0] for row in rows], np.int64), pa.chunked_array([pa.array([r[1] for r in rows], pa.string())])
-    )
+    names = pa.chunked_array([pa.array([row[1] for row in rows], pa.string())])
+    order = in_turn(np.array([row[0] for row in rows], np.int64), lambda tied: names.take(pa.array(tied)))
     assert [rows[place] for place in order] == sorted(rows)
 
 

@@ -296,7 +296,7 @@ def _told(seen: Timeline, found: Lives, found_out: pd.DataFrame, *, steps: bool)
     told |= {"request_id": seen.request_ids(row)}
     told |= {"operation": found.ids(ints(played_in["number"], NONE)), "role": played_in["role"]}
     told |= {"state": played_in["state"]}
-    order = in_turn(ints(rows["start_us"]), rows["exchange_id"])
+    order = in_turn(ints(rows["start_us"]), lambda tied: rows["exchange_id"].take(at(tied)))
     return framed(pa.table(told).take(at(order))).astype({"status": "Int64", "response_start_us": "Int64"})
 
 

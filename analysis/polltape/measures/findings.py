@@ -96,7 +96,7 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     latest = over(np.maximum, ints(exchanges["end_us"])[rows], offsets[:-1])
     at_us = np.where(by_request, ints(exchanges["start_us"])[about], latest)
     ids = evidence.timeline.ids
-    order = at(_in_order(at_us, drafts["code"], called(first, ids)))
+    order = at(_in_order(at_us, drafts["code"], lambda which: called(first[which], ids)))
     columns: dict[str, Any] = {
         **{name: drafts[name] for name in ("code", "message")},
         "fault": told(drafts["code"].to_pandas(), {code: known.fault for code, known in CODES.items()}.__getitem__),
@@ -113,7 +113,7 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     return framed(found, names=["operation"], categories=True)
 
 
-def _in_order(at_us: Ints, code: Any, first: Any) -> Ints:
+def _in_order(at_us: Ints, code: Any, first: Callable[[Ints], Any]) -> Ints:
     """The findings by instant, then code, then the name of the first exchange."""
     codes = whole(code).dictionary_encode()
     number = ranked(codes.dictionary)[ints(codes.indices)]
@@ -314,7 +314,8 @@ def _idle(evidence: Evidence) -> Iterator[Draft]:
     for _key, group in idle.groupby("key"):
         text = "GET answers 202, and no write of this checkout is in the capture: it may just be idle"
         rows = np.unique(group["row"].to_numpy())
-        yield Draft("OP007", text, None, rows[in_turn(np.zeros(len(rows), np.int64), called(rows, ids))].tolist())
+        by_name = ranked(spelled(called(rows, ids)))
+        yield Draft("OP007", text, None, rows[np.argsort(by_name)].tolist())
 
 
 def _joined(evidence: Evidence) -> Iterator[pa.Table]:

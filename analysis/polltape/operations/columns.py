@@ -134,17 +134,17 @@ def listed(column: Any) -> tuple[Ints, Any]:
     return np.concatenate([[0], np.cumsum(ints(column.value_lengths()))]), column.flatten()
 
 
-def in_turn(us: Ints, names: Any) -> Ints:
-    """The rows by their instants; at one instant the names decide, texts that are looked at only then.
+def in_turn(us: Ints, names: Callable[[Ints], Any]) -> Ints:
+    """The rows by their instants; at one instant their names decide, texts that are asked for only then.
 
-    >>> in_turn(np.array([5, 3, 5]), pa.array(["b", "c", "a"])).tolist()
+    >>> in_turn(np.array([5, 3, 5]), lambda rows: pa.array(["b", "c", "a"]).take(at(rows))).tolist()
     [1, 2, 0]
     """
     order = np.argsort(us, kind="stable")
     same = np.diff(us[order]) == 0
     tied = np.flatnonzero(np.append(False, same) | np.append(same, False)) if len(us) else order
     among = order[tied]
-    ranks = ranked(spelled(whole(names).take(at(among))))
+    ranks = ranked(spelled(whole(names(among))))
     order[tied] = among[np.lexsort((ranks, us[among]))]
     return order
 

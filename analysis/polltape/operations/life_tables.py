@@ -24,6 +24,7 @@ from polltape.operations.columns import (
     floats,
     in_turn,
     ints,
+    joined,
     narrow,
     small,
     spelled,
@@ -37,6 +38,12 @@ from polltape.operations.sightings import seen
 
 Columns = dict[str, Any]
 
+_NO_NAMES: Final[Any] = pa.array([], pa.string())
+_OPERATIONS: Final = (
+    *("id", "protocol", "kind", "key", "host", "client", "truncated", "submitted_us", "accepted_us", "ended_us"),
+    *("outcome", "polls", "statuses", "duration_s", "lower_s", "upper_s", "observed_s", "exchanges"),
+    *("closed", "last_pending", "address", "asked", "released", "first_us"),
+)
 _NEVER: Final = np.iinfo(np.int64).max
 _UNKNOWN: Final = np.iinfo(np.int64).min
 
@@ -48,6 +55,8 @@ class LifeTables:
         self._covered = covered
         self._tables: dict[str, list[pa.Table]] = {}
         self._operations = 0
+        self._exchanges: Any = _NO_NAMES
+        self._names: Any = _NO_NAMES
 
     def add(self, grouped: Grouped) -> Ints:
         """What lived in these groups; the exchanges that an operation has."""
@@ -57,6 +66,7 @@ class LifeTables:
             patterns.add(group, fold(group))
         laid = patterns.everywhere(shape, grouped.bounds[:-1])
         part = _Part(grouped, laid, patterns.words, self._operations)
+        self._exchanges, self._names = grouped.ids, grouped.names
         self._operations += len(laid.operations["first"])
         made = {
             "operations": part.operations(self._covered),
@@ -72,10 +82,24 @@ class LifeTables:
     def operations(self) -> tuple[pa.Table, Ints]:
         """The operations by the start of the first exchange, then id; and the place of each by its number so far."""
         found = self.table("operations")
-        order = in_turn(ints(found["first_us"]), found["id"])
+        order = in_turn(ints(found["first_us"]), lambda tied: self._ids(found.take(at(tied))))
         places = np.empty(len(order), np.int64)
         places[order] = np.arange(len(order))
-        return found.take(at(order)).combine_chunks(), places
+        columns: Columns = {}
+        for name in found.column_names:  # one by one, so that no more than one is there twice
+            columns[name] = whole(found[name].take(at(order)))
+            found = found.drop_columns(name)
+        named = {"id": self._ids(columns), "key": self._keys(columns), "outcome": spelled(columns["outcome"])}
+        return pa.table({name: named[name] if name in named else columns[name] for name in _OPERATIONS}), places
+
+    def _ids(self, operations: Columns | pa.Table) -> Any:
+        """Protocol and name of the exchange that comes first."""
+        return joined(operations["protocol"], ":", self._exchanges.take(operations["first"]))
+
+    def _keys(self, operations: Columns) -> Any:
+        """The newest key of each operation, without its protocol; else a name that nobody can ask by."""
+        found = pc.replace_substring_regex(self._names.take(operations["key"]), r"^[^|]*\|", "")
+        return pc.coalesce(found, joined("exchange|", self._exchanges.take(operations["opened"])))
 
     def table(self, name: str) -> pa.Table:
         """One of them, as a whole."""
@@ -111,7 +135,8 @@ class _Part:
         lower_us = self._last_pending(start_us, limit_us)
         asked_s, asked = self._last_asked()
         return {
-            "id": pc.binary_join_element_wise(self._texts(opened, "protocol"), self._names(first), ":"),
+            "first": narrow(self._of_exchange(first)),
+            "opened": narrow(self._of_exchange(opened)),
             **{name: self._of(opened, name) for name in ("protocol", "kind")},
             "key": self._keys(),
             **{name: self._of(first, name) for name in ("host", "client")},
@@ -180,14 +205,6 @@ class _Part:
         """The rows of the exchanges that these observations are of."""
         return self._grouped.ints("row")[places]
 
-    def _names(self, places: Ints) -> Any:
-        """Their names."""
-        return self._grouped.ids.take(at(self._of_exchange(places)))
-
-    def _texts(self, rows: Ints, name: str) -> Any:
-        """The same, spelled out."""
-        return spelled(self._of(rows, name))
-
     def _number(self, word: str) -> int:
         return self._words.index(word) if word in self._words else NONE - 1
 
@@ -195,20 +212,13 @@ class _Part:
         return small(called(numbers, pa.array(self._words, pa.string())))
 
     def _keys(self) -> Any:
-        """The newest key of each operation, without its protocol; else a name that nobody can ask by."""
+        """The newest key of each operation, null where it has none."""
         laid = self._laid.operations
         keys, issued = self._of(laid["key"], "keys"), self._of(laid["key"], "issued")
         count = ints(keys.value_lengths())
         asked = np.where((laid["key"] != NONE) & (laid["key_at"] < count), laid["key_at"], NONE)
         given = np.where((laid["key"] != NONE) & (laid["key_at"] >= count), laid["key_at"] - count, NONE)
-        number = pc.coalesce(_element(keys, _rows(asked)), _element(issued, _rows(given)))
-        found = pc.coalesce(
-            self._grouped.names.take(number),
-            pc.binary_join_element_wise(
-                self._texts(laid["opened"], "protocol"), "exchange", self._names(laid["opened"]), "|"
-            ),
-        )
-        return pc.replace_substring_regex(found, r"^[^|]*\|", "")
+        return pc.coalesce(_element(keys, _rows(asked)), _element(issued, _rows(given)))
 
     def _exchanges(self) -> Any:
         return self._listed(called(self._of_exchange(self._laid.members["row"]), self._grouped.ids))
@@ -239,8 +249,10 @@ class _Part:
 
     def _outcomes(self, last_us: Ints, asked_s: Floats, covered: Covered) -> Any:
         patience_us = np.maximum(ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS * asked_s * 1e6)
-        left = pc.if_else(pa.array(covered.until_each(last_us) >= last_us + patience_us), "abandoned", "pending")
-        return pc.coalesce(spelled(self._worded(self._laid.operations["outcome"])), left)
+        left = np.where(covered.until_each(last_us) >= last_us + patience_us, 0, 1)
+        outcome = self._laid.operations["outcome"]
+        words: Any = pa.array(["abandoned", "pending", *self._words], pa.string())
+        return small(called(np.where(outcome == NONE, left, outcome + 2), words))
 
 
 def _one(column: Any) -> Any:

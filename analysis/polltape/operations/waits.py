@@ -143,7 +143,7 @@ def waits(timeline: Timeline, opening: Openers, lives: Lives, covered: Covered, 
     usable = opening.only(opening.usable)
     end_us = ints(exchanges["end_us"])[usable.row]
     ids = timeline.ids
-    order = in_turn(end_us, called(usable.row, ids))
+    order = in_turn(end_us, lambda tied: called(usable.row[tied], ids))
     row, number, scope = usable.row[order], usable.number[order], usable.scope[order]
     following = governing(timeline, lives.played, row, number, scope)
     following = np.where(following == NEVER, NONE, following)
