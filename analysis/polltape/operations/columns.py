@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-Numbers = np.ndarray[Any, np.dtype[np.int32]] | Ints
-"""Of many rows or names: half the room where there are millions."""
+Numbers = np.ndarray[Any, np.dtype[np.signedinteger[Any]]]
+"""The same in less room where there are millions; to reckon with, they are made :data:`Ints` first."""
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -54,17 +54,17 @@ NONE: Final = -1
 """The number of a row that is not there."""
 
 
-def at(rows: Ints, missing: Flags | None = None) -> Any:
+def at(rows: Numbers, missing: Flags | None = None) -> Any:
     """Row numbers as Arrow takes them; null where the row is missing."""
     return pa.array(rows, mask=missing)
 
 
-def narrow(numbers: Ints, missing: Flags | None = None) -> Any:
+def narrow(numbers: Numbers, missing: Flags | None = None) -> Any:
     """Numbers of rows or of kinds, in half the room; null where one is missing."""
     return pa.array(numbers.astype(np.int32), mask=missing)
 
 
-def called(rows: Ints, names: Any) -> Any:
+def called(rows: Numbers, names: Any) -> Any:
     """The names of these rows, null for :data:`NONE`: numbers into the names, which are spelled where one looks."""
     return pa.DictionaryArray.from_arrays(narrow(rows, rows == NONE), names)
 

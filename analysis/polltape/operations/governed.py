@@ -7,33 +7,29 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from polltape.operations.columns import Flags, Ints, among, at, coded, ints, known, numbered, spelled, whole
+from polltape.operations.columns import Flags, Ints, Numbers, among, at, coded, ints, known, numbered, spelled, whole
 from polltape.operations.shapes import ragged
 from polltape.operations.timeline import Timeline
 
 UNDER_WAY_US: Final = 100_000
 """What is sent elsewhere this soon after the answer that throttles was under way."""
-NEVER: Final = np.iinfo(np.int64).max
+NEVER: Final = np.iinfo(np.int32).max
+"""The row of a request that never came."""
 ASKING: Final = ("poll", "join", "resubmit")
 """The roles of the requests that an operation's wait may govern."""
 
 
-def governing(timeline: Timeline, parts: pa.Table, opener: Ints, number: Ints, scope: Ints) -> Ints:
+def governing(timeline: Timeline, parts: pa.Table, opener: Numbers, number: Numbers, scope: Numbers) -> Numbers:
     """For each opener (a row of the exchanges) the row of the request that it governs, else :data:`NEVER`.
 
     ``parts``: the requests of operations; ``number``: of the opener's operation; ``scope``: a place in
     :data:`SCOPES`.
     """
     exchanges = timeline.exchanges
-    server = ints(exchanges["server"])
     who = known(exchanges["client"])
-    theirs = np.flatnonzero(who)
     # Of all requests, which are in the order of their starts, the first that starts after the end.
     since = np.searchsorted(ints(exchanges["starts"]), ints(exchanges["ends"])[opener])
-    found = np.full(len(opener), NEVER)
-
-    def govern(which: Flags, keys: Ints, after: Ints, sent: Requests) -> None:
-        found[which] = np.minimum(found[which], sent.next(keys, after))
+    found = np.full(len(opener), NEVER, np.int32)
 
     def within(*scopes: str) -> Flags:
         return np.isin(scope, [SCOPES.index(name) for name in scopes])
@@ -41,24 +37,30 @@ def governing(timeline: Timeline, parts: pa.Table, opener: Ints, number: Ints, s
     if (which := within("operation")).any():
         asking = among(parts["role"], ASKING)
         sent = Requests(ints(parts["number"])[asking], ints(parts["row"])[asking])
-        govern(which, number[which], since[which], sent)
+        found[which] = sent.next(number[which], since[which])
     if (which := within("request", "host") & who[opener]).any():
-        place = numbered(server, ints(exchanges["line"]))
-        govern(which, place[opener[which]], since[which], Requests(place[who], theirs))
-    if (which := within("host") & who[opener]).any():
+        server = ints(exchanges["server"])
+        asked = np.zeros(int(server.max()) + 1, np.bool_)
+        asked[server[opener[which]]] = True
+        theirs = np.flatnonzero(who & asked[server])
+        place = numbered(server[theirs], ints(exchanges["line"])[theirs])
+        found[which] = Requests(place, theirs).next(place[np.searchsorted(theirs, opener[which])], since[which])
         # A request to elsewhere within 100 ms was under way, so the search for it begins behind that.
+        which = within("host") & who[opener]
         after = rows_after(exchanges, ints(exchanges["end_us"])[opener[which]] + UNDER_WAY_US)
-        govern(which, server[opener[which]], after, Requests(server[who], theirs))
+        elsewhere = Requests(server[theirs], theirs).next(server[opener[which]], after)
+        found[which] = np.minimum(found[which], elsewhere)
     if (which := within("redirect") & who[opener] & known(exchanges["redirect"])[opener]).any():
+        theirs = np.flatnonzero(who)
         to, url = _addresses(timeline, opener[which], theirs)
-        govern(which, to, since[which], Requests(url, theirs))
+        found[which] = Requests(url, theirs).next(to, since[which])
     return found
 
 
 SCOPES: Final = ("host", "redirect", "operation", "request")
 
 
-def _addresses(timeline: Timeline, redirecting: Ints, requests: Ints) -> tuple[Ints, Ints]:
+def _addresses(timeline: Timeline, redirecting: Numbers, requests: Ints) -> tuple[Ints, Ints]:
     """Numbers of the client and the URL that each of these was redirected to, and that each request had."""
     away: Any = timeline.exchanges["redirect"].take(at(redirecting))
     texts = pa.concat_arrays([spelled(whole(away)), timeline.urls(requests)])
@@ -70,28 +72,22 @@ def _addresses(timeline: Timeline, redirecting: Ints, requests: Ints) -> tuple[I
 class Requests:
     """Requests by key, those of one key in the order of their starts: of each its key and its row."""
 
-    def __init__(self, key: Ints, row: Ints) -> None:
-        order = np.argsort(row, kind="stable")
-        order = order[np.argsort(key[order], kind="stable")]
-        self._rows, key = row[order], key[order]
-        begins = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
-        self._keys = key[begins]
-        # The place of the key and the row in one number: some ten million of each stay far below 2^63.
+    def __init__(self, key: Numbers, row: Numbers) -> None:
+        # Key and row in one number: some ten million of each stay far below 2^63.
         self._width = int(row.max(initial=0)) + 2
-        self._numbered = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(key)))) * self._width
-        self._numbered += self._rows
+        self._numbered = np.sort(self._first(key) + row)
 
-    def next(self, key: Ints, since: Ints) -> Ints:
+    def next(self, key: Numbers, since: Ints) -> Ints:
         """For each the first request of that key from the row ``since`` on, else :data:`NEVER`.
 
         >>> sent = Requests(np.array([7, 7, 8]), np.array([1, 5, 3]))
         >>> sent.next(np.array([7, 7, 8, 9]), np.array([2, 6, 0, 0])).tolist() == [5, NEVER, 3, NEVER]
         True
         """
-        at, ends = self._places(key, since)
-        return np.where(at < ends, np.append(self._rows, NEVER)[at], NEVER)
+        row = np.append(self._numbered, np.iinfo(np.int64).max)[self._places(key, since)] - self._first(key)
+        return np.where(row < self._width, row, NEVER)
 
-    def between(self, key: Ints, since: Ints, until: Ints) -> tuple[Ints, Ints]:
+    def between(self, key: Numbers, since: Ints, until: Ints) -> tuple[Ints, Ints]:
         """All requests of those keys from the row ``since`` on, before ``until``: pairs of which one asks, and row.
 
         >>> sent = Requests(np.array([7, 7, 8]), np.array([1, 5, 3]))
@@ -99,18 +95,22 @@ class Requests:
         >>> which.tolist(), row.tolist()
         ([0, 1], [3, 1])
         """
-        at, _ = self._places(key, since)
-        end, _ = self._places(key, until)
-        counts = np.maximum(end - at, 0)
-        return np.repeat(np.arange(len(key)), counts), self._rows[ragged(at, counts)]
+        at = self._places(key, since)
+        counts = np.maximum(self._places(key, until) - at, 0)
+        which = np.repeat(np.arange(len(key)), counts)
+        return which, self._numbered[ragged(at, counts)] - self._first(key)[which]
 
-    def _places(self, key: Ints, since: Ints) -> tuple[Ints, Ints]:
-        """Where the requests of each key from that row on begin, and where those of the key end."""
-        place = np.searchsorted(self._keys, key)
-        there = (place < len(self._keys)) & (np.append(self._keys, 0)[place] == key)
-        first = np.minimum(since, self._width - 1) + place * self._width
-        at, end = (np.searchsorted(self._numbered, number) for number in (first, (place + 1) * self._width))
-        return np.where(there, at, end), end
+    def _first(self, key: Numbers) -> Ints:
+        """What those of a key begin with."""
+        return key.astype(np.int64) * self._width
+
+    def _places(self, key: Numbers, since: Ints) -> Ints:
+        """Where the requests of each key from that row on begin; looked for in their order, which is much faster."""
+        wanted = self._first(key) + np.minimum(since, self._width - 1)
+        order = np.argsort(wanted)
+        places = np.empty(len(order), np.int64)
+        places[order] = np.searchsorted(self._numbered, wanted[order])
+        return places
 
 
 def rows_after(exchanges: pa.Table, us: Ints) -> Ints:

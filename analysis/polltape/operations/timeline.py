@@ -9,7 +9,6 @@ column              meaning
 exchange_id         as recorded
 session_id          recording session
 client, host        pseudonym; host without port
-scheme, port        of the URL
 method, endpoint    the method, and the template of the path
 request_unread,     why a body is not there to be read; null where it is, or has no kind that is read
 answer_unread
@@ -36,8 +35,8 @@ server              of the client, host and port
 target              of the server and the write; null where the body is unknown
 ==================  ==========================================================================
 
-Equal numbers are equal requests.  Paths and queries, and the request ids of answers (X-Request-Id), which hardly ever
-stand there twice, are read when they are wanted.
+Equal numbers are equal requests.  What else there is of URLs, and the request ids of answers (X-Request-Id), hardly
+ever stand there twice, and are read when they are wanted.
 
 Everywhere else an exchange is the number of its row here, and gets its name where one looks.
 
@@ -48,8 +47,8 @@ aside; ``keys`` and ``issued`` are lists of numbers of ``names``, equal keys in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis.expr.types as ir
@@ -106,6 +105,7 @@ _READ: Final[tuple[dict[str, Place], ...]] = (
 _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
 _KEYS: Final = ("keys", "issued")
 _LINKING: Final = [*_KEYS, "readings"]
+_WRITTEN: Final = ["session_id", "graphql", "write", "target"]
 _NO_NAMES: Final[Any] = pa.array([], pa.string())
 RESUBMIT: Final = "resubmit"
 """What the roles of a queued request that is sent again begin with."""
@@ -118,11 +118,10 @@ class Unread:
     capture: Capture
     places: Ints
 
-    def column(self, name: str, rows: Ints) -> Any:
-        """What a column of texts says of these exchanges."""
-        if not len(rows):
-            return _NO_NAMES
-        return whole(read_columns(self.capture, {name: (name,)})[name]).take(at(self.places[rows]))
+    def columns(self, names: Sequence[str], rows: Ints) -> pa.Table:
+        """What these columns say of these exchanges."""
+        capture = self.capture if len(rows) else replace(self.capture, files=(), table=None)
+        return read_columns(capture, {name: (name,) for name in names}).take(at(self.places[rows]))
 
     def only(self, which: Flags) -> Unread:
         """Of some of the exchanges."""
@@ -131,7 +130,7 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The tables of the module's text, the first also as queries see it; when the recorder's clock was set."""
+    """The tables of the module's text; when the recorder's clock was set."""
 
     exchanges: pa.Table
     observations: pa.Table
@@ -150,14 +149,14 @@ class Timeline:
         unread: Unread,
         steps: tuple[Step, ...],
     ) -> Timeline:
-        """These tables; queries over the connection then see the exchanges."""
-        counted = exchanges.append_column("row", narrow(np.arange(len(exchanges))))
+        """These tables; queries over the connection then see when the exchanges ended."""
+        counted = exchanges.select(["ends", "end_us"]).append_column("row", narrow(np.arange(len(exchanges))))
         return cls(exchanges, observations, names, unread, lent(connection, "timeline", counted), steps)
 
     def unlinked(self, connection: Any) -> Timeline:
         """The same without what only the linking of observations needs: their names are much of a large capture."""
-        observations = self.observations.drop_columns(_LINKING)
-        return Timeline.of(connection, self.exchanges, observations, _NO_NAMES, self.unread, self.steps)
+        exchanges, observations = self.exchanges.drop_columns(_WRITTEN), self.observations.drop_columns(_LINKING)
+        return Timeline.of(connection, exchanges, observations, _NO_NAMES, self.unread, self.steps)
 
     @property
     def ids(self) -> Any:
@@ -166,14 +165,13 @@ class Timeline:
 
     def request_ids(self, rows: Ints) -> Any:
         """The X-Request-Id of each of these answers."""
-        return self.unread.column("request_id", rows)
+        return whole(self.unread.columns(["request_id"], rows)["request_id"])
 
     def urls(self, rows: Ints) -> Any:
         """The absolute URLs of these exchanges, redacted."""
-        path, query = (self.unread.column(name, rows) for name in ("path", "query"))
-        exchanges = self.exchanges.select(["scheme", "host", "port"]).take(at(rows))
-        asked = joined("?", query).fill_null("")
-        return joined(exchanges["scheme"], "://", _authorities(exchanges), path, asked)
+        told = self.unread.columns(["scheme", "host", "port", "path", "query"], rows)
+        query = joined("?", told["query"]).fill_null("")
+        return joined(told["scheme"], "://", _authorities(told), told["path"], query)
 
     def only(self, connection: Any, which: Flags) -> Timeline:
         """Some of the exchanges."""
@@ -269,6 +267,7 @@ def _requests(found: dict[str, Any]) -> dict[str, Any]:
     """The numbers of requests, instead of their paths and the digests of their bodies."""
     client, digest = coded(found["client"]), coded(found.pop("digest"))
     server = numbered(client, coded(found["host"]), _port(found))
+    del found["scheme"], found["port"]
     line = numbered(coded(found["method"]), coded(found.pop("path")))
     write = numbered(line, digest)
     unknown = digest == 0

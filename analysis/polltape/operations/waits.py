@@ -30,6 +30,7 @@ from polltape.operations.columns import (
     NONE,
     Flags,
     Ints,
+    Numbers,
     among,
     at,
     called,
@@ -83,9 +84,9 @@ class Openers:
     ``throttles``: answers as a 429 does, whatever its status; ``usable``: a wait begins here.
     """
 
-    row: Ints
-    number: Ints
-    scope: Ints
+    row: Numbers
+    number: Numbers
+    scope: Numbers
     throttles: Flags
     usable: Flags
 
@@ -106,13 +107,13 @@ def openers(timeline: Timeline, lives: Lives) -> Openers:
     idle[lives.outside["row"]] = True
     opens = by_code | redirects | throttles | (number != NONE) | idle
     says = known(exchanges["klass"]) | throttles
-    row = np.flatnonzero(flags(exchanges["ended"]) & says & opens)
+    row = np.flatnonzero(flags(exchanges["ended"]) & says & opens).astype(np.int32)
     scopes = [(by_code & ~flags(exchanges["queued"])) | throttles, redirects, number != NONE]
-    scope = np.select([told[row] for told in scopes], range(len(scopes)), len(scopes))
+    scope = np.select([told[row] for told in scopes], np.arange(len(scopes), dtype=np.int8), np.int8(len(scopes)))
     return Openers(row, number[row], scope, throttles[row], usable[row])
 
 
-def _operations(timeline: Timeline, lives: Lives, by_status: Flags) -> Ints:
+def _operations(timeline: Timeline, lives: Lives, by_status: Flags) -> Numbers:
     """Of each exchange the operation whose wait its answer may open, or :data:`NONE`.
 
     An answer opens no wait for an operation that it ends; as a 413 or a 303 it still opens one, without it.
@@ -126,7 +127,7 @@ def _operations(timeline: Timeline, lives: Lives, by_status: Flags) -> Ints:
     np.minimum.at(first, number, row)
     precedence = np.select([among(parts["protocol"], [name]) for name in _PRECEDENCE], [*_PRECEDENCE.values()], 1)
     order = np.lexsort((number[which], first[number[which]], precedence[which]))[::-1]
-    found = np.full(len(timeline.exchanges), NONE)
+    found = np.full(len(timeline.exchanges), NONE, np.int32)
     found[row[which[order]]] = number[which[order]]
     return found
 
@@ -147,52 +148,58 @@ def waits(timeline: Timeline, opening: Openers, lives: Lives, covered: Covered, 
     row, number, scope = usable.row[order], usable.number[order], usable.scope[order]
     following = governing(timeline, lives.played, row, number, scope)
     following = np.where(following == NEVER, NONE, following)
-    told = exchanges.select(_OF_RESPONSE).take(at(row))
+    response = exchanges.select(_OF_RESPONSE).take(at(row))
     operations = lives.named.select(["protocol", "kind"]).take(at(number, number == NONE))
     columns: dict[str, Any] = {
         "exchange_id": called(row, ids),
-        **{name: told[name] for name in told.column_names},
+        **{name: response[name] for name in response.column_names},
         "operation": lives.ids(number),
         **{name: operations[name] for name in operations.column_names},
         "scope": small(called(scope, pa.array(SCOPES, pa.string()))),
         "next_exchange": called(following, ids),
-        **_judged(timeline, lives, Governed(row, number, following), covered, tolerance),
     }
+    told = row, number, following
+    judged = pa.concat_tables(
+        _judged(timeline, lives, Governed(*(of[first : first + AT_ONCE] for of in told)), covered, tolerance)
+        for first in range(0, max(len(row), 1), AT_ONCE)
+    )
+    columns |= {name: judged[name] for name in judged.column_names}
     return framed(pa.table(columns), names=_NAMES, categories=True)
 
 
 class Governed(NamedTuple):
     """Of each wait the rows of the response and of the request that it governs, and the number of its operation."""
 
-    row: Ints
-    number: Ints
-    following: Ints
+    row: Numbers
+    number: Numbers
+    following: Numbers
 
 
-def _judged(
-    timeline: Timeline, lives: Lives, waits: Governed, covered: Covered, tolerance: Tolerance
-) -> dict[str, Any]:
+def _judged(timeline: Timeline, lives: Lives, waits: Governed, covered: Covered, tolerance: Tolerance) -> pa.Table:
     """What became of each wait; all in whole microseconds, so that no rounding decides."""
-    told = timeline.exchanges.select(_JUDGED).take(at(waits.row))
-    end_us, headers_us = (ints(told[name]) for name in ("end_us", "response_start_us"))
-    governs, answered = waits.following != NONE, known(told["response_start_us"])
+    of_response = timeline.exchanges.select(_JUDGED).take(at(waits.row))
+    end_us, headers_us = (ints(of_response[name]) for name in ("end_us", "response_start_us"))
+    governs, answered = waits.following != NONE, known(of_response["response_start_us"])
     next_us = ints(timeline.exchanges["start_us"].take(at(waits.following, ~governs)))
-    asked_us = np.rint(np.minimum(floats(told["asked_s"]), LONGEST_S) * 1e6).astype(np.int64)
+    asked_us = np.rint(np.minimum(floats(of_response["asked_s"]), LONGEST_S) * 1e6).astype(np.int64)
     waited_us, since_headers_us = next_us - end_us, next_us - headers_us
-    slack_us = tolerance.slack_us(told["tolerance"])
+    slack_us = tolerance.slack_us(of_response["tolerance"])
     until_us, deadline_us = covered.until_each(end_us), end_us + asked_us
     early = (waited_us - asked_us < -slack_us) & ((since_headers_us - asked_us < -slack_us) | ~answered)
     in_time = waited_us <= asked_us + np.maximum(asked_us, 1_000_000)
     ended = known(lives.named["closed"].take(at(waits.number, waits.number == NONE)))
     conditions = [~governs & ended, ~governs & (until_us > deadline_us), ~governs, early, in_time]
-    return {
+    told = {
         "deadline_us": pa.array(deadline_us),
         "waited_s": pa.array(waited_us / 1e6, mask=~governs),
         "margin_s": pa.array((waited_us - asked_us) / 1e6, mask=~governs),
         "verdict": small(called(np.select(conditions, range(5), 5), pa.array(_VERDICTS, pa.string()))),
-        "rated": pa.array(governs & (deadline_us <= until_us) & flags(told["rated"])),
+        "rated": pa.array(governs & (deadline_us <= until_us) & flags(of_response["rated"])),
     }
+    return pa.table(told)
 
 
 _JUDGED: Final = ("end_us", "response_start_us", "asked_s", "tolerance", "rated")
+AT_ONCE: Final = 1 << 20
+"""Waits that are judged together: it takes many columns."""
 _VERDICTS: Final = ("void", "unanswered", "open", "early", "kept", "late")
