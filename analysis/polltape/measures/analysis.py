@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
@@ -33,7 +34,7 @@ from polltape.measures.words import counted, iso, shortened
 from polltape.operations.columns import NONE, Flags, among, at, called_by, flags, in_turn, ints, listed, where, whole
 from polltape.operations.covered import Covered
 from polltape.operations.lives import Lives, lives
-from polltape.operations.tables import framed, uncollected
+from polltape.operations.tables import framed, give_back, uncollected
 from polltape.operations.timeline import Timeline, endpoint_names, timeline
 from polltape.operations.waits import Tolerance, openers, waits
 
@@ -152,16 +153,21 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     del entire
     found = lives(connection, seen, inside)
     seen = seen.unlinked(connection)
-    pa.default_memory_pool().release_unused()  # as much again was laid out to find them
-    with ThreadPoolExecutor(max_workers=1) as beside:  # measures that do not need each other, on a second core
-        told_of = beside.submit(answered, seen)
-        lasted = beside.submit(durations, found.operations, found.at_once)
-        counts = beside.submit(lambda: answers(told_of.result()))
-        shared = beside.submit(lambda: pending_shares(told_of.result(), counts.result()))
+    give_back()
+    with ThreadPoolExecutor(max_workers=1) as second:  # measures that do not need each other, on a second core
+
+        def beside[Found](measure: Callable[[], Found]) -> Future[Found]:
+            return second.submit(_freed, measure)
+
+        told_of = beside(lambda: answered(seen))
+        lasted = beside(lambda: durations(found.operations, found.at_once))
+        counts = beside(lambda: answers(told_of.result()))
+        shared = beside(lambda: pending_shares(told_of.result(), counts.result()))
         opening = openers(seen, found)
         kept_waits = waits(seen, opening, found, inside, settings.tolerance)
-        obeyed = beside.submit(compliance, kept_waits)
-        load = beside.submit(lambda: polling(seen, found, kept_waits, counts.result()))
+        give_back()
+        obeyed = beside(lambda: compliance(kept_waits))
+        load = beside(lambda: polling(seen, found, kept_waits, counts.result()))
         travelled = journeys(seen, found, kept_waits)
         evidence = Evidence(
             timeline=seen,
@@ -197,6 +203,13 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         pending_shares=shares,
         under_way=under_way,
     )
+
+
+def _freed[Found](measure: Callable[[], Found]) -> Found:
+    """What a measure finds; what it laid out beside goes back."""
+    found = measure()
+    give_back()
+    return found
 
 
 def _unread(exchanges: pa.Table) -> list[str]:

@@ -15,6 +15,7 @@ from polltape.operations.columns import (
     among,
     at,
     coded,
+    distinct,
     flags,
     ints,
     known,
@@ -68,7 +69,7 @@ def answers(told: pa.Table) -> pd.DataFrame:
     """
     status = ints(told["status"], _UNANSWERED) - _UNANSWERED
     number = numbered(endpoints(told), status, coded(told["protocol"]))
-    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    first, which = distinct(number)
     sums = {name: np.bincount(which[flags(told[name])], minlength=len(first)) for name in ("pending", "throttled")}
     names = told.take(at(first))
     columns: dict[str, Any] = {

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from polltape.measures.answers import endpoints
 from polltape.measures.statistics import wilson_bounds
-from polltape.operations.columns import Ints, among, at, coded, flags, ints, joined, numbered
+from polltape.operations.columns import Ints, among, at, coded, distinct, flags, ints, joined, numbered
 from polltape.operations.tables import framed
 from polltape.operations.timeline import endpoint_names
 from polltape.protocols import par_posnext, protocol_named
@@ -65,16 +65,16 @@ def _by_under_way(told: pa.Table, found: pd.DataFrame) -> pd.DataFrame:
     if found.empty:
         return found.assign(under_way_from=[], under_way_to=[])
     endpoint = endpoints(told)
-    each, first = np.unique(endpoint, return_index=True)
+    first, endpoint = distinct(endpoint)
     names = told.take(at(first))
     meant = among(joined(names["host"], " ", endpoint_names(names)), found["host"] + " " + found["endpoint"])
-    among_them = np.isin(endpoint, each[meant])
+    among_them = meant[endpoint]
     here, endpoint = told.select(_TOLD).filter(pa.array(among_them)), endpoint[among_them]
     under_way = _under_way(endpoint, ints(here["start_us"]), ints(here["end_us"]))
     write = np.flatnonzero(coded(here["protocol"]))
     power = np.frexp(under_way[write])[1].astype(np.int64) - 1
     number = numbered(endpoint[write], coded(here["protocol"])[write], power)
-    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    first, which = distinct(number)
     names = here.take(at(write[first]))
     columns: dict[str, Any] = {
         "protocol": names["protocol"],

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from polltape.measures.durations import GROUP
-from polltape.operations.columns import Ints, among, called_by, ints
+from polltape.measures.groups import grouped
+from polltape.operations.columns import NONE, Ints, among, called_by, ints
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
-from polltape.operations.tables import framed
+from polltape.operations.shapes import over
 from polltape.operations.timeline import Timeline
 from polltape.protocols import throttle
 
@@ -27,57 +28,57 @@ def polling(timeline: Timeline, lives: Lives, waits: pd.DataFrame, counts: pd.Da
     host; ``share``: polls / requests.  ``early``: polls that came before the time asked for.  ``peak_per_s``: the
     most polls that began within any one second.  ``counts``: the table of :func:`~polltape.measures.answers.answers`.
     """
-    table = lives.operations[lives.operations["protocol"] != throttle.NAME]
-    if table.empty:
-        return pd.DataFrame(columns=[*GROUP, "operations"])
-    table = table.assign(group=table.groupby(GROUP, dropna=False, sort=True).ngroup())
-    completed = table["outcome"] == "completed"
-    whole = table["outcome"].isin(FINAL) & ~table["truncated"].astype(bool)
-    asked = table[whole].groupby("group")["polls"]
-    groups = table.groupby("group")
-    load = (
-        groups[GROUP]
-        .first(skipna=False)
-        .assign(
-            operations=groups.size(),
-            completed=completed.groupby(table["group"]).sum(),
-            polls=groups["polls"].sum(),
-            polls_p50=asked.median(),
-            polls_max=asked.max().astype("Int64"),
-        )
+    operations = lives.operations
+    number, names = grouped(operations, GROUP)
+    outcome, polls = operations["outcome"], operations["polls"].to_numpy(dtype=np.int64)
+    whole = (outcome.isin(FINAL) & ~operations["truncated"].astype(bool)).to_numpy()
+    asked = pd.Series(polls[whole]).groupby(number[whole])
+    load = names.assign(
+        operations=np.bincount(number, minlength=len(names)),
+        completed=np.bincount(number[(outcome == "completed").to_numpy()], minlength=len(names)),
+        polls=pd.Series(polls).groupby(number).sum(),
+        polls_p50=asked.median(),
+        polls_max=asked.max().astype("Int64"),
+        **_seen(timeline, lives, waits, number, len(names)),
     )
-    load = load.merge(_seen(timeline, lives, waits), on=GROUP, how="left")
+    load = load[load["protocol"] != throttle.NAME].reset_index(drop=True)
+    if load.empty:
+        return load
     requests = load["host"].map(counts.groupby("host")["count"].sum())
     return load.assign(
         polls_per_completed=(load["polls"] / load["completed"]).where(load["completed"] > 0),
         requests=requests,
         share=load["polls"] / requests,
-        early=load["early"].fillna(0).astype("int64"),
-        peak_per_s=load["peak_per_s"].fillna(0).astype("int64"),
     )
 
 
-def _seen(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame:
-    """For each group of operations how many polls were early, and the most within one second."""
-    grouped = framed(lives.named.select(GROUP)).groupby(GROUP, dropna=False, sort=False)
-    group_of = grouped.ngroup().to_numpy(dtype=np.int64)
-    polls = among(lives.played["role"], ["poll"]) & ~among(lives.played["protocol"], [throttle.NAME])
-    row, number = (ints(lives.played[name])[polls] for name in ("row", "number"))
-    group = group_of[number].astype(np.int64)
-    start_us = ints(timeline.exchanges["start_us"])[row]
-    early = called_by(waits.loc[waits["verdict"] == "early", "next_exchange"])
-    seen = pd.DataFrame({"group": group, "early": np.isin(row, early), "beside": _beside(group, start_us)})
-    names = grouped.head(1)[GROUP].reset_index(drop=True)
-    return names.join(seen.groupby("group").agg(early=("early", "sum"), peak_per_s=("beside", "max")))
+def _seen(timeline: Timeline, lives: Lives, waits: pd.DataFrame, of: Ints, groups: int) -> dict[str, Ints]:
+    """For each group of operations how many polls were early, and the most within one second.
+
+    ``of``: the group of each operation.
+    """
+    polls = among(lives.played["role"], ["poll"])
+    row, group = ints(lives.played["row"])[polls], of[ints(lives.played["number"])[polls]]
+    early = np.zeros(len(timeline.exchanges), np.bool_)
+    early[called_by(waits.loc[waits["verdict"] == "early", "next_exchange"])] = True
+    return {
+        "early": np.bincount(group[early[row]], minlength=groups),
+        "peak_per_s": _most_at_once(group, ints(timeline.exchanges["start_us"])[row], groups),
+    }
 
 
-def _beside(group: Ints, us: Ints) -> Ints:
-    """For each instant how many of its group fall into the second that ends with it, itself included."""
-    order = np.lexsort((us, group))
-    span = int(us.max(initial=0) - us.min(initial=0)) + 2 * SECOND_US
-    placed = group[order] * span + (us[order] - us.min(initial=0))  # a group begins where none of another's second ends
-    first = np.searchsorted(placed, placed - SECOND_US, side="right")
-    last = np.searchsorted(placed, placed, side="right")
-    beside = np.empty(len(order), np.int64)
-    beside[order] = last - first
-    return beside
+def _most_at_once(group: Ints, us: Ints, groups: int) -> Ints:
+    """For each group the most of its instants that fall into any one second.
+
+    >>> _most_at_once(np.array([0, 0, 0, 1]), np.array([0, 999_999, 1_000_000, 5]), 3).tolist()
+    [2, 1, 0]
+    """
+    first_us = int(us.min(initial=0))
+    span = int(us.max(initial=0)) - first_us + 2 * SECOND_US
+    placed = np.sort(group * span + (us - first_us))  # a group begins where none of another's second ends
+    beside = np.arange(1, len(placed) + 1) - np.searchsorted(placed, placed - SECOND_US, side="right")
+    of = placed // span
+    most = np.zeros(groups, np.int64)
+    begins = np.flatnonzero(np.diff(of, prepend=NONE))
+    most[of[begins]] = over(np.maximum, beside, begins)
+    return most

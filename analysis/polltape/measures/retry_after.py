@@ -15,8 +15,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from polltape.measures.groups import grouped
 from polltape.measures.statistics import Flags, Floats, Ints, cluster_bootstrap, wilson, wilson_bounds
-from polltape.operations.columns import coded, whole
+from polltape.operations.columns import coded, distinct, whole
 
 FEWEST_CLIENTS: Final = 10
 """With fewer, nobody can tell how much clients differ: there is no interval by client."""
@@ -45,8 +46,7 @@ def compliance(waits: pd.DataFrame, by: Sequence[str] = GROUP) -> pd.DataFrame:
     ``waits``: the table of waits with the columns of ``by``, client, operation, verdict, rated, waited_s, asked_s.
     ``kept``, ``late`` and ``early`` count rated waits; ``unanswered``, ``open`` and ``void`` count all.
     """
-    waits = waits.reset_index(drop=True)
-    number, names = _groups(waits, by)
+    number, names = grouped(waits, by)
     groups = len(names)
     rated = waits["rated"].to_numpy(dtype=bool)
     verdict = pd.Categorical(waits["verdict"], (*RATED, *UNRATED)).codes
@@ -102,14 +102,6 @@ def every_break_down(waits: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"status": "Int64", "hour_us": "Int64"})
 
 
-def _groups(waits: pd.DataFrame, by: Sequence[str]) -> tuple[Ints, pd.DataFrame]:
-    """The number of each wait's group, and the groups' names in order; unknown names come last."""
-    number = np.asarray(waits.groupby(list(by), dropna=False, sort=True).ngroup(), dtype=np.int64)
-    groups, first = (part.astype(np.int64) for part in np.unique(number, return_index=True))
-    names = waits.loc[first, list(by)].set_axis(groups)
-    return number, names.astype({name: "str" for name in by if isinstance(names[name].dtype, pd.CategoricalDtype)})
-
-
 def _counted(number: Ints, verdict: Ints, rated: Flags, groups: int) -> dict[str, Ints]:
     """How often each group has each verdict."""
     verdicts = len(RATED) + len(UNRATED)
@@ -134,12 +126,15 @@ def _by_client(number: Ints, clients: Ints, rated: Flags, obeying: Flags, groups
     low, high = np.full(groups, np.nan), np.full(groups, np.nan)
     if groups > MOST_INTERVALS:
         return low, high
-    pairs = pd.DataFrame({"group": number, "client": clients, "obeyed": obeying})[rated & (clients >= 0)]
-    sums = pairs.groupby(["group", "client"], as_index=False)["obeyed"].agg(["sum", "size"])
-    ends = np.searchsorted(sums["group"], np.arange(groups + 1))
+    width = int(clients.max(initial=0)) + 1
+    theirs = rated & (clients >= 0)
+    pairs = (number * width + clients)[theirs]
+    first, which = distinct(pairs)
+    totals, obeyed = np.bincount(which), np.bincount(which[obeying[theirs]], minlength=len(first))
+    ends = np.searchsorted(pairs[first], np.arange(groups + 1) * width)
     for group, (start, end) in enumerate(pairwise(ends)):
         if end - start >= FEWEST_CLIENTS:
-            low[group], high[group] = clustered(sums["sum"].to_numpy()[start:end], sums["size"].to_numpy()[start:end])
+            low[group], high[group] = clustered(obeyed[start:end], totals[start:end])
     return low, high
 
 

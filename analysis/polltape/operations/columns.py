@@ -125,8 +125,36 @@ def numbered(first: Ints, *others: Ints) -> Ints:
     """Equal rows of these columns of numbers have equal numbers, from 1."""
     number = first
     for other in others:
-        number = coded(pa.array(number * (int(other.max(initial=0)) + 1) + other))
+        pairs = number * (int(other.max(initial=0)) + 1) + other
+        number = _ranks(pairs) + 1 if _are_few(pairs) else coded(pa.array(pairs))
     return number
+
+
+def distinct(numbers: Ints) -> tuple[Ints, Ints]:
+    """Where each of the numbers that differ stands first, in their order; and which of those each number is.
+
+    >>> first, which = distinct(np.array([7, 3, 7]))
+    >>> first.tolist(), which.tolist()
+    ([1, 0], [1, 0, 1])
+    """
+    if not _are_few(numbers):
+        return np.unique(numbers, return_index=True, return_inverse=True)[1:]
+    which = _ranks(numbers)
+    first = np.empty(int(which.max(initial=NONE)) + 1, np.int64)
+    first[which[::-1]] = np.arange(len(which) - 1, NONE, -1)
+    return first, which
+
+
+def _are_few(numbers: Ints) -> bool:
+    """Whether a flag for each number that there could be takes less than sorting them or looking them up."""
+    return int(numbers.max(initial=0)) < 2 * len(numbers) + 1000
+
+
+def _ranks(numbers: Ints) -> Ints:
+    """The place of each number, at least 0, among those that differ, from 0."""
+    there = np.zeros(int(numbers.max(initial=0)) + 1, np.bool_)
+    there[numbers] = True
+    return (np.cumsum(there, dtype=np.int32) - 1)[numbers].astype(np.int64)
 
 
 def listed(column: Any) -> tuple[Ints, Any]:

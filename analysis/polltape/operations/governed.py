@@ -15,6 +15,8 @@ UNDER_WAY_US: Final = 100_000
 """What is sent elsewhere this soon after the answer that throttles was under way."""
 NEVER: Final = np.iinfo(np.int32).max
 """The row of a request that never came."""
+AT_ONCE: Final = 1 << 20
+"""So many are looked for together."""
 ASKING: Final = ("poll", "join", "resubmit")
 """The roles of the requests that an operation's wait may govern."""
 
@@ -75,7 +77,7 @@ class Requests:
     def __init__(self, key: Numbers, row: Numbers) -> None:
         # Key and row in one number: some ten million of each stay far below 2^63.
         self._width = int(row.max(initial=0)) + 2
-        self._numbered = np.sort(self._first(key) + row)
+        self._numbered = np.append(np.sort(self._first(key) + row), np.iinfo(np.int64).max)
 
     def next(self, key: Numbers, since: Ints) -> Ints:
         """For each the first request of that key from the row ``since`` on, else :data:`NEVER`.
@@ -84,7 +86,7 @@ class Requests:
         >>> sent.next(np.array([7, 7, 8, 9]), np.array([2, 6, 0, 0])).tolist() == [5, NEVER, 3, NEVER]
         True
         """
-        row = np.append(self._numbered, np.iinfo(np.int64).max)[self._places(key, since)] - self._first(key)
+        row = self._numbered[self._places(key, since)] - self._first(key)
         return np.where(row < self._width, row, NEVER)
 
     def between(self, key: Numbers, since: Ints, until: Ints) -> tuple[Ints, Ints]:
@@ -106,10 +108,11 @@ class Requests:
 
     def _places(self, key: Numbers, since: Ints) -> Ints:
         """Where the requests of each key from that row on begin; looked for in their order, which is much faster."""
-        wanted = self._first(key) + np.minimum(since, self._width - 1)
-        order = np.argsort(wanted)
-        places = np.empty(len(order), np.int64)
-        places[order] = np.searchsorted(self._numbered, wanted[order])
+        places = np.empty(len(key), np.int64)
+        for some in (slice(first, first + AT_ONCE) for first in range(0, len(key), AT_ONCE)):
+            wanted = self._first(key[some]) + np.minimum(since[some], self._width - 1)
+            order = np.argsort(wanted)
+            places[some][order] = np.searchsorted(self._numbered, wanted[order])
         return places
 
 

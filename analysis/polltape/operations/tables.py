@@ -80,6 +80,11 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
+def give_back() -> None:
+    """Let the system have the memory that is free: what a step lays out is often as much as all that is there."""
+    pa.default_memory_pool().release_unused()
+
+
 def connection_of(table: ir.Table) -> Any:
     """Where a table is kept."""
     operation: Any = table.op()

@@ -68,6 +68,7 @@ from polltape.operations.columns import (
     at,
     called,
     coded,
+    distinct,
     flags,
     ints,
     joined,
@@ -316,5 +317,5 @@ def endpoint_names(exchanges: pa.Table) -> Any:
     """``METHOD template`` of each exchange, as numbers into those that differ."""
     method, endpoint = (whole(exchanges[name]) for name in ("method", "endpoint"))
     number = numbered(coded(method), coded(endpoint))
-    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    first, which = distinct(number)
     return called(which, joined(method.take(at(first)), " ", endpoint.take(at(first))))

@@ -122,13 +122,15 @@ def _operations(timeline: Timeline, lives: Lives, by_status: Flags) -> Numbers:
     row, number = ints(parts["row"]), ints(parts["number"])
     asks = among(parts["role"], _OPENING) | by_status[row]
     which = np.flatnonzero(asks & ~among(parts["state"], sorted(FINAL)))
+    found = np.full(len(timeline.exchanges), NONE, np.int32)
+    found[row[which]] = number[which]
     # Of several: the one of least precedence, else the one that began first.
-    first = np.full(int(number.max(initial=NONE)) + 1, NEVER)
+    several = which[(np.bincount(row[which], minlength=len(found)) > 1)[row[which]]]
+    first = np.full(len(lives.named), NEVER, np.int32)
     np.minimum.at(first, number, row)
     precedence = np.select([among(parts["protocol"], [name]) for name in _PRECEDENCE], [*_PRECEDENCE.values()], 1)
-    order = np.lexsort((number[which], first[number[which]], precedence[which]))[::-1]
-    found = np.full(len(timeline.exchanges), NONE, np.int32)
-    found[row[which[order]]] = number[which[order]]
+    order = np.lexsort((number[several], first[number[several]], precedence[several]))[::-1]
+    found[row[several[order]]] = number[several[order]]
     return found
 
 
