@@ -152,7 +152,7 @@ def test_shapes_tell_what_the_fold_tells(stories: list[list[Seen]], copies: int)
     told = [story for story in stories for _ in range(copies)]
     several = [renamed(story, number) for number, story in enumerate(told)]
     tables = LifeTables(COVERED)
-    tables.add(grouped(several))
+    tables.add(tables.lived(lambda: grouped(several)))
     folded = [fold(group) for group in several]
     operations = [operation for each in folded for operation in each.operations]
     rows = {seen.exchange_id: row for row, seen in enumerate(seen for group in several for seen in group)}

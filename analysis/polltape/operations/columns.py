@@ -19,12 +19,12 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 def ints(column: Any, null: int = 0) -> Ints:
     """Whole numbers."""
-    return np.asarray(_array(column.fill_null(null)), dtype=np.int64)
+    return np.asarray(_array(column.fill_null(null) if column.null_count else column), dtype=np.int64)
 
 
 def flags(column: Any) -> Flags:
     """Truths; false for null."""
-    return np.asarray(_array(column.fill_null(False)), dtype=np.bool_)
+    return np.asarray(_array(column.fill_null(False) if column.null_count else column), dtype=np.bool_)
 
 
 def known(column: Any) -> Flags:

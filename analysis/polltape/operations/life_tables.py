@@ -6,7 +6,7 @@ Everything here goes over whole columns of Arrow and numpy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,7 @@ from polltape.operations.covered import Covered
 from polltape.operations.fold import ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS, fold
 from polltape.operations.patterns import AFTERWARDS, Laid, Patterns
 from polltape.operations.shapes import Grouped, over, shapes
-from polltape.operations.sightings import seen
+from polltape.operations.sightings import Part, seen
 
 Columns = dict[str, Any]
 
@@ -48,6 +48,14 @@ _NEVER: Final = np.iinfo(np.int64).max
 _UNKNOWN: Final = np.iinfo(np.int64).min
 
 
+class Lived(NamedTuple):
+    """The tables of some groups, by name; the names of exchanges and of keys that their numbers stand for."""
+
+    tables: dict[str, pa.Table]
+    ids: Any
+    names: Any
+
+
 class LifeTables:
     """The tables, part by part; rows in no order."""
 
@@ -58,26 +66,34 @@ class LifeTables:
         self._exchanges: Any = _NO_NAMES
         self._names: Any = _NO_NAMES
 
-    def add(self, grouped: Grouped) -> Ints:
-        """What lived in these groups; the exchanges that an operation has."""
+    def lived(self, part: Part) -> Lived:
+        """What lived in some groups; operations are numbered from 0."""
+        grouped = part()
         shape, firsts = shapes(grouped) if len(grouped.table) else (np.zeros(0, np.int64), np.zeros(0, np.int64))
         patterns = Patterns()
         for group in seen(grouped.only(firsts)):
             patterns.add(group, fold(group))
         laid = patterns.everywhere(shape, grouped.bounds[:-1])
-        part = _Part(grouped, laid, patterns.words, self._operations)
-        self._exchanges, self._names = grouped.ids, grouped.names
-        self._operations += len(laid.operations["first"])
+        told = _Part(grouped, laid, patterns.words)
         made = {
-            "operations": part.operations(self._covered),
-            "members": part.members(),
-            "at_once": part.plain(laid.at_once, "protocol", "kind", "host"),
-            "afterwards": part.afterwards(),
-            "outside": part.outside(),
+            "operations": told.operations(self._covered),
+            "members": told.members(),
+            "at_once": told.plain(laid.at_once, "protocol", "kind", "host"),
+            "afterwards": told.afterwards(),
+            "outside": told.outside(),
         }
-        for name, columns in made.items():
-            self._tables.setdefault(name, []).append(pa.table(columns))
-        return grouped.ints("row")[laid.members["row"]]
+        return Lived({name: pa.table(columns) for name, columns in made.items()}, grouped.ids, grouped.names)
+
+    def add(self, lived: Lived) -> Ints:
+        """These groups, too; the exchanges that an operation of theirs has."""
+        self._exchanges, self._names = lived.ids, lived.names
+        for name, table in lived.tables.items():
+            if "number" in table.column_names:
+                number = pa.array(ints(table["number"]) + self._operations, pa.int32())
+                table = table.set_column(table.column_names.index("number"), "number", number)
+            self._tables.setdefault(name, []).append(table)
+        self._operations += len(lived.tables["operations"])
+        return ints(lived.tables["members"]["row"])
 
     def operations(self) -> tuple[pa.Table, Ints]:
         """The operations by the start of the first exchange, then id; and the place of each by its number so far."""
@@ -110,11 +126,10 @@ class LifeTables:
 class _Part:
     """The columns of a part's tables."""
 
-    def __init__(self, grouped: Grouped, laid: Laid, words: Sequence[str], before: int) -> None:
+    def __init__(self, grouped: Grouped, laid: Laid, words: Sequence[str]) -> None:
         self._grouped = grouped
         self._laid = laid
         self._words = words
-        self._before = before
         members = laid.members["operation"]
         self._begins = np.flatnonzero(np.diff(members, prepend=-1))
 
@@ -165,7 +180,7 @@ class _Part:
         at = self._laid.members
         return {
             "row": narrow(self._of_exchange(at["row"])),
-            "number": narrow(at["operation"] + self._before),
+            "number": narrow(at["operation"]),
             "protocol": self._of(self._laid.operations["opened"], "protocol").take(narrow(at["operation"])),
             "role": self._worded(at["role"]),
             "state": self._worded(at["state"]),
@@ -178,7 +193,7 @@ class _Part:
         words: Any = pa.array(AFTERWARDS, pa.string())
         return {
             "row": narrow(self._of_exchange(at["row"])),
-            "number": narrow(at["operation"] + self._before),
+            "number": narrow(at["operation"]),
             "ending": narrow(self._of_exchange(ending), ending == NONE),
             "what": words.take(narrow(at["what"])),
         }

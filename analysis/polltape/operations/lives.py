@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis
@@ -39,7 +40,7 @@ from polltape.operations.covered import Covered
 from polltape.operations.fold import Folded, Operation, fold
 from polltape.operations.life_tables import LifeTables
 from polltape.operations.sightings import seen, sightings, throttled
-from polltape.operations.tables import framed, lent
+from polltape.operations.tables import ahead, framed, lent
 from polltape.operations.timeline import Timeline, timeline
 
 if TYPE_CHECKING:
@@ -66,9 +67,9 @@ class Lives:
 def lives(connection: Any, timeline: Timeline, covered: Covered) -> Lives:
     """Every operation of the timeline, and which exchange played which role in it."""
     tables = LifeTables(covered)
-    members = [tables.add(grouped) for grouped in sightings(timeline)]
-    for grouped in throttled(timeline, members):
-        tables.add(grouped)
+    members = [tables.add(lived) for lived in ahead(partial(tables.lived, part) for part in sightings(timeline))]
+    for part in throttled(timeline, members):
+        tables.add(tables.lived(part))
     operations, places = tables.operations()
     played, afterwards = (_renumbered(tables.table(name), places) for name in ("members", "afterwards"))
     named = operations.select(["id", *_NAMED]).rename_columns({"id": "operation"})
@@ -116,11 +117,11 @@ def folds(timeline: Timeline) -> Iterator[Folded]:
     A throttled answer inside an operation opens nothing, so the operations must be known by then.
     """
     members: list[int] = []
-    for grouped in sightings(timeline):
-        for group in seen(grouped):
+    for part in sightings(timeline):
+        for group in seen(part()):
             folded = fold(group)
             members += [member.seen.starts for operation in folded.operations for member in operation.members]
             yield folded
     rows = np.searchsorted(ints(timeline.exchanges["starts"]), np.array(members, np.int64))
-    for grouped in throttled(timeline, [rows]):
-        yield from map(fold, seen(grouped))
+    for part in throttled(timeline, [rows]):
+        yield from map(fold, seen(part()))

@@ -59,7 +59,11 @@ _DERIVED: Final = {"issued": [], "readings": [], "opens": False, "address": Fals
 """What an observation says that a request has made which equals another; null for the rest."""
 
 
-def sightings(timeline: Timeline) -> Iterator[Grouped]:
+Part = Callable[[], Grouped]
+"""Some groups of the timeline, laid out when they are wanted."""
+
+
+def sightings(timeline: Timeline) -> Iterator[Part]:
     """What the protocols observed, throttling aside: linked rows together, part by part."""
     observed = _targeted(timeline, timeline.observations)
     bare = list(_bare(timeline, observed))
@@ -86,7 +90,7 @@ def _throttles(timeline: Timeline) -> pa.Table:
     return observed.filter(pa.array(among(observed["protocol"], [throttle.NAME])))
 
 
-def throttled(timeline: Timeline, members: Iterable[Ints]) -> Iterator[Grouped]:
+def throttled(timeline: Timeline, members: Iterable[Ints]) -> Iterator[Part]:
     """The throttled requests and all others that are the same ones, by key.
 
     ``members``: the exchanges that operations of other protocols have; they open nothing.
@@ -184,7 +188,7 @@ def _shown(exchanges: pa.Table, row: Ints, rule: Callable[[int | None], str | No
 # ---------------------------------------------------------------------------------------------- grouping
 
 
-def _parts(timeline: Timeline, table: pa.Table, component: Numbers, part: Flags) -> Iterator[Grouped]:
+def _parts(timeline: Timeline, table: pa.Table, component: Numbers, part: Flags) -> Iterator[Part]:
     """The rows that are part of anything, by component, each group by response end; at least one piece.
 
     The order of the groups means nothing.
@@ -193,7 +197,7 @@ def _parts(timeline: Timeline, table: pa.Table, component: Numbers, part: Flags)
     pieces = max(1, -(-len(row) // PART_ROWS))
     for piece in range(pieces):
         some = row if pieces == 1 else row[component[row] % pieces == piece]
-        yield _grouped(timeline, table, some, component[some].astype(np.int64))
+        yield partial(_grouped, timeline, table, some, component[some].astype(np.int64))
 
 
 def _grouped(timeline: Timeline, table: pa.Table, row: Ints, component: Ints) -> Grouped:

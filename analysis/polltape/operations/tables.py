@@ -7,7 +7,9 @@ more than DuckDB takes to run it over a small capture; so the SQL is kept, and a
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
@@ -78,6 +80,18 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def ahead[Made](work: Iterable[Callable[[], Made]]) -> Iterator[Made]:
+    """What each piece of work makes, in their order, two at a time: numpy and Arrow do not hold each other up."""
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        under_way: deque[Future[Made]] = deque()
+        for piece in work:
+            under_way.append(threads.submit(piece))
+            if len(under_way) == 2:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
 
 def give_back() -> None:
