@@ -270,13 +270,14 @@ def _requests(found: dict[str, Any]) -> dict[str, Any]:
     server = numbered(client, coded(found["host"]), _port(found))
     del found["scheme"], found["port"]
     line = numbered(coded(found["method"]), coded(found.pop("path")))
-    write = numbered(line, digest)
-    unknown = digest == 0
+    known, write, target = digest > 0, np.zeros_like(line), np.zeros_like(line)
+    write[known] = numbered(line[known], digest[known])
+    target[known] = numbered(server[known], write[known])
     return found | {
         "line": narrow(line),
-        "write": narrow(write, unknown),
+        "write": narrow(write, ~known),
         "server": narrow(server),
-        "target": narrow(numbered(server, write), unknown),
+        "target": narrow(target, ~known),
     }
 
 
