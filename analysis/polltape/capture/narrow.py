@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from polltape.capture.footers import damage
 from polltape.exchange import SCHEMA
@@ -21,12 +23,14 @@ from polltape.exchange import SCHEMA
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
 
+Ints = np.ndarray[Any, np.dtype[np.signedinteger[Any]]]
 Place = tuple[str, ...]
 """A column of the capture's schema, or a field of it: its names from the outside in."""
 
 UNCODED: Final = frozenset({"exchange_id", "request_id", "flaws"})
 """Columns whose texts hardly ever stand there twice, or are hardly ever there."""
 ROWS_AT_ONCE: Final = 1 << 17
+BYTES_AT_ONCE: Final = 32_000_000
 COLUMNS_AT_ONCE: Final = 2
 """So many columns are put together side by side: their texts are compared, which takes as long as reading them."""
 
@@ -37,13 +41,56 @@ def read_columns(capture: Capture, columns: Mapping[str, Place]) -> pa.Table:
     Texts are dictionaries, those of :data:`UNCODED` aside.  An exchange that stands in several sources is there as
     often.  Raises :class:`~polltape.errors.InputError` where a file is damaged behind its footer.
     """
-    fields = {name: pc.field(place if len(place) > 1 else place[0]) for name, place in columns.items()}
+    fields = _fields(columns)
     parts = [_empty(columns)]
     if capture.files:
         parts.append(_of_files(capture.files, fields))
     if capture.table is not None:
         parts.append(_of_table(capture.table, fields))
     return _whole(parts)
+
+
+def read_rows(capture: Capture, columns: Mapping[str, Place], rows: Ints) -> pa.Table:
+    """The same of some rows, in their order; of large captures only a part is there at a time."""
+    fields = _fields(columns)
+    order = np.argsort(rows, kind="stable")
+    wanted = rows[order]
+    parts = [_empty(columns)]
+    begin = 0
+    for files in _together(capture.files):
+        end = begin + sum(map(_rows, files))
+        theirs = wanted[slice(*np.searchsorted(wanted, (begin, end)))] - begin
+        if len(theirs):
+            parts.append(_whole([_of_files(files, fields)]).take(theirs))
+        begin = end
+    if capture.table is not None:
+        parts.append(_of_table(capture.table, fields).take(wanted[wanted >= begin] - begin))
+    back: Ints = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    return _whole(parts).take(back)
+
+
+def _together(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    """The files in their order, some megabytes at a time."""
+    some: list[Path] = []
+    size = 0
+    for path in files:
+        some.append(path)
+        size += path.stat().st_size
+        if size >= BYTES_AT_ONCE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _rows(path: Path) -> int:
+    with damage(path):
+        return pq.read_metadata(path).num_rows
+
+
+def _fields(columns: Mapping[str, Place]) -> dict[str, Any]:
+    return {name: pc.field(place if len(place) > 1 else place[0]) for name, place in columns.items()}
 
 
 def _whole(parts: list[pa.Table]) -> pa.Table:

@@ -165,6 +165,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         shared = beside(lambda: pending_shares(told_of.result(), counts.result()))
         opening = openers(seen, found)
         kept_waits = waits(seen, opening, found, inside, settings.tolerance)
+        seen = seen if steps else seen.judged(connection)
         give_back()
         obeyed = beside(lambda: compliance(kept_waits))
         load = beside(lambda: polling(seen, found, kept_waits, counts.result()))
@@ -179,7 +180,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
             stuck_after_s=settings.stuck_after_s,
         )
         found_out = findings(evidence)
-        told = _told(seen, found, found_out, steps=steps)
+        told = _told(seen, found, found_out) if steps else pd.DataFrame()
     shares, under_way = shared.result()
     return Analysis(
         exchanges=len(seen.exchanges),
@@ -289,17 +290,13 @@ def _cut(coverage: Coverage, selection: Selection) -> Coverage:
     return replace(coverage, started_at=start, ended_at=max(start, end))
 
 
-def _told(seen: Timeline, found: Lives, found_out: pd.DataFrame, *, steps: bool) -> pd.DataFrame:
-    """One row for each exchange of an operation, and for each other one that a finding names (role null).
-
-    ``steps``: otherwise no row at all.
-    """
+def _told(seen: Timeline, found: Lives, found_out: pd.DataFrame) -> pd.DataFrame:
+    """One row for each exchange of an operation, and for each other one that a finding names (role null)."""
     exchanges, parts = seen.exchanges, found.played
-    played = ints(parts["row"]) if steps else np.zeros(0, np.int64)
+    played = ints(parts["row"])
     beside = np.zeros(len(exchanges), np.bool_)
-    if steps:
-        beside[called_by(listed(whole(found_out["exchanges"]))[1])] = True
-        beside[played] = False
+    beside[called_by(listed(whole(found_out["exchanges"]))[1])] = True
+    beside[played] = False
     others = np.flatnonzero(beside)
     part = np.append(np.arange(len(played)), np.full(len(others), NONE))
     row = np.append(played, others)

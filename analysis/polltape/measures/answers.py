@@ -10,16 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polltape.operations.columns import (
+    NONE,
     Flags,
     Ints,
     among,
     at,
+    called,
     coded,
     distinct,
     flags,
     ints,
     known,
     numbered,
+    small,
     where,
     whole,
 )
@@ -31,11 +34,12 @@ ACCEPTED: Final = 202
 TOO_LARGE: Final = 413
 """Throttles only where it says when to come back."""
 _UNANSWERED: Final = -1
+_ASKED: Final = ("host", "method", "endpoint", "status", "start_us", "end_us")
 _CHECKOUT: Final = r"^/(admin|wallets|api)(/.*)?/checkouts(\.json$|/\{token\})"
 
 
 def answered(timeline: Timeline) -> pa.Table:
-    """The exchanges with ``protocol``, the one that calls each a write, and whether each is ``pending``, ``throttled``.
+    """Of each exchange :data:`_ASKED`, the ``protocol`` that calls it a write, if it is ``pending``, ``throttled``.
 
     Only requests that were answered have a protocol.  Pending: answered 202, or, to a write, by a body that
     shows it.  Throttled: answered 429 or 503, 413 with an instruction, the queue's aside, or in the words of a body.
@@ -47,18 +51,16 @@ def answered(timeline: Timeline) -> pa.Table:
     pending = status == ACCEPTED
     pending[row[writing & among(observed["state"], ["pending"])]] = True
     protocols: Any = pc.dictionary_encode(whole(observed["protocol"]))
-    writer = np.full(len(exchanges), -1)
+    writer = np.full(len(exchanges), NONE, np.int32)
     # Backwards, so that of several observations the first stays.
     writer[row[writing][::-1]] = ints(protocols.indices)[writing][::-1]
-    writer[status == _UNANSWERED] = -1
-    protocol = pa.DictionaryArray.from_arrays(at(writer, writer < 0).cast(pa.int32()), protocols.dictionary)
+    writer[status == _UNANSWERED] = NONE
+    protocol = small(called(writer, protocols.dictionary))
     too_large = (status == TOO_LARGE) & known(exchanges["klass"])
     by_status = (np.isin(status, sorted(throttle.THROTTLED)) | too_large) & ~flags(exchanges["queued"])
     told = {"protocol": protocol, "pending": pa.array(pending)}
     told["throttled"] = pa.array(by_status | flags(exchanges["in_words"]))
-    for name, values in told.items():
-        exchanges = exchanges.append_column(name, values)
-    return exchanges
+    return pa.table({**{name: whole(exchanges[name]) for name in _ASKED}, **told})
 
 
 def answers(told: pa.Table) -> pd.DataFrame:
@@ -89,7 +91,10 @@ _BY: Final = ["host", "endpoint", "status", "protocol"]
 
 def endpoints(exchanges: pa.Table) -> Ints:
     """Equal hosts, methods and templates of paths have equal numbers."""
-    return numbered(*(coded(exchanges[name]) for name in ("host", "method", "endpoint")))
+    number = coded(exchanges["host"])
+    for name in ("method", "endpoint"):
+        number = numbered(number, coded(exchanges[name]))
+    return number
 
 
 def on_checkout(template: Any) -> Flags:

@@ -45,9 +45,9 @@ from polltape.operations.columns import (
 from polltape.operations.governed import UNDER_WAY_US, Requests, rows_after
 from polltape.operations.lives import Lives
 from polltape.operations.shapes import over
-from polltape.operations.tables import connection_of, framed, lent, records, run
+from polltape.operations.tables import connection_of, framed, give_back, lent, records, run
 from polltape.operations.timeline import Timeline, endpoint_names
-from polltape.operations.waits import Openers, Tolerance
+from polltape.operations.waits import Openers, Tolerance, microseconds
 from polltape.protocols import par_posnext, protocol_named
 from polltape.protocols.instruction import CLASSES
 
@@ -88,6 +88,7 @@ class Evidence:
 def findings(evidence: Evidence) -> pd.DataFrame:
     """Every finding by instant, then code and exchange; columns :data:`FINDING_COLUMNS`."""
     drafts = together(draft for rule in RULES for draft in rule(evidence))
+    give_back()
     exchanges = evidence.timeline.exchanges
     offsets, named = listed(whole(drafts["exchanges"]))
     rows, ends = ints(named), offsets[1:]
@@ -110,6 +111,7 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     }
     del drafts
     found = pa.table({name: columns.pop(name).take(order) for name in FINDING_COLUMNS})
+    give_back()
     return framed(found, names=["operation"], categories=True)
 
 
@@ -227,7 +229,8 @@ def _throttled_host(evidence: Evidence) -> Iterator[pa.Table]:
     if waits.empty:
         return
     server, line, start_us = (ints(exchanges[name]) for name in ("server", "line", "start_us"))
-    end_us, deadline_us = (waits[name].to_numpy(dtype=np.int64) for name in ("end_us", "deadline_us"))
+    end_us = waits["end_us"].to_numpy(dtype=np.int64)
+    deadline_us = end_us + microseconds(waits["asked_s"].to_numpy(dtype=np.float64))
     slack_us = evidence.tolerance.slack_us(exchanges["tolerance"].take(at(answer)))
     theirs = np.flatnonzero(who & np.isin(server, server[answer]))
     # The waits are in turn: the first of a request's is the one that began first.

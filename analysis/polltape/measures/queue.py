@@ -16,7 +16,7 @@ from ibis import _
 
 from polltape.measures.durations import lived_times
 from polltape.measures.statistics import kaplan_meier
-from polltape.operations.columns import among, at, called_by, ints, known
+from polltape.operations.columns import among, at, called_by, ints, known, spelled, whole
 from polltape.operations.lives import Lives
 from polltape.operations.tables import connection_of, lent, lent_frame, run
 from polltape.operations.timeline import Timeline
@@ -74,7 +74,13 @@ def _seen(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame
     observed = timeline.observations
     estimated = observed.filter(pa.array(among(observed["protocol"], [QUEUE]) & known(observed["eta_s"])))
     connection = connection_of(timeline.rows)
-    told = estimated.select(["row", "eta_s"]).append_column("place", at(np.arange(len(estimated))))
+    told = pa.table(
+        {
+            "row": whole(estimated["row"]),
+            "eta_s": spelled(whole(estimated["eta_s"])),
+            "place": at(np.arange(len(estimated))),
+        }
+    )
     return run(
         _told,
         *(timeline.rows, lent(connection, "estimates", told), lives.parts),

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from polltape.measures.durations import lived_times
-from polltape.operations.columns import Flags, among, called_by, flags, ints, listed, whole
+from polltape.operations.columns import Flags, among, at, called_by, flags, ints, listed, whole
 from polltape.operations.lives import Lives
 from polltape.operations.tables import framed
 from polltape.protocols import throttle
@@ -52,8 +52,10 @@ def _wasted(told: pa.Table, lives: Lives, waits: pd.DataFrame, findings: pd.Data
     retry[ints(lives.played["row"])[retries]] = True
     again = retry & flags(told["throttled"])
     early = _early(told, waits, findings)
-    found = pd.DataFrame({"host": framed(told.select(["host"]))["host"], "again": again, "early": early})
-    return found[again | early].groupby("host", as_index=False).sum()
+    wasted = np.flatnonzero(again | early)
+    hosts = framed(told.select(["host"]).take(at(wasted)))["host"]
+    found = pd.DataFrame({"host": hosts, "again": again[wasted], "early": early[wasted]})
+    return found.groupby("host", as_index=False).sum()
 
 
 def _early(told: pa.Table, waits: pd.DataFrame, findings: pd.DataFrame) -> Flags:

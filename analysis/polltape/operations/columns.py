@@ -87,7 +87,7 @@ _INDICES = ((2**7, pa.int8()), (2**15, pa.int16()), (2**31, pa.int32()))
 
 
 def spelled(column: Any) -> Any:
-    """Texts instead of numbers into a dictionary."""
+    """What the numbers into a dictionary stand for."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 

@@ -77,7 +77,9 @@ class Requests:
     def __init__(self, key: Numbers, row: Numbers) -> None:
         # Key and row in one number: some ten million of each stay far below 2^63.
         self._width = int(row.max(initial=0)) + 2
-        self._numbered = np.append(np.sort(self._first(key) + row), np.iinfo(np.int64).max)
+        self._numbered = np.full(len(key) + 1, np.iinfo(np.int64).max)
+        np.add(self._first(key), row, out=self._numbered[:-1])
+        self._numbered.sort()
 
     def next(self, key: Numbers, since: Ints) -> Ints:
         """For each the first request of that key from the row ``since`` on, else :data:`NEVER`.

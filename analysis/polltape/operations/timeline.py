@@ -48,7 +48,7 @@ aside; ``keys`` and ``issued`` are lists of numbers of ``names``, equal keys in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis.expr.types as ir
@@ -57,7 +57,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from polltape.capture.bodies import OTHER_TYPE
-from polltape.capture.narrow import Place, read_columns
+from polltape.capture.narrow import Place, read_columns, read_rows
 from polltape.exchange import DEFAULT_PORTS, Observation
 from polltape.operations.columns import (
     NONE,
@@ -107,6 +107,7 @@ _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
 _KEYS: Final = ("keys", "issued")
 _LINKING: Final = [*_KEYS, "readings"]
 _WRITTEN: Final = ["session_id", "graphql", "write", "target"]
+_JUDGED: Final = ["starts", "response_start_us", "error", "redirect", "rated"]
 _NO_NAMES: Final[Any] = pa.array([], pa.string())
 RESUBMIT: Final = "resubmit"
 """What the roles of a queued request that is sent again begin with."""
@@ -121,8 +122,7 @@ class Unread:
 
     def columns(self, names: Sequence[str], rows: Ints) -> pa.Table:
         """What these columns say of these exchanges."""
-        capture = self.capture if len(rows) else replace(self.capture, files=(), table=None)
-        return read_columns(capture, {name: (name,) for name in names}).take(at(self.places[rows]))
+        return read_rows(self.capture, {name: (name,) for name in names}, self.places[rows])
 
     def only(self, which: Flags) -> Unread:
         """Of some of the exchanges."""
@@ -158,6 +158,11 @@ class Timeline:
         """The same without what only the linking of observations needs: their names are much of a large capture."""
         exchanges, observations = self.exchanges.drop_columns(_WRITTEN), self.observations.drop_columns(_LINKING)
         return Timeline.of(connection, exchanges, observations, _NO_NAMES, self.unread, self.steps)
+
+    def judged(self, connection: Any) -> Timeline:
+        """The same without what only the waits need, and a look at steps."""
+        exchanges = self.exchanges.drop_columns(_JUDGED)
+        return Timeline.of(connection, exchanges, self.observations, self.names, self.unread, self.steps)
 
     @property
     def ids(self) -> Any:
@@ -219,6 +224,8 @@ def _placed(columns: dict[str, Any], order: Ints) -> dict[str, Any]:
     placed: dict[str, Any] = {}
     for name in list(columns):
         column = small(columns.pop(name))
+        if name == "asked_s":  # the same few numbers again and again
+            column = small(column.dictionary_encode())
         placed[name] = column if as_they_are else column.take(at(order))
     return placed
 
@@ -300,6 +307,7 @@ def _observed(observations: Any) -> tuple[dict[str, Any], Any]:
     offsets, values = listed(observations)
     row = np.repeat(np.arange(len(observations), dtype=np.int32), np.diff(offsets))
     seen: dict[str, Any] = {name: small(pc.struct_field(values, name)) for name in _OBSERVED}
+    seen["eta_s"] = small(seen["eta_s"].dictionary_encode())  # hardly ever there
     lists = {name: listed(seen[name]) for name in _KEYS}
     alike: Any = pa.chunked_array([keys for _, keys in lists.values()]).unify_dictionaries()
     for (name, (begins, _)), keys in zip(lists.items(), alike.chunks, strict=True):

@@ -29,6 +29,7 @@ import pyarrow as pa
 from polltape.operations.columns import (
     NONE,
     Flags,
+    Floats,
     Ints,
     Numbers,
     among,
@@ -40,6 +41,8 @@ from polltape.operations.columns import (
     ints,
     known,
     small,
+    spelled,
+    whole,
 )
 from polltape.operations.covered import Covered
 from polltape.operations.fold import FINAL
@@ -138,8 +141,8 @@ def waits(timeline: Timeline, opening: Openers, lives: Lives, covered: Covered, 
     """One row a wait that one of the ``opening`` responses opened; instants in microseconds since 1970.
 
     Columns: :data:`_OF_RESPONSE` as in the timeline; ``scope``; ``operation``, ``protocol`` and ``kind`` of the
-    operation; ``exchange_id``, ``next_exchange``, ``deadline_us``, ``waited_s``, ``margin_s``, ``verdict``, and
-    ``rated`` (counts in the compliance rate).  Names of exchanges and operations are rows that
+    operation; ``exchange_id``, ``next_exchange``, ``waited_s``, ``margin_s``, ``verdict``, and ``rated`` (counts in
+    the compliance rate).  Names of exchanges and operations are rows that
     :func:`~polltape.operations.columns.called_by` tells.  Ordered by response end, then exchange.
     """
     exchanges = timeline.exchanges
@@ -155,6 +158,7 @@ def waits(timeline: Timeline, opening: Openers, lives: Lives, covered: Covered, 
     columns: dict[str, Any] = {
         "exchange_id": called(row, ids),
         **{name: response[name] for name in response.column_names},
+        "asked_s": spelled(whole(response["asked_s"])),
         "operation": lives.ids(number),
         **{name: operations[name] for name in operations.column_names},
         "scope": small(called(scope, pa.array(SCOPES, pa.string()))),
@@ -183,7 +187,7 @@ def _judged(timeline: Timeline, lives: Lives, waits: Governed, covered: Covered,
     end_us, headers_us = (ints(of_response[name]) for name in ("end_us", "response_start_us"))
     governs, answered = waits.following != NONE, known(of_response["response_start_us"])
     next_us = ints(timeline.exchanges["start_us"].take(at(waits.following, ~governs)))
-    asked_us = np.rint(np.minimum(floats(of_response["asked_s"]), LONGEST_S) * 1e6).astype(np.int64)
+    asked_us = microseconds(floats(of_response["asked_s"]))
     waited_us, since_headers_us = next_us - end_us, next_us - headers_us
     slack_us = tolerance.slack_us(of_response["tolerance"])
     until_us, deadline_us = covered.until_each(end_us), end_us + asked_us
@@ -192,13 +196,17 @@ def _judged(timeline: Timeline, lives: Lives, waits: Governed, covered: Covered,
     ended = known(lives.named["closed"].take(at(waits.number, waits.number == NONE)))
     conditions = [~governs & ended, ~governs & (until_us > deadline_us), ~governs, early, in_time]
     told = {
-        "deadline_us": pa.array(deadline_us),
         "waited_s": pa.array(waited_us / 1e6, mask=~governs),
         "margin_s": pa.array((waited_us - asked_us) / 1e6, mask=~governs),
         "verdict": small(called(np.select(conditions, range(5), 5), pa.array(_VERDICTS, pa.string()))),
         "rated": pa.array(governs & (deadline_us <= until_us) & flags(of_response["rated"])),
     }
     return pa.table(told)
+
+
+def microseconds(asked_s: Floats) -> Ints:
+    """How long that is to wait, in whole microseconds."""
+    return np.rint(np.minimum(asked_s, LONGEST_S) * 1e6).astype(np.int64)
 
 
 _JUDGED: Final = ("end_us", "response_start_us", "asked_s", "tolerance", "rated")
