@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polltape.capture.narrow import read_columns
+from polltape.capture.narrow import read_columns, read_rows
 from polltape.capture.parquet import write_exchanges
 from polltape.capture.reading import Capture
 from polltape.errors import InputError
@@ -85,6 +86,26 @@ def test_files_and_a_table_are_read_alike_and_whole(
     ):
         texts = values.dictionary.to_pylist()
         assert len(set(texts)) == len(texts)  # equal texts are equal numbers
+
+
+@pytest.mark.parametrize("at_once", [1, 32_000_000])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(EXCHANGES, max_size=4), st.lists(EXCHANGES, max_size=4), st.data())
+def test_some_rows_are_read_in_their_order(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
+    one: list[Exchange],
+    two: list[Exchange],
+    data: st.DataObject,
+) -> None:
+    monkeypatch.setattr("polltape.capture.narrow.BYTES_AT_ONCE", at_once)
+    folder = tmp_path_factory.mktemp("capture")
+    files = [path for name, rows in (("one", one), ("two", two)) for path in write_exchanges(folder, name, rows, [])]
+    every = [*one, *two, *one]
+    rows = data.draw(st.lists(st.sampled_from(range(len(every))), max_size=6)) if every else []
+    found = read_rows(capture(files, to_table(one)), COLUMNS, np.array(rows, np.int64))
+    assert found.to_pylist() == plain([every[row] for row in rows])
 
 
 def test_a_capture_without_sources_has_the_columns(tmp_path: Path) -> None:

@@ -203,5 +203,6 @@ def test_without_steps_all_else_is_the_same(busy: list[Any], captured: Make) -> 
 def test_many_pieces_are_one_whole(busy: list[Any], captured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     capture = captured(busy)
     whole = render(analyse(capture), "json")
-    monkeypatch.setattr("polltape.operations.sightings.PART_ROWS", 2)
+    for place in ("sightings.PART_ROWS", "waits.AT_ONCE", "governed.AT_ONCE"):
+        monkeypatch.setattr(f"polltape.operations.{place}", 2)
     assert render(analyse(capture), "json") == whole

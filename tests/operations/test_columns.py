@@ -10,7 +10,18 @@ import pyarrow.compute as pc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polltape.operations.columns import among, as_lists, coded, in_turn, joined, listed, numbered, spelled, where
+from polltape.operations.columns import (
+    among,
+    as_lists,
+    coded,
+    distinct,
+    in_turn,
+    joined,
+    listed,
+    numbered,
+    spelled,
+    where,
+)
 
 TEXTS = st.lists(st.none() | st.sampled_from(["a", "ab", "b", ""]), max_size=8)
 
@@ -40,7 +51,15 @@ def test_which_texts_are_meant(texts: list[str | None]) -> None:
         assert joined("<", column, ">").to_pylist() == [None if text is None else f"<{text}>" for text in texts]
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), max_size=12))
+@given(st.lists(st.integers(0, 5) | st.integers(0, 2**40), max_size=12))
+def test_numbers_that_differ(numbers: list[int]) -> None:
+    column = np.array(numbers, np.int64)
+    first, which = distinct(column)
+    _, first_too, which_too = np.unique(column, return_index=True, return_inverse=True)
+    assert (first.tolist(), which.tolist()) == (first_too.tolist(), which_too.tolist())
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3) | st.just(2**20)), max_size=12))
 def test_equal_rows_have_equal_numbers(rows: list[tuple[int, int, int]]) -> None:
     numbers = numbered(*(np.array([row[place] for row in rows], np.int64) for place in range(3))).tolist()
     pairs = set(zip(numbers, rows, strict=True))

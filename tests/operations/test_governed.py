@@ -50,6 +50,13 @@ def test_all_requests_between_two_rows(sent: list[tuple[int, int]], asked: list[
     assert list(zip(which.tolist(), row.tolist(), strict=True)) == expected
 
 
+def test_numbers_of_half_the_size_are_reckoned_with_in_full() -> None:
+    key, row = (np.array(numbers, np.int32) for numbers in ([70_000, 70_001], [100_000, 5]))
+    sent = Requests(key, row)
+    assert sent.next(key, np.zeros(2, np.int64)).tolist() == [100_000, 5]
+    assert [each.tolist() for each in sent.between(key, row, row + 1)] == [[0, 1], [100_000, 5]]
+
+
 @given(st.lists(st.integers(0, 9), max_size=8), st.lists(st.integers(-2, 12), max_size=4))
 def test_the_first_start_after_an_instant(instants: list[int], asked: list[int]) -> None:
     start_us = sorted(instants)

@@ -180,7 +180,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
             stuck_after_s=settings.stuck_after_s,
         )
         found_out = findings(evidence)
-        told = _told(seen, found, found_out) if steps else pd.DataFrame()
+        told = _told(seen, found, found_out) if steps else pd.DataFrame(columns=_STEPS)
     shares, under_way = shared.result()
     return Analysis(
         exchanges=len(seen.exchanges),
@@ -315,6 +315,7 @@ _OF_ANSWER: Final = (
     *("start_us", "response_start_us", "end_us"),
     *("source", "raw", "klass", "asked_s"),
 )
+_STEPS: Final = (*_OF_EXCHANGE, "url", *_OF_ANSWER, "request_id", "operation", "role", "state")
 
 
 def _us(instant: datetime) -> int:
