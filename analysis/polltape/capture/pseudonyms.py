@@ -98,7 +98,7 @@ class Pseudonyms:
     def stream(self, purpose: str, value: str, count: int) -> bytes:
         """``count`` keyed bytes made of the value."""
         keyed = self._keyed.copy()
-        keyed.update(_bytes(f"{purpose}\0{value}"))
+        keyed.update(f"{purpose}\0{value}".encode("utf-8", "surrogatepass"))
         first = keyed.digest()
         if count <= len(first):
             return first[:count]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final
 from urllib.parse import unquote
 
@@ -191,13 +192,13 @@ class Scrubber:
         """A text that a rule names, after the rule's action."""
         return self.ruled[ruling][value]
 
-    def fresh_named(self, ruling: Ruling, value: str) -> str:
-        """:meth:`named` without its memory."""
+    def maker(self, ruling: Ruling) -> Callable[[str], str]:
+        """What makes the stand-in of a text, without memory."""
         if ruling.action == "drop":
-            return drop_text(value)
+            return drop_text
         if ruling.action == "shape":
-            return self.shape(ruling.kind, value)
-        return self._pseudonym(value, 0)
+            return partial(self.shape, ruling.kind)
+        return self._pseudonym
 
     def shape(self, kind: str, value: str) -> str:
         """A stand-in of the same shape; containers in JSON text keep their structure."""
@@ -220,7 +221,7 @@ class Scrubber:
         """The pseudonym of a value in whatever encoding it stands; schemes, prefixes and quotes stay."""
         return self.ruled[_PSEUDONYM][value]
 
-    def _pseudonym(self, value: str, level: int) -> str:
+    def _pseudonym(self, value: str, level: int = 0) -> str:
         bare = value.strip()
         if not bare or level > MAX_NESTING:
             return drop_text(bare)

@@ -174,7 +174,8 @@ class JsonScrubber:
         for key, value in node.items():
             name = names[key]  # of every name, as there are those that are data
             kind = type(value)
-            if name.plain and (not inside or name.norm not in inside):
+            common = not inside or name.norm not in inside
+            if name.plain and common:
                 if kind is str:
                     if len(value) > 5:
                         put_aside((node, key, value))
@@ -188,7 +189,7 @@ class JsonScrubber:
                     node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
             elif value is True or (not value and kind is not int):
                 continue  # null, true, false, "", [] and {} stay under every rule
-            elif kind is str and name.texts is not None and not inside:
+            elif kind is str and name.texts is not None and common:
                 node[key] = name.texts[value]
             else:
                 node[key] = self._special(node, name, value, inside, card, level, depth)

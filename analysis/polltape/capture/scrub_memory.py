@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from polltape.capture.encodings import BLANK_JSON64, may_hold_text64, name_parts
@@ -175,5 +174,5 @@ class Rulings(dict[Ruling, Memory]):
         self._scrubber = scrubber
 
     def __missing__(self, ruling: Ruling) -> Memory:
-        made = self[ruling] = Memory(partial(self._scrubber.fresh_named, ruling))
+        made = self[ruling] = Memory(self._scrubber.maker(ruling))
         return made

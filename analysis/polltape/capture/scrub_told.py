@@ -75,6 +75,9 @@ _NUMBERS: Final = re.compile(r"\+?[\d().-]{8,}")
 _BETWEEN_LETTERS: Final = b" _-0123456789"
 """What may stand between the letters of a name, as names are compared, and digits: few names have any."""
 
+_HEXADECIMAL: Final = "abcdef"
+"""Of a text's letters these are the most, as ids are made of them: what follows them in a name is looked for first."""
+
 
 class Telling:
     """Whether there can be a value told in a text: what is looked at first, as it mostly is not.
@@ -84,8 +87,9 @@ class Telling:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        letters = (name.encode().translate(None, _BETWEEN_LETTERS) for name in names if name.isascii())
-        self._name = re.compile(_any_of(filter(None, (name.decode() for name in letters))).encode())
+        letters = [name.encode().translate(None, _BETWEEN_LETTERS).decode() for name in names if name.isascii()]
+        self._name = re.compile(_any_of(filter(None, letters)).encode())
+        self._end = re.compile(_any_of(name.lstrip(_HEXADECIMAL) or name for name in letters if name).encode())
 
     def may(self, text: str) -> bool:
         """Of a text: it has what separates a name and a value, and a name."""
@@ -93,7 +97,7 @@ class Telling:
             return False
         plain = text.isascii()
         letters = text.lower().encode().translate(None, _BETWEEN_LETTERS) if plain and "-u" not in text else None
-        if letters is not None and self._name.search(letters) is None:
+        if letters is not None and (self._end.search(letters) is None or self._name.search(letters) is None):
             return False
         quoted = "'" in text or '"' in text or "`" in text or not plain
         if quoted and _QUOTATION.search(text):

@@ -227,7 +227,7 @@ def _any_letters(value: str, stream: bytes) -> str:
 def _ascii_letters(value: str, stream: bytes) -> str:
     """The same of ASCII text, by tables."""
     made = bytearray([_ROWS[char][byte] for char, byte in zip(value.encode(), stream, strict=False)])
-    for number in _NUMBER.finditer(value):
+    for number in () if value.isalpha() else _NUMBER.finditer(value):
         place = number.start()
         if value[place] != "0":
             made[place] = _FIRST_DIGITS[stream[place]]
