@@ -24,7 +24,7 @@ from polltape.exchange import Exchange, Header, from_table
 from polltape.protocols.par_digest import digest
 from polltape.recorder.convert import convert_spool, dead_sessions, lock_path, recover, spool_path, take_lock
 from polltape.recorder.frames import FRAMES_VERSION, FrameReader
-from polltape.recorder.helper import Plan, Recording, _lock, serve
+from polltape.recorder.helper import NICENESS, Plan, Recording, _lock, serve
 from polltape.recorder.marks import MARKS_AT
 
 WALL = datetime(2025, 11, 23, 12, 0, 0, tzinfo=UTC).timestamp()
@@ -625,3 +625,15 @@ def test_a_key_of_par_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
     assert said["error"].startswith("polltape_par_key: no such file")
     assert "env:NAME" in said["error"]
     assert "0123456789ABCDEF" not in said["error"]
+
+
+def test_mitmproxy_goes_first() -> None:
+    """In a session of its own, as the addon starts it, Linux weighs a process by the niceness of the session."""
+    code = "import os; from polltape.recorder import helper; helper.protect(); print(os.nice(0))"
+    told = "print(helper.AUTOGROUP.read_text() if helper.AUTOGROUP.exists() else '')"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}; {told}"], start_new_session=True, capture_output=True, text=True
+    )
+    niceness, session, *_ = run.stdout.splitlines()
+    assert int(niceness) >= NICENESS
+    assert not session or session.endswith(f" nice {NICENESS}")

@@ -55,6 +55,7 @@ from polltape.recorder.upstream import UpstreamWatch
 SOURCE: Final = "recorder"
 NICENESS: Final = 5
 """mitmproxy goes first where there are few cores: what it hands over meanwhile waits in the pipe."""
+AUTOGROUP: Final = Path("/proc/self/autogroup")
 RETENTION_EVERY_S: Final = 60.0
 SIGN_OF_LIFE_S: Final = 0.5
 
@@ -402,6 +403,8 @@ def protect() -> None:
         signal.signal(name, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
+        if os.getsid(0) == os.getpid():  # Linux weighs sessions first, and niceness only among the processes of one
+            AUTOGROUP.write_text(str(NICENESS))
 
 
 def make_redactor(options: Options) -> Redacts:
