@@ -37,12 +37,11 @@ def short_ids(analysis: Analysis) -> dict[str, str]:
 
 def short_id(analysis: Analysis, operation: str) -> str:
     """That of one operation as :func:`short_ids` has it, without the others'."""
-    bare = analysis.operations["id"].str.replace(r"(?s)^[^:]*:(.+)$", r"\1", regex=True)
-    name = _bare(operation)
-    if (bare == name).sum() > 1:
+    name, ids = _bare(operation), analysis.operations["id"]
+    alike = [_bare(other) for other in ids[ids.str.contains(name[:SHORTEST], regex=False)]]
+    if alike.count(name) > 1:
         return operation
-    beside = [other for other in (bare[bare < name].max(), bare[bare > name].min()) if isinstance(other, str)]
-    return name[: max(max((_shared(name, other) for other in beside), default=0) + 1, SHORTEST)]
+    return name[: max([SHORTEST, *(_shared(name, other) + 1 for other in alike if other != name)])]
 
 
 def _shared(one: str, other: str) -> int:
