@@ -152,7 +152,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
     seen = _selected(connection, entire, selection, inside)
     del entire
     found = lives(connection, seen, inside)
-    seen = seen.unlinked(connection)
+    seen = seen.unlinked()
     give_back()
     with ThreadPoolExecutor(max_workers=1) as second:  # measures that do not need each other, on a second core
 
@@ -165,7 +165,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         shared = beside(lambda: pending_shares(told_of.result(), counts.result()))
         opening = openers(seen, found)
         kept_waits = waits(seen, opening, found, inside, settings.tolerance)
-        seen = seen if steps else seen.judged(connection)
+        seen = seen if steps else seen.judged()
         give_back()
         obeyed = beside(lambda: compliance(kept_waits))
         load = beside(lambda: polling(seen, found, kept_waits, counts.result()))

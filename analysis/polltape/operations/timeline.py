@@ -48,7 +48,7 @@ aside; ``keys`` and ``issued`` are lists of numbers of ``names``, equal keys in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import ibis.expr.types as ir
@@ -154,15 +154,14 @@ class Timeline:
         counted = exchanges.select(["ends", "end_us"]).append_column("row", narrow(np.arange(len(exchanges))))
         return cls(exchanges, observations, names, unread, lent(connection, "timeline", counted), steps)
 
-    def unlinked(self, connection: Any) -> Timeline:
+    def unlinked(self) -> Timeline:
         """The same without what only the linking of observations needs: their names are much of a large capture."""
         exchanges, observations = self.exchanges.drop_columns(_WRITTEN), self.observations.drop_columns(_LINKING)
-        return Timeline.of(connection, exchanges, observations, _NO_NAMES, self.unread, self.steps)
+        return replace(self, exchanges=exchanges, observations=observations, names=_NO_NAMES)
 
-    def judged(self, connection: Any) -> Timeline:
+    def judged(self) -> Timeline:
         """The same without what only the waits need, and a look at steps."""
-        exchanges = self.exchanges.drop_columns(_JUDGED)
-        return Timeline.of(connection, exchanges, self.observations, self.names, self.unread, self.steps)
+        return replace(self, exchanges=self.exchanges.drop_columns(_JUDGED))
 
     @property
     def ids(self) -> Any:
