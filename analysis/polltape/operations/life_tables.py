@@ -25,6 +25,7 @@ from polltape.operations.columns import (
     in_turn,
     ints,
     joined,
+    listed,
     narrow,
     small,
     spelled,
@@ -114,7 +115,9 @@ class LifeTables:
 
     def _keys(self, operations: Columns) -> Any:
         """The newest key of each operation, without its protocol; else a name that nobody can ask by."""
-        found = pc.replace_substring_regex(self._names.take(operations["key"]), r"^[^|]*\|", "")
+        offsets, parts = listed(pc.split_pattern(self._names.take(operations["key"]), "|", max_splits=1))
+        last = offsets[1:] - 1
+        found = parts.take(at(last, np.diff(offsets) == 0))
         return pc.coalesce(found, joined("exchange|", self._exchanges.take(operations["opened"])))
 
     def table(self, name: str) -> pa.Table:

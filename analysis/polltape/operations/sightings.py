@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from polltape.exchange import Observation
 from polltape.operations.columns import (
+    NONE,
     Flags,
     Ints,
     Numbers,
@@ -67,15 +68,15 @@ def sightings(timeline: Timeline) -> Iterator[Part]:
     """What the protocols observed, throttling aside: linked rows together, part by part."""
     observed = _targeted(timeline, timeline.observations)
     bare = list(_bare(timeline, observed))
-    observed = observed.select(_OWN).filter(pa.array(~among(observed["protocol"], [throttle.NAME])))
-    table = pa.concat_tables([observed, *bare]).unify_dictionaries().combine_chunks()
+    table = observed.select(_OWN)
+    if bare:
+        table = pa.concat_tables([table, *bare]).unify_dictionaries().combine_chunks()
     del observed
     opening = pc.or_(table["opens"], table["truncates"].is_valid())
     general: Any = pa.array(among(table["protocol"], [http_async.NAME]))
     names = table.select(["keys", "issued", "target", "opens"])
-    yield from _parts(
-        timeline, table, *linked(names.append_column("opening", opening).append_column("general", general))
-    )
+    component, part = linked(names.append_column("opening", opening).append_column("general", general))
+    yield from _parts(timeline, table, component, part & ~among(table["protocol"], [throttle.NAME]))
 
 
 def _targeted(timeline: Timeline, observed: pa.Table) -> pa.Table:
@@ -103,9 +104,12 @@ def throttled(timeline: Timeline, members: Iterable[Ints]) -> Iterator[Part]:
     opens = flags(throttles["opens"]) & ~inside[row]
     if not opens.any():
         return
-    request = numbered(ints(exchanges["server"]), ints(exchanges["line"]), _named(exchanges["graphql"]))
     opening = np.unique(row[opens])
-    same = np.flatnonzero(np.isin(request, request[opening]))
+    asked = [ints(exchanges[name]) for name in ("server", "line")]
+    may_be = np.flatnonzero(np.logical_and.reduce([_among_those(numbers, opening) for numbers in asked]))
+    request = np.full(len(exchanges), NONE)
+    request[may_be] = numbered(*(numbers[may_be] for numbers in asked), _named(exchanges["graphql"])[may_be])
+    same = may_be[_among_those(request[may_be], np.searchsorted(may_be, opening))]
     shown = _shown(exchanges, same, throttle.retried_state)
     throttling = pa.array(np.isin(same, row))
     told = {
@@ -117,6 +121,13 @@ def throttled(timeline: Timeline, members: Iterable[Ints]) -> Iterator[Part]:
         "opens": np.isin(same, opening),
     }
     yield from _parts(timeline, _derived(timeline, same, told), request[same], np.ones(len(same), np.bool_))
+
+
+def _among_those(numbers: Ints, rows: Ints) -> Flags:
+    """Which of the numbers stand in one of these rows, too."""
+    there = np.zeros(int(numbers.max(initial=0)) + 1, np.bool_)
+    there[numbers[rows]] = True
+    return there[numbers]
 
 
 def _named(graphql: Any) -> Ints:
