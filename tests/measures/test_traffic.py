@@ -8,10 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from polltape.measures import polling_load
 from polltape.measures.queue import queues
 
 Make = Callable[..., Any]
@@ -150,6 +155,17 @@ def test_polling_is_told_in_polls_shares_and_peaks(entry: Make, analysed: Make) 
     assert (load["polls_per_completed"], load["polls_p50"], load["polls_max"]) == (3.0, 3.0, 3)
     assert (load["requests"], load["share"]) == (8, 0.375)
     assert (load["early"], load["peak_per_s"]) == (2, 2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4_000_000)), max_size=12), st.integers(1, 5))
+def test_a_peak_is_the_fullest_second_wherever_it_lies(polls: list[tuple[int, int]], at_once: int) -> None:
+    group, us = (np.array([poll[place] for poll in polls], np.int64) for place in range(2))
+    fullest = [0, 0, 0]
+    for of, last in polls:
+        beside = sum(other == of and last - 1_000_000 < at <= last for other, at in polls)
+        fullest[of] = max(fullest[of], beside)
+    with mock.patch.object(polling_load, "AT_ONCE", at_once):
+        assert polling_load._most_at_once(group, us, 3).tolist() == fullest
 
 
 # ---------------------------------------------------------------------------------------------- not yet

@@ -142,7 +142,7 @@ def analyse(
 
 
 def _analyse(connection: Any, capture: Capture, selection: Selection, settings: Settings, *, steps: bool) -> Analysis:
-    entire = timeline(connection, capture)
+    entire = timeline(capture)
     moved_clock = [
         f"the recorder's clock was set by {moved:+.3f} s at {iso(at)} (session {session}); its monotonic clock is used"
         for session, at, moved in entire.steps
@@ -164,6 +164,7 @@ def _analyse(connection: Any, capture: Capture, selection: Selection, settings: 
         counts = beside(lambda: answers(told_of.result()))
         shared = beside(lambda: pending_shares(told_of.result(), counts.result()))
         opening = openers(seen, found)
+        give_back()
         kept_waits = waits(seen, opening, found, inside, settings.tolerance)
         seen = seen if steps else seen.judged()
         give_back()
@@ -230,11 +231,11 @@ def _unread(exchanges: pa.Table) -> list[str]:
 def _selected(connection: Any, seen: Timeline, selection: Selection, covered: Covered) -> Timeline:
     """What the selection takes."""
     if (selection.since, selection.until, selection.host) != (None, None, None):
-        seen = seen.only(connection, _between(seen.exchanges, selection))
+        seen = seen.only(_between(seen.exchanges, selection))
     if selection.endpoint is None and not selection.tokens:
         return seen
     matching = _matching(seen, selection.endpoint, selection.tokens)
-    return seen.only(connection, matching | _whole(lives(connection, seen, covered), matching))
+    return seen.only(matching | _whole(lives(connection, seen, covered), matching))
 
 
 def _between(exchanges: pa.Table, selection: Selection) -> Flags:

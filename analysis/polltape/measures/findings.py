@@ -39,6 +39,7 @@ from polltape.operations.columns import (
     listed,
     narrow,
     ranked,
+    small,
     spelled,
     whole,
 )
@@ -87,20 +88,23 @@ class Evidence:
 
 def findings(evidence: Evidence) -> pd.DataFrame:
     """Every finding by instant, then code and exchange; columns :data:`FINDING_COLUMNS`."""
-    drafts = together(draft for rule in RULES for draft in rule(evidence))
-    give_back()
+    drafts = together(_drafts(evidence))
     exchanges = evidence.timeline.exchanges
     offsets, named = listed(whole(drafts["exchanges"]))
     rows, ends = ints(named), offsets[1:]
     about, first = rows[ends - 1], rows[offsets[:-1]]
-    by_request = among(drafts["code"], BY_REQUEST)
+    code = small(drafts["code"].dictionary_encode())
+    drafts = drafts.drop_columns("code")
+    by_request = among(code, BY_REQUEST)
     latest = over(np.maximum, ints(exchanges["end_us"])[rows], offsets[:-1])
     at_us = np.where(by_request, ints(exchanges["start_us"])[about], latest)
     ids = evidence.timeline.ids
-    order = at(_in_order(at_us, drafts["code"], lambda which: called(first[which], ids)))
+    faults = pa.array([CODES[name].fault for name in code.dictionary.to_pylist()], pa.string()).dictionary_encode()
+    order = at(_in_order(at_us, code, lambda which: called(first[which], ids)))
     columns: dict[str, Any] = {
-        **{name: drafts[name] for name in ("code", "message")},
-        "fault": told(drafts["code"].to_pandas(), {code: known.fault for code, known in CODES.items()}.__getitem__),
+        "code": code,
+        "fault": small(faults.take(code.indices)),
+        "message": drafts["message"],
         "operation": evidence.lives.ids(ints(drafts["operation"], NONE)),
         "exchanges": as_lists(offsets, called(rows, ids)),
         "request_ids": _request_ids(evidence.timeline, rows, offsets),
@@ -115,10 +119,16 @@ def findings(evidence: Evidence) -> pd.DataFrame:
     return framed(found, names=["operation"], categories=True)
 
 
+def _drafts(evidence: Evidence) -> Iterator[Draft | pa.Table]:
+    """What the rules find; what each laid out beside goes back."""
+    for rule in RULES:
+        yield from rule(evidence)
+        give_back()
+
+
 def _in_order(at_us: Ints, code: Any, first: Callable[[Ints], Any]) -> Ints:
     """The findings by instant, then code, then the name of the first exchange."""
-    codes = whole(code).dictionary_encode()
-    number = ranked(codes.dictionary)[ints(codes.indices)]
+    number = ranked(code.dictionary)[ints(code.indices)]
     order = np.lexsort((number, at_us))
     fresh = (np.diff(at_us[order], prepend=0) != 0) | (np.diff(number[order], prepend=-1) != 0)
     place = np.empty(len(order), np.int64)

@@ -9,14 +9,15 @@ import pandas as pd
 
 from polltape.measures.durations import GROUP
 from polltape.measures.groups import grouped
-from polltape.operations.columns import NONE, Ints, among, called_by, ints
+from polltape.operations.columns import Ints, among, called_by, ints, numbers
 from polltape.operations.fold import FINAL
 from polltape.operations.lives import Lives
-from polltape.operations.shapes import over
 from polltape.operations.timeline import Timeline
 from polltape.protocols import throttle
 
 SECOND_US: Final = 1_000_000
+AT_ONCE: Final = 1 << 20
+"""Polls that are counted together: it takes many columns."""
 
 
 def polling(timeline: Timeline, lives: Lives, waits: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
@@ -58,7 +59,7 @@ def _seen(timeline: Timeline, lives: Lives, waits: pd.DataFrame, of: Ints, group
     ``of``: the group of each operation.
     """
     polls = among(lives.played["role"], ["poll"])
-    row, group = ints(lives.played["row"])[polls], of[ints(lives.played["number"])[polls]]
+    row, group = numbers(lives.played["row"])[polls], of[numbers(lives.played["number"])[polls]]
     early = np.zeros(len(timeline.exchanges), np.bool_)
     early[called_by(waits.loc[waits["verdict"] == "early", "next_exchange"])] = True
     return {
@@ -75,10 +76,13 @@ def _most_at_once(group: Ints, us: Ints, groups: int) -> Ints:
     """
     first_us = int(us.min(initial=0))
     span = int(us.max(initial=0)) - first_us + 2 * SECOND_US
-    placed = np.sort(group * span + (us - first_us))  # a group begins where none of another's second ends
-    beside = np.arange(1, len(placed) + 1) - np.searchsorted(placed, placed - SECOND_US, side="right")
-    of = placed // span
+    placed = group * span  # a group begins where none of another's second ends
+    placed += us
+    placed -= first_us
+    placed.sort()
     most = np.zeros(groups, np.int64)
-    begins = np.flatnonzero(np.diff(of, prepend=NONE))
-    most[of[begins]] = over(np.maximum, beside, begins)
+    for first in range(0, len(placed), AT_ONCE):
+        some = placed[first : first + AT_ONCE]
+        beside = np.arange(first, first + len(some)) - np.searchsorted(placed, some - SECOND_US, side="right") + 1
+        np.maximum.at(most, some // span, beside)
     return most

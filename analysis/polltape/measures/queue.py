@@ -12,6 +12,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from ibis import _
 
 from polltape.measures.durations import lived_times
@@ -73,7 +74,9 @@ def _seen(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame
     cut = pd.DataFrame({"of": called_by(early["operation"]), "hasty": called_by(early["next_exchange"])})
     observed = timeline.observations
     estimated = observed.filter(pa.array(among(observed["protocol"], [QUEUE]) & known(observed["eta_s"])))
-    connection = connection_of(timeline.rows)
+    connection = connection_of(lives.parts)
+    row = pc.unique(lives.played["row"].filter(pa.array(among(lives.played["protocol"], [QUEUE]))))
+    ended = timeline.exchanges.select(["ends", "end_us"]).take(row).append_column("row", row)
     told = pa.table(
         {
             "row": whole(estimated["row"]),
@@ -83,14 +86,14 @@ def _seen(timeline: Timeline, lives: Lives, waits: pd.DataFrame) -> pd.DataFrame
     )
     return run(
         _told,
-        *(timeline.rows, lent(connection, "estimates", told), lives.parts),
-        lent_frame(timeline.rows, "hasty", cut.drop_duplicates()),
+        *(lent(connection, "ended", ended), lent(connection, "estimates", told), lives.parts),
+        lent_frame(connection, "hasty", cut.drop_duplicates()),
     )
 
 
-def _told(rows: ir.Table, estimates: ir.Table, parts: ir.Table, hasty: ir.Table) -> ir.Table:
+def _told(ended: ir.Table, estimates: ir.Table, parts: ir.Table, hasty: ir.Table) -> ir.Table:
     part = parts.filter(_.protocol == QUEUE).select("row", "number", "state")
-    part = part.join(rows.select("row", "ends", "end_us"), "row")
+    part = part.join(ended, "row")
     part = part.left_join(hasty, [part.number == hasty.of, part.row == hasty.hasty])
     first = estimates.group_by("row").agg(eta_s=_.eta_s.argmin(_.place)).rename(estimated="row")
     part = part.left_join(first, part.row == first.estimated)

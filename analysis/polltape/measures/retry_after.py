@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from polltape.measures.groups import grouped
+from polltape.measures.groups import codes, grouped
 from polltape.measures.statistics import Flags, Floats, Ints, cluster_bootstrap, wilson, wilson_bounds
-from polltape.operations.columns import coded, distinct, whole
+from polltape.operations.columns import Numbers, coded, distinct, whole
 
 FEWEST_CLIENTS: Final = 10
 """With fewer, nobody can tell how much clients differ: there is no interval by client."""
@@ -55,10 +55,10 @@ def compliance(waits: pd.DataFrame, by: Sequence[str] = GROUP) -> pd.DataFrame:
     obeyed = counts["kept"] + counts["late"]
     total = obeyed + counts["early"]
     low, high = wilson_bounds(obeyed, total)
-    operation, client = coded(whole(waits["operation"])) - 1, pd.factorize(waits["client"])[0]
+    operation, client = coded(whole(waits["operation"])) - 1, codes(waits["client"])[0]
     operations = _distinct(number, operation, rated, groups)
     cluster_low, cluster_high = _by_client(number, client, rated, ~early, groups)
-    over_s = (waits["waited_s"] - waits["asked_s"]).to_numpy(dtype=float, na_value=np.nan)
+    over_s = (waits["waited_s"][late] - waits["asked_s"][late]).to_numpy(dtype=float)
     return names.assign(
         **counts,
         rate=_share(obeyed, total),
@@ -67,7 +67,7 @@ def compliance(waits: pd.DataFrame, by: Sequence[str] = GROUP) -> pd.DataFrame:
         operations=operations,
         operations_clean=operations - _distinct(number, operation, early, groups),
         clients=_distinct(number, client, rated, groups),
-        late_s=np.bincount(number[late], over_s[late], minlength=groups),
+        late_s=np.bincount(number[late], over_s, minlength=groups),
         cluster_low=cluster_low,
         cluster_high=cluster_high,
     )
@@ -111,14 +111,18 @@ def _counted(number: Ints, verdict: Ints, rated: Flags, groups: int) -> dict[str
     return {name: table[:, place] for place, name in enumerate((*RATED, *UNRATED))}
 
 
-def _distinct(number: Ints, names: Ints, which: Flags, groups: int) -> Ints:
+def _distinct(number: Ints, names: Numbers, which: Flags, groups: int) -> Ints:
     """How many different names each group has among those waits; unknown ones (-1) count for nothing."""
     known = which & (names >= 0)
-    pairs = pd.unique(number[known] * (int(names.max(initial=0)) + 1) + names[known])
-    return np.bincount(pairs // (int(names.max(initial=0)) + 1), minlength=groups)
+    most = int(names.max(initial=0)) + 1
+    pairs = number[known]
+    pairs *= most
+    pairs += names[known]
+    pairs.sort()
+    return np.bincount(pairs[np.diff(pairs, prepend=-1) != 0] // most, minlength=groups)
 
 
-def _by_client(number: Ints, clients: Ints, rated: Flags, obeying: Flags, groups: int) -> tuple[Floats, Floats]:
+def _by_client(number: Ints, clients: Numbers, rated: Flags, obeying: Flags, groups: int) -> tuple[Floats, Floats]:
     """For each group the 95 % interval of the rate that takes clients, not waits, as independent.
 
     Unknown with fewer than ten clients, and in a table of more than :data:`MOST_INTERVALS` groups.

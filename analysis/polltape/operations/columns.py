@@ -19,7 +19,13 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 def ints(column: Any, null: int = 0) -> Ints:
     """Whole numbers."""
-    return np.asarray(_array(column.fill_null(null) if column.null_count else column), dtype=np.int64)
+    return np.asarray(numbers(column, null), dtype=np.int64)
+
+
+def numbers(column: Any, null: int = 0) -> Numbers:
+    """The same in the room that they have."""
+    found: Numbers = _array(column.fill_null(null) if column.null_count else column)
+    return found
 
 
 def flags(column: Any) -> Flags:
@@ -83,6 +89,14 @@ def small(column: Any) -> Any:
     return pa.DictionaryArray.from_arrays(coded.indices.cast(kind), coded.dictionary)
 
 
+def short(column: Any) -> Any:
+    """The same whole numbers, in two bytes each where all of them have room there."""
+    try:
+        return column.cast(pa.int16())
+    except pa.ArrowInvalid:
+        return column
+
+
 _INDICES = ((2**7, pa.int8()), (2**15, pa.int16()), (2**31, pa.int32()))
 
 
@@ -112,25 +126,27 @@ def where(column: Any, rule: Callable[[Any], Any]) -> Flags:
     return held[ints(texts.indices, -1)]
 
 
-def coded(column: Any) -> Ints:
+def coded(column: Any) -> Numbers:
     """Equal values have equal numbers, from 1; null is 0."""
     if column.null_count == len(column):
-        return np.zeros(len(column), np.int64)
+        return np.zeros(len(column), np.int32)
     values = whole(column)
     coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-    return ints(coded.indices, -1) + 1
+    return numbers(coded.indices, -1).astype(np.int32) + np.int32(1)
 
 
-def numbered(first: Ints, *others: Ints) -> Ints:
+def numbered(first: Numbers, *others: Numbers) -> Numbers:
     """Equal rows of these columns of numbers have equal numbers, from 1."""
     number = first
     for other in others:
-        pairs = number * (int(other.max(initial=0)) + 1) + other
-        number = _ranks(pairs) + 1 if _are_few(pairs) else coded(pa.array(pairs))
+        pairs = number.astype(np.int64)
+        pairs *= int(other.max(initial=0)) + 1
+        pairs += other
+        number = _ranks(pairs) + np.int32(1) if _are_few(pairs) else coded(pa.array(pairs))
     return number
 
 
-def distinct(numbers: Ints) -> tuple[Ints, Ints]:
+def distinct(numbers: Numbers) -> tuple[Ints, Numbers]:
     """Where each of the numbers that differ stands first, in their order; and which of those each number is.
 
     >>> first, which = distinct(np.array([7, 3, 7]))
@@ -145,16 +161,17 @@ def distinct(numbers: Ints) -> tuple[Ints, Ints]:
     return first, which
 
 
-def _are_few(numbers: Ints) -> bool:
+def _are_few(numbers: Numbers) -> bool:
     """Whether a flag for each number that there could be takes less than sorting them or looking them up."""
     return int(numbers.max(initial=0)) < 2 * len(numbers) + 1000
 
 
-def _ranks(numbers: Ints) -> Ints:
+def _ranks(numbers: Numbers) -> Numbers:
     """The place of each number, at least 0, among those that differ, from 0."""
     there = np.zeros(int(numbers.max(initial=0)) + 1, np.bool_)
     there[numbers] = True
-    return (np.cumsum(there, dtype=np.int32) - 1)[numbers].astype(np.int64)
+    ranks: Numbers = (np.cumsum(there, dtype=np.int32) - np.int32(1))[numbers]
+    return ranks
 
 
 def listed(column: Any) -> tuple[Ints, Any]:

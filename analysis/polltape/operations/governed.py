@@ -7,7 +7,20 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from polltape.operations.columns import Flags, Ints, Numbers, among, at, coded, ints, known, numbered, spelled, whole
+from polltape.operations.columns import (
+    Flags,
+    Ints,
+    Numbers,
+    among,
+    at,
+    coded,
+    ints,
+    known,
+    numbered,
+    numbers,
+    spelled,
+    whole,
+)
 from polltape.operations.shapes import ragged
 from polltape.operations.timeline import Timeline
 
@@ -38,14 +51,14 @@ def governing(timeline: Timeline, parts: pa.Table, opener: Numbers, number: Numb
 
     if (which := within("operation")).any():
         asking = among(parts["role"], ASKING)
-        sent = Requests(ints(parts["number"])[asking], ints(parts["row"])[asking])
+        sent = Requests(numbers(parts["number"])[asking], numbers(parts["row"])[asking])
         found[which] = sent.next(number[which], since[which])
     if (which := within("request", "host") & who[opener]).any():
-        server = ints(exchanges["server"])
+        server = numbers(exchanges["server"])
         asked = np.zeros(int(server.max()) + 1, np.bool_)
         asked[server[opener[which]]] = True
-        theirs = np.flatnonzero(who & asked[server])
-        place = numbered(server[theirs], ints(exchanges["line"])[theirs])
+        theirs: Numbers = np.flatnonzero(who & asked[server]).astype(np.int32)
+        place = numbered(server[theirs], numbers(exchanges["line"])[theirs])
         found[which] = Requests(place, theirs).next(place[np.searchsorted(theirs, opener[which])], since[which])
         # A request to elsewhere within 100 ms was under way, so the search for it begins behind that.
         which = within("host") & who[opener]
@@ -62,7 +75,7 @@ def governing(timeline: Timeline, parts: pa.Table, opener: Numbers, number: Numb
 SCOPES: Final = ("host", "redirect", "operation", "request")
 
 
-def _addresses(timeline: Timeline, redirecting: Numbers, requests: Ints) -> tuple[Ints, Ints]:
+def _addresses(timeline: Timeline, redirecting: Numbers, requests: Numbers) -> tuple[Numbers, Numbers]:
     """Numbers of the client and the URL that each of these was redirected to, and that each request had."""
     away: Any = timeline.exchanges["redirect"].take(at(redirecting))
     texts = pa.concat_arrays([spelled(whole(away)), timeline.urls(requests)])

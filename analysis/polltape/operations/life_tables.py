@@ -28,7 +28,6 @@ from polltape.operations.columns import (
     listed,
     narrow,
     small,
-    spelled,
     whole,
 )
 from polltape.operations.covered import Covered
@@ -106,7 +105,7 @@ class LifeTables:
         for name in found.column_names:  # one by one, so that no more than one is there twice
             columns[name] = whole(found[name].take(at(order)))
             found = found.drop_columns(name)
-        named = {"id": self._ids(columns), "key": self._keys(columns), "outcome": spelled(columns["outcome"])}
+        named = {"id": self._ids(columns), "key": self._keys(columns)}
         return pa.table({name: named[name] if name in named else columns[name] for name in _OPERATIONS}), places
 
     def _ids(self, operations: Columns | pa.Table) -> Any:
@@ -267,10 +266,11 @@ class _Part:
 
     def _outcomes(self, last_us: Ints, asked_s: Floats, covered: Covered) -> Any:
         patience_us = np.maximum(ABANDONED_AFTER_US, ABANDONED_AFTER_WAITS * asked_s * 1e6)
-        left = np.where(covered.until_each(last_us) >= last_us + patience_us, 0, 1)
+        words = list(dict.fromkeys([*self._words, "abandoned", "pending"]))
+        waited = covered.until_each(last_us) >= last_us + patience_us
+        left = np.where(waited, words.index("abandoned"), words.index("pending"))
         outcome = self._laid.operations["outcome"]
-        words: Any = pa.array(["abandoned", "pending", *self._words], pa.string())
-        return small(called(np.where(outcome == NONE, left, outcome + 2), words))
+        return small(called(np.where(outcome == NONE, left, outcome), pa.array(words)))
 
 
 def _one(column: Any) -> Any:

@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
@@ -104,11 +103,7 @@ def operations_of(capture: Capture) -> list[Operation]:
 
 def folded_of(capture: Capture) -> list[Folded]:
     """What the fold tells of a capture, one for each group of linked keys."""
-    connection = ibis.duckdb.connect()
-    try:
-        return list(folds(timeline(connection, capture)))
-    finally:
-        connection.disconnect()
+    return list(folds(timeline(capture)))
 
 
 def folds(timeline: Timeline) -> Iterator[Folded]:

@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from polltape.operations.columns import ints, spelled, whole
+from polltape.operations.columns import numbers, spelled, whole
 
 Query = Callable[..., ir.Table]
 """Tables to an expression; a function of a module, so that it is known again."""
@@ -53,11 +53,11 @@ def lent(connection: Any, name: str, table: pa.Table) -> ir.Table:
     return found
 
 
-def lent_frame(beside: ir.Table, name: str, table: pd.DataFrame) -> ir.Table:
-    """A table of pandas under a name, where ``beside`` is; columns of texts are texts even when empty."""
+def lent_frame(connection: Any, name: str, table: pd.DataFrame) -> ir.Table:
+    """A table of pandas under a name; columns of texts are texts even when empty."""
     arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
     texts = [field.with_type(pa.string()) if _textual(field.type) else field for field in arrow.schema]
-    return lent(connection_of(beside), name, arrow.cast(pa.schema(texts)))
+    return lent(connection, name, arrow.cast(pa.schema(texts)))
 
 
 def _textual(kind: pa.DataType) -> bool:
@@ -128,10 +128,10 @@ def framed(table: pa.Table, *, names: Sequence[str] = (), categories: bool = Fal
 def _categories(column: Any) -> pd.Categorical:
     coded = whole(column)
     order = pc.sort_indices(coded.dictionary)
-    place = np.append(np.empty(len(order), np.int64), -1)  # the last by the index -1
+    place = np.append(np.empty(len(order), np.int32), np.int32(-1))  # the last by the index -1
     place[order.to_numpy()] = np.arange(len(order))
     texts = pd.Index(coded.dictionary.take(order), dtype="str")
-    return pd.Categorical.from_codes(place[ints(coded.indices, -1)], texts)
+    return pd.Categorical.from_codes(place[numbers(coded.indices, -1)], texts)
 
 
 def records(table: pd.DataFrame) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """The narrow tables that everything is measured from: one row an exchange, one row an observation.
 
-Instants are on one clock, and all starts and ends of the capture have one order.  ``exchanges`` (``rows`` in
-queries, where ``row`` counts them), one an exchange, in the order of their starts:
+Instants are on one clock, and all starts and ends of the capture have one order.  ``exchanges``, one an exchange, in
+the order of their starts:
 
 ==================  ==========================================================================
 column              meaning
@@ -51,7 +51,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,6 +62,7 @@ from polltape.operations.columns import (
     NONE,
     Flags,
     Ints,
+    Numbers,
     among,
     as_lists,
     at,
@@ -75,12 +75,12 @@ from polltape.operations.columns import (
     listed,
     narrow,
     numbered,
+    short,
     small,
     spelled,
     whole,
 )
 from polltape.operations.instants import Instants, Step, each_once, on_one_clock, ranks
-from polltape.operations.tables import lent
 
 if TYPE_CHECKING:
     from polltape.capture.reading import Capture
@@ -107,7 +107,8 @@ _OBSERVED: Final = tuple(Observation.__dataclass_fields__)
 _KEYS: Final = ("keys", "issued")
 _LINKING: Final = [*_KEYS, "readings"]
 _WRITTEN: Final = ["session_id", "graphql", "write", "target"]
-_JUDGED: Final = ["starts", "response_start_us", "error", "redirect", "rated"]
+_JUDGED: Final = ["starts", "response_start_us", "error", "redirect", "clock", "rated"]
+_SHORT: Final = ("status", "lines")
 _NO_NAMES: Final[Any] = pa.array([], pa.string())
 RESUBMIT: Final = "resubmit"
 """What the roles of a queued request that is sent again begin with."""
@@ -120,7 +121,7 @@ class Unread:
     capture: Capture
     places: Ints
 
-    def columns(self, names: Sequence[str], rows: Ints) -> pa.Table:
+    def columns(self, names: Sequence[str], rows: Numbers) -> pa.Table:
         """What these columns say of these exchanges."""
         return read_rows(self.capture, {name: (name,) for name in names}, self.places[rows])
 
@@ -137,22 +138,7 @@ class Timeline:
     observations: pa.Table
     names: Any
     unread: Unread
-    rows: ir.Table
     steps: tuple[Step, ...]
-
-    @classmethod
-    def of(
-        cls,
-        connection: Any,
-        exchanges: pa.Table,
-        observations: pa.Table,
-        names: Any,
-        unread: Unread,
-        steps: tuple[Step, ...],
-    ) -> Timeline:
-        """These tables; queries over the connection then see when the exchanges ended."""
-        counted = exchanges.select(["ends", "end_us"]).append_column("row", narrow(np.arange(len(exchanges))))
-        return cls(exchanges, observations, names, unread, lent(connection, "timeline", counted), steps)
 
     def unlinked(self) -> Timeline:
         """The same without what only the linking of observations needs: their names are much of a large capture."""
@@ -172,20 +158,19 @@ class Timeline:
         """The X-Request-Id of each of these answers."""
         return whole(self.unread.columns(["request_id"], rows)["request_id"])
 
-    def urls(self, rows: Ints) -> Any:
+    def urls(self, rows: Numbers) -> Any:
         """The absolute URLs of these exchanges, redacted."""
         told = self.unread.columns(["scheme", "host", "port", "path", "query"], rows)
         query = joined("?", told["query"]).fill_null("")
         return joined(told["scheme"], "://", _authorities(told), told["path"], query)
 
-    def only(self, connection: Any, which: Flags) -> Timeline:
+    def only(self, which: Flags) -> Timeline:
         """Some of the exchanges."""
         row = ints(self.observations["row"])
         observations = self.observations.filter(pa.array(which[row]))
         moved = narrow((np.cumsum(which) - 1)[row[which[row]]])
         observations = observations.set_column(observations.column_names.index("row"), "row", moved)
-        return Timeline.of(
-            connection,
+        return Timeline(
             self.exchanges.filter(pa.array(which)).combine_chunks(),
             observations.combine_chunks(),
             self.names,
@@ -194,7 +179,7 @@ class Timeline:
         )
 
 
-def timeline(connection: Any, capture: Capture) -> Timeline:
+def timeline(capture: Capture) -> Timeline:
     """A capture's timeline, each exchange once."""
     observed, times, requests, answers = _READ
     seen, names = _observed(_read(capture, observed).pop("observations"))
@@ -209,7 +194,7 @@ def timeline(connection: Any, capture: Capture) -> Timeline:
     for name in ("request_unread", "answer_unread"):
         placed[name] = _why(placed[name])
     exchanges = pa.table({**placed, "in_words": pa.array(in_words)})
-    return Timeline.of(connection, exchanges, observations, names, Unread(capture, order), steps)
+    return Timeline(exchanges, observations, names, Unread(capture, order), steps)
 
 
 def _read(capture: Capture, columns: Mapping[str, Place]) -> dict[str, Any]:
@@ -225,6 +210,8 @@ def _placed(columns: dict[str, Any], order: Ints) -> dict[str, Any]:
         column = small(columns.pop(name))
         if name == "asked_s":  # the same few numbers again and again
             column = small(column.dictionary_encode())
+        elif name in _SHORT:
+            column = short(column)
         placed[name] = column if as_they_are else column.take(at(order))
     return placed
 
