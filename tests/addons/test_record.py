@@ -135,8 +135,9 @@ async def pass_through(addon: Any, flow: http.HTTPFlow) -> None:
     [
         ("polltape_dirr=x", "no such option: polltape_dirr (there are polltape_body_cap, polltape_dir, "),
         ("polltape_timeout=soon", "polltape_timeout=soon: must be a whole number"),
-        ("polltape_rotate=0", "polltape_rotate=0: must be a whole number above 0"),
-        ("polltape_keep_days=-1", "polltape_keep_days=-1: must be a whole number"),
+        ("polltape_rotate=1000000", "polltape_rotate=1000000: must be a whole number, 1 to 999999"),
+        ("polltape_keep_days=-1", "polltape_keep_days=-1: must be a whole number, 0 to 999999"),
+        ("polltape_dir=~nobody-of-that-name/x", "polltape_dir=~nobody-of-that-name/x: whose home is that?"),
         ("polltape_store_secrets=yes", "polltape_store_secrets=yes: must be one of true, false"),
         ("polltape_filter=~zz", "polltape_filter=~zz: "),
         ("polltape_helper=/nowhere/polltape", "polltape_helper=/nowhere/polltape: no such program"),
@@ -501,6 +502,14 @@ def test_a_helper_that_takes_nothing_is_hung(tmp_path: Path) -> None:
         helper.forget()
 
     asyncio.run(main())
+
+
+def test_what_is_no_helper_is_told_with_its_last_words(tmp_path: Path) -> None:
+    helper = record.Helper(["/bin/sh", "-c", "echo no such module; echo; exit 3"], 5.0)
+    with pytest.raises(record.HelperError, match=r"^the helper ended with status 3 \(/bin/sh\): no such module$"):
+        helper.hear(record.time.monotonic() + 20, "ready")
+    helper.close()
+    helper.forget()
 
 
 def test_a_dead_helper_leaves_its_last_words(tmp_path: Path) -> None:

@@ -255,7 +255,7 @@ def test_two_dead_helpers_are_told_and_what_is_missing_is_counted(start: Start, 
         ("polltape_dirr=x", "no such option: polltape_dirr (there are polltape_body_cap, "),
         ("polltape_helper=/bin/false", "the helper ended with status 1"),
         ("polltape_dir=/dev/null/captures", "polltape_dir=/dev/null/captures: cannot write there (Not a dir"),
-        ("polltape_timeout=soon", "polltape_timeout=soon: must be a whole number above 0"),
+        ("polltape_timeout=soon", "polltape_timeout=soon: must be a whole number, 1 to 999999"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_1(start: Start, option: str, complaint: str) -> None:

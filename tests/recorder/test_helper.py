@@ -586,6 +586,18 @@ def test_the_process_refuses_options_that_cannot_be(tmp_path: Path) -> None:
     assert (status, said) == (2, [{"error": "polltape_keep_size=lots: no size like 16m"}])
 
 
+@pytest.mark.parametrize(
+    ("health", "complaint"),
+    [("nowhere/health", "cannot write there (No such file or directory)"), ("device", "is no file")],
+)
+def test_a_health_file_that_cannot_be_is_told_at_once(tmp_path: Path, health: str, complaint: str) -> None:
+    os.mkfifo(tmp_path / "device")
+    path = tmp_path / health
+    status, said = run_helper(tmp_path / "captures", stream({**START, "options": {"polltape_health": str(path)}}))
+    assert (status, said) == (2, [{"error": f"polltape_health={path}: {complaint}"}])
+    assert (tmp_path / "device").is_fifo()
+
+
 def test_the_process_is_not_for_people(tmp_path: Path) -> None:
     status, said = run_helper(tmp_path, b"")
     assert status == 2

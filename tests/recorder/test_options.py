@@ -33,6 +33,8 @@ def test_a_plan_from_options(tmp_path: Path) -> None:
         ({"polltape_rotate_size": "huge"}, "polltape_rotate_size=huge: no size like 16m"),
         ({"polltape_rotate_size": "0"}, "polltape_rotate_size=0: must be at least 1 byte"),
         ({"polltape_body_cap": "-1"}, "polltape_body_cap=-1: no size like 16m"),
+        ({"polltape_body_cap": ""}, "polltape_body_cap=: no size like 16m"),
+        ({"polltape_body_cap": "2g"}, "polltape_body_cap=2g: must be at most 1g"),
         ({"polltape_key": "none"}, "options of the addon: Invalid enum value"),
     ],
 )
@@ -50,7 +52,7 @@ def test_what_may_leak_is_warned_of() -> None:
 
 
 def test_sizes() -> None:
-    sizes = [("", 0), ("0", 0), ("10", 10), ("10b", 10), ("2K", 2048), ("1t", 1 << 40)]
+    sizes = [("0", 0), ("10", 10), ("10b", 10), ("2K", 2048), ("1t", 1 << 40)]
     assert [size("x", text) for text, _ in sizes] == [wanted for _, wanted in sizes]
 
 

@@ -88,9 +88,9 @@ def find_helper(option: str) -> str:
         found, why = shutil.which(Path(option).expanduser()), f"polltape_helper={option}: no such program"
     else:
         found = shutil.which("polltape", path=str(Path(sys.executable).parent)) or shutil.which("polltape")
-        why = "the program `polltape` is neither beside this Python nor on PATH; install it, or name it"
+        why = "the program `polltape` is neither beside this Python nor on PATH"
     if found is None:
-        raise HelperError(f"{why}: --set polltape_helper=/path/to/polltape")
+        raise HelperError(f"{why}; install it, or name it: --set polltape_helper=/path/to/polltape")
     return found
 
 
@@ -164,7 +164,7 @@ class Helper:
             raise HelperError(f"{argv[0]} cannot be run: {error.strerror}") from error
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.pid = self.process.pid
+        self.pid, self._program = self.process.pid, argv[0]
         self._hung = f"the helper (pid {self.pid}) took nothing for {patience_s:g} s"
         self._in, self._out = self.process.stdin.fileno(), self.process.stdout.fileno()
         os.set_blocking(self._in, False)
@@ -204,7 +204,8 @@ class Helper:
         try:
             message = json.loads(line)
         except ValueError:
-            message = {"said": line.decode("utf-8", "replace").strip()}
+            said = line.decode("utf-8", "replace").strip()
+            message = {"said": said} if said else {}
         if not isinstance(message, dict):
             return {}
         for level, name in ((logging.INFO, "info"), (logging.WARNING, "warning")):
@@ -224,7 +225,7 @@ class Helper:
         except subprocess.TimeoutExpired:
             return f"the helper (pid {self.pid}) closed its pipe"
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return self.error or f"the helper {how}" + (f": {self.said}" if self.said else "")
+        return self.error or f"the helper {how} ({self._program})" + (f": {self.said}" if self.said else "")
 
     # -- what it gets
 
@@ -443,7 +444,12 @@ def option_complaint(name: str, value: Any) -> str | None:
     if choices and given not in choices:
         return f"{name}={given}: must be one of {', '.join(choices)}"
     if kind is int and not re.fullmatch(r"[0-9]{1,6}" if default == 0 else r"[1-9][0-9]{0,5}", given):
-        return f"{name}={given}: must be a whole number{' above 0' if default else ''}"
+        return f"{name}={given}: must be a whole number, {1 if default else 0} to 999999"
+    if given.startswith("~") and "filter" not in name:
+        try:
+            Path(given).expanduser()
+        except RuntimeError:
+            return f"{name}={given}: whose home is that?"
     return None
 
 

@@ -429,6 +429,20 @@ def try_out(directory: Path) -> None:
         raise UsageError(f"polltape_dir={directory}: cannot write there ({error.strerror})") from error
 
 
+def try_out_health(path: Path) -> None:
+    """Who supervises by that file must not look in vain for it; raises UsageError.
+
+    The file is renamed into place: a device, or what else is there, would be replaced.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"polltape_health={path}: is no file")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"polltape_health={path}: cannot write there ({error.strerror})") from error
+
+
 def _lock(plan: Plan) -> int:
     path = lock_path(plan.directory, plan.session_id)
     if not plan.resumes:
@@ -516,6 +530,8 @@ def run(directory: Path, frames: int) -> int:
         plan = options.plan(directory, start.session or new_session_id(), resumes=bool(start.session))
         if not plan.resumes:
             try_out(directory)
+            if plan.health is not None:
+                try_out_health(plan.health)
         for warning in options.warnings:
             say(warning=warning)
         recording = serve(plan, make_redactor(options), reader, stream)

@@ -13,6 +13,8 @@ from polltape.capture.spool import FsyncPolicy
 from polltape.errors import UsageError
 
 ROTATE_BYTES: Final = 64 * 1024 * 1024
+MAX_BODY_CAP: Final = 1 << 30
+"""A frame, which holds two of them, tells its length in 32 bits."""
 HEALTH: Final = "_health.json"
 """Readers of Parquet folders pass over names that begin with an underscore."""
 
@@ -66,6 +68,9 @@ class Options(msgspec.Struct, frozen=True):
         rotate_bytes = size("polltape_rotate_size", self.rotate_size)
         if rotate_bytes < 1:
             raise UsageError(f"polltape_rotate_size={self.rotate_size}: must be at least 1 byte")
+        body_cap = size("polltape_body_cap", self.body_cap)
+        if body_cap > MAX_BODY_CAP:
+            raise UsageError(f"polltape_body_cap={self.body_cap}: must be at most 1g")
         return Plan(
             directory,
             session_id,
@@ -73,8 +78,8 @@ class Options(msgspec.Struct, frozen=True):
             rotate_s=float(self.rotate),
             rotate_bytes=rotate_bytes,
             keep_days=self.keep_days,
-            keep_bytes=size("polltape_keep_size", self.keep_size),
-            body_cap=size("polltape_body_cap", self.body_cap),
+            keep_bytes=size("polltape_keep_size", self.keep_size) if self.keep_size else 0,
+            body_cap=body_cap,
             health=Path(self.health).expanduser().absolute() if self.health else directory / HEALTH,
             upstreams=tuple(found for mode in self.mode if (found := upstream(mode))),
             keep_host_header=self.keep_host_header,
@@ -106,15 +111,15 @@ def options_of(raw: bytes) -> Options:
 
 
 def size(name: str, text: str) -> int:
-    """Bytes; 0 for nothing.  Raises UsageError.
+    """Bytes.  Raises UsageError.
 
     >>> size("polltape_body_cap", "16m")
     16777216
     """
     match = re.fullmatch(r"(\d{1,12})([bkmgt]?)", text.strip().lower())
-    if match is None and text.strip():
+    if match is None:
         raise UsageError(f"{name}={text}: no size like 16m")
-    return int(match[1]) * _UNITS[match[2]] if match else 0
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def upstream(mode: str) -> tuple[str, int] | None:
