@@ -19,16 +19,30 @@ def test_found_wherever_it_stands(pan: str, around: str) -> None:
     assert pan not in replace_pans(around.replace("{}", pan), "X")
 
 
-@pytest.mark.parametrize("gap", [" ", "-", "  ", " - "[:2], "\u00a0", "\u2011", "\t"])
+@pytest.mark.parametrize("gap", [" ", "-", "  ", " - ", "\u00a0", "\u2011", "\t"])
 def test_found_with_blanks_or_hyphens_between(gap: str) -> None:
     spaced = gap.join(["4242", "4242", "4242", "4242"])
     assert replace_pans(f"a {spaced} b", "X") == "a X b"
     assert has_pan(gap.join("4242424242424242"))
 
 
+@pytest.mark.parametrize("gap", [".", "_"])
+@pytest.mark.parametrize("groups", [["4242", "4242", "4242", "4242"], ["3782", "822463", "10005"]])
+@pytest.mark.parametrize("around", ["{}", "a {}.", "no_{}_x", "12 {}, 2026-11-05", "é {}"])
+def test_found_with_dots_or_underscores_between_a_cards_groups(gap: str, groups: list[str], around: str) -> None:
+    assert replace_pans(around.format(gap.join(groups)), "X") == around.format("X")
+
+
+def test_two_ways_of_one_number_are_one() -> None:
+    assert replace_pans("4242.4242.4242.4242 4242 4242 4242", "X") == "X"
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "123", "4242424242424241", "42424242424242424242", "4242.4242.4242.4242", "2026-11-05T10:00:00",
+    ["", "123", "4242424242424241", "42424242424242424242", "2026-11-05T10:00:00",
+     "4242.4242.4242_4242", "4242.4242.4242.4242.1", "1.4242.4242.4242.4242", "42.424242.4242.4242",
+     "4242.4242.4242.4241",
+     "52.1234567 13.1234567", "/files/4242/4242/4242/4242/a.png", "4242,4242,4242,4242",
      "00000000-0000-4000-8000-000000000000", "8e03978e-1234-4321-1234-123412341234", "+1 (502) 459-2181"],
 )  # fmt: skip
 def test_what_is_none(text: str) -> None:

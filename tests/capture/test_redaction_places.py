@@ -557,6 +557,8 @@ def test_options_of_programs_and_cdata(text: str, made: str) -> None:
         ("/gid://shopify/Cart/{}", ""),
         ("/proxy/https://h.example/checkouts/{}", "/proxy/https://h.example/checkouts/"),
         ("/customers/{}/orders.json", "/customers/"),
+        ("/api/v1/sessions/{}/events", "/api/v1/sessions/"),
+        ("/oauth/tokens/{}", "/oauth/tokens/"),
     ],
 )
 def test_a_token_further_on_in_a_path(path: str, kept: str) -> None:
@@ -570,7 +572,13 @@ def test_a_users_password_in_a_url_inside_a_path() -> None:
     assert redacted(path=f"/proxy/https://ada:{SECRET}@h.example/x").path == "/proxy/https://h.example/x"
 
 
-@pytest.mark.parametrize("path", ["/customers/me", "/customers/search.json", "/orders/count.json", "/checkouts/v1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/customers/me", "/customers/search.json", "/orders/count.json", "/checkouts/v1"),
+        *("/sessions/new", "/sessions/v2/list", "/tokens/revoke", "/orders/partially_fulfilled", "/carts/update"),
+    ],
+)
 def test_words_of_a_path_stay(path: str) -> None:
     assert redacted(path=path).path.startswith(path[:10])
     assert path == "/checkouts/v1" or redacted(path=path).path == path
@@ -582,6 +590,45 @@ def test_a_customers_id_is_the_same_in_a_path_and_in_a_body() -> None:
     assert made["ids"]["customer_ids"] == [made["customer_id"]]
 
 
+def test_a_webhooks_topic_stays() -> None:
+    assert header("X-Shopify-Topic", "orders/create").value == "orders/create"
+    assert from_json({"webhook": {"topic": "checkouts/update"}}) == {"webhook": {"topic": "checkouts/update"}}
+
+
+@pytest.mark.parametrize("name", ["session", "sessions", "payment_session"])
+def test_the_id_of_a_session_goes_as_session_id_does(name: str) -> None:
+    assert from_json({name: {"id": SECRET, "state": "open"}}) == {name: {"id": DROPPED, "state": "open"}}
+    assert from_json({name: [{"id": SECRET}]}) == {name: [{"id": DROPPED}]}
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        {"email": ["has already been taken"], "password": ["is too short (minimum is 8 characters)"]},
+        {"customer": {"phone": ["can't be blank", "The phone field is required."]}, "first_name": "is invalid"},
+        {"checkout": {"email": [{"code": "invalid", "message": "is invalid", "options": {}}]}},
+    ],
+)
+@pytest.mark.parametrize("name", ["errors", "error"])
+def test_what_is_wrong_with_a_field_is_told_by_its_name(errors: object, name: str) -> None:
+    assert from_json({name: errors}) == {name: errors}
+
+
+@pytest.mark.parametrize("value", ["Zoe Ray", "5024592181 is invalid", f"is {SECRET}", "hunter is too short", "zoe"])
+def test_but_no_value(value: str) -> None:
+    made = json.dumps(from_json({"errors": {"password": [value, {"code": "x", "message": value}], "phone": value}}))
+    assert value not in made
+    assert from_json({"password": ["is too short"], "note": "has a dog"}) != {"password": "x", "note": "has a dog"}
+    assert "too short" not in json.dumps(from_json({"errors": {}, "password": ["is too short"]}))
+
+
+def test_until_when_a_token_is_valid_stays() -> None:
+    until = "2026-12-01T00:00:00Z"
+    made = from_json({"customerAccessToken": {"accessToken": SECRET, "expiresAt": until}})
+    assert made == {"customerAccessToken": {"accessToken": DROPPED, "expiresAt": until}}
+    assert until not in str(from_json({"dob": {"value": until}, "card": {"expiry": {"at": until}}, "token": until}))
+
+
 @pytest.mark.parametrize("name", ["passwords", "accessTokens", "api_keys", "secrets", "tokens", "OrderIds"])
 def test_lists_under_the_plural_of_a_name(name: str) -> None:
     made = from_json({name: [SECRET, "word", 12, {"a": "b"}]})
@@ -589,8 +636,21 @@ def test_lists_under_the_plural_of_a_name(name: str) -> None:
     assert made[name][1:2] + made[name][3:] == ["word", {"a": "b"}]
 
 
+@pytest.mark.parametrize("name", ["phones", "phone_numbers", "tokens", "apiKeys"])
+def test_an_object_under_the_plural_of_a_name(name: str) -> None:
+    made = from_json({name: {"first": SECRET, "more": [SECRET], "count": 12, "in": {"a": "b"}}})
+    assert SECRET not in json.dumps(made)
+    assert (made[name]["count"], made[name]["in"]) == (12, {"a": "b"})
+
+
 @pytest.mark.parametrize(
-    "value", [{"tokens": 512}, {"total_tokens": 512, "keys": ["a1b2c3d4e5f6a7b8"]}, {"notes": ["x1"]}]
+    "value",
+    [
+        {"tokens": 512},
+        {"tokens": {"type": "bearer", "expires_in": 3600}},
+        {"total_tokens": 512, "keys": ["a1b2c3d4e5f6a7b8"]},
+        {"notes": ["x1"]},
+    ],
 )
 def test_innocent_plurals(value: object) -> None:
     assert from_json(value) == value
@@ -627,6 +687,7 @@ def test_more_headers_with_tokens(name: str, value: str) -> None:
         ({"attribute": "password", "from": "x", "to": SECRET}, "to"),
         ({"display_name": "Password", "display_value": SECRET}, "display_value"),
         ({"kind": "token", "value": SECRET}, "value"),
+        ({"instancePath": "/customer/password", "keyword": "pattern", "data": SECRET}, "data"),
     ],
 )
 def test_more_pairs(pair: dict[str, str], key: str) -> None:

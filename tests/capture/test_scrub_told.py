@@ -90,7 +90,7 @@ def test_an_id_in_json_inside_broken_json() -> None:
         "Line 12: unexpected token 'export'", "The token has expired at 2026-10-01T10:00:00Z", "password must be 8-72 characters",
         "Cannot query field 'email' on type 'Customer'.", "Field 'note' doesn't accept argument 'first'",
         "Argument 'token' on Field 'checkout' has an invalid value (null). Expected type 'ID!'.",
-        "parameter \"token\" of type 'String!' is required", "Order #1001 not found", "Customer 12 items",
+        "parameter \"token\" of type 'String!' is required", "Order #1001 not found", "Customer 12 items", "Your cart has 12345678 items",
         "Access token scope 'read_orders' is required", "Header 'X-Shopify-Access-Token' is missing",
         "The 'password' field is required when 'email' is present", "pin 1 of connector", "Cart was created 2026-11-23",
         "Product 'iPod Nano 8GB' is sold out", "discount code 'SUMMER2026' is not valid", "state 'CA', status 'pending'",

@@ -28,6 +28,7 @@ LOOSELY_NAMING: Final = _spellings("id", "type", "label", "question", "title", "
 """These mostly say something else; ``content`` and the like beside them is no value of theirs."""
 NAMING: Final = LOOSELY_NAMING | _spellings(
     *("name", "k", "n", "loc", "option", "variable", "setting", "claim", "itemprop", "for", "display_name", *_NAMED),
+    *("instance_path", "data_path"),
     *(f"{name}_name" for name in _NAMED),
 )
 LOOSE_VALUES: Final = _spellings("content", "data", "text", "input", "before", "after", "from", "to")

@@ -116,6 +116,7 @@ class Name:
     ``card_only``: only in a card or payment.  ``word``: kept where the value is a plain word.
     ``beside``: the action, where one of these names stands beside it.  ``inside``: actions for names directly
     in the object that it names.  ``opens``, ``ends``: a card begins, or ends, in that object.
+    ``errors``: the object that it names tells what is wrong, by the names of fields.
     ``each``: what happens to the items of a list, as the name is the plural of another.
     """
 
@@ -128,6 +129,7 @@ class Name:
     opens: bool = False
     ends: bool = False
     graphql: bool = False
+    errors: bool = False
     beside: tuple[tuple[Action, frozenset[str]], ...] = ()
     inside: Mapping[str, Action] = field(default_factory=dict)
     plain: bool = True
@@ -195,6 +197,7 @@ class Rules:
         card_only = action == "drop" and norm in self._of("card", "only")
         opens, ends = norm in self._of("card", "objects"), norm in self._of("card", "ends")
         graphql = norm in {"query", "mutation", "subscription"}
+        errors = norm in {"errors", "error"}
         alone = action is not None and not (near or card_only or word or graphql)
         return Name(
             norm=norm,
@@ -206,9 +209,10 @@ class Rules:
             opens=opens,
             ends=ends,
             graphql=graphql,
+            errors=errors,
             beside=near,  # type: ignore[arg-type]
             inside=inside,
-            plain=not (action or near or inside or opens or ends or graphql),
+            plain=not (action or near or inside or opens or ends or graphql or errors),
             ruling=Ruling(action, KINDS.get(norm, "text")) if alone and action else None,
         )
 

@@ -36,6 +36,7 @@ from polltape.capture.scrub_graphql import arguments_of
 from polltape.capture.scrub_json import MAX_NESTING, JsonScrubber, Unreadable
 from polltape.capture.scrub_memory import Memory, Names, Rulings, Texts, is_plain
 from polltape.capture.scrub_prose import documents, named_values
+from polltape.capture.scrub_tables import may_hold_table
 from polltape.capture.scrub_told import Telling
 from polltape.capture.spoken import looks_spoken
 from polltape.capture.standins import DROPPED, KINDS, MAIL_DOMAIN, Shapes, drop_text
@@ -300,7 +301,7 @@ class Scrubber:
 
     def searched_text(self, value: str, level: int) -> str:
         """:meth:`text` without short cuts."""
-        if _SUSPECT.search(value) is None and not may_hold_text64(value) and not self.telling.may(value):
+        if not (_SUSPECT.search(value) or may_hold_text64(value) or self.telling.may(value) or may_hold_table(value)):
             return value
         if level > MAX_NESTING:
             return DROPPED
@@ -505,7 +506,7 @@ class Scrubber:
         """Whether a segment follows ``/checkouts/`` or the like, or one of its forms: ``/checkouts/cn/``."""
         if self._follows(seen, 0):
             if seen[-1] in self._numbered:
-                return any(map(str.isdigit, word))
+                return any(map(str.isdigit, word)) and _VERSION.fullmatch(word) is None
             return not (word in self._forms and any(rest)) and word.partition(".")[0] not in self._words
         if len(seen) > 1 and self._follows(seen, 1) and seen[-2] not in self._numbered:
             return seen[-1] in self._forms or (

@@ -7,6 +7,7 @@ between tokens goes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ from polltape.capture.pairs import (
 from polltape.capture.pan import has_pan, is_pan
 from polltape.capture.redaction_rules import STRICTNESS, Action, Name, Ruling, strictest
 from polltape.capture.scrub_graphql import arguments_of, names_in, redact_graphql
+from polltape.capture.spoken import is_complaint
 from polltape.capture.standins import KINDS
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ _LONGEST_RECORD: Final = 64
 _LONGEST_TOLD: Final = 40
 """So many letters such a name has."""
 _NONE_TOLD: Final[Mapping[int, Name]] = {}
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _DECODER: Final = msgspec.json.Decoder(float_hook=lambda spelling: msgspec.Raw(spelling.encode()))
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -68,6 +71,7 @@ class JsonScrubber:
         self._scrubber = scrubber
         self._names = scrubber.names["body"]
         self._seen = 0  # names in the objects of the document at hand
+        self._errors = False  # whether it is inside an object that tells errors by the names of fields
         self._texts: list[tuple[dict[str, Any], str, str]] = []  # those that no rule names: where each stands, and it
 
     def body(
@@ -189,7 +193,7 @@ class JsonScrubber:
                     node[key] = self._value(value, _NOTHING_INSIDE, card, level, depth)
             elif value is True or (not value and kind is not int):
                 continue  # null, true, false, "", [] and {} stay under every rule
-            elif kind is str and name.texts is not None and common:
+            elif kind is str and name.texts is not None and common and not self._errors:
                 node[key] = name.texts[value]
             else:
                 node[key] = self._special(node, name, value, inside, card, level, depth)
@@ -366,6 +370,8 @@ class JsonScrubber:
         if name.each is not None:
             if type(value) is list:
                 value = [self._one(item, name.each, level, depth) for item in value]
+            elif type(value) is dict:  # {"phones": {"home": …, "work": […]}}
+                value = {key: self._each(key, item, name.each, level, depth) for key, item in value.items()}
             return self._value(value, _NOTHING_INSIDE, card, level, depth)
         demanded = inside.get(name.norm)
         action = demanded or scrubber.action(name, node.keys(), "body", card=card)
@@ -382,10 +388,20 @@ class JsonScrubber:
             if action is not None and type(value) is list:
                 value = [self._item(item, name, self._ruling(name)) for item in value]
             card = (card or name.opens) and not name.ends
+            if name.errors and container:
+                return self._complaining(value, card, level, depth)
             if type(value) is dict and name.section == "urls" and name.action and not WRAPPERS.isdisjoint(value):
                 return self._wrapper(value, name, card, level, depth)
             return self._value(value, name.inside, card, level, depth)
         return self._leaves(value, Ruling(action, KINDS.get(name.norm, "text")), level, depth)
+
+    def _complaining(self, value: Any, card: bool, level: int, depth: int) -> Any:
+        """What is wrong, by the names of fields: ``{"errors": {"email": ["is invalid"]}}``."""
+        outer, self._errors = self._errors, True
+        try:
+            return self._value(value, _NOTHING_INSIDE, card, level, depth)
+        finally:
+            self._errors = outer
 
     def _wrapper(self, node: dict[str, Any], name: Name, card: bool, level: int, depth: int) -> dict[str, Any]:
         """An object with a query's name that only holds its value: ``{"hmac": {"value": "…"}}``."""
@@ -410,6 +426,14 @@ class JsonScrubber:
             return item
         return item if type(item) is str and self._scrubber.is_word(item) else self._leaves(item, ruling, level, depth)
 
+    def _each(self, key: str, item: Any, ruling: Ruling, level: int, depth: int) -> Any:
+        """What stands under a name of its own that says nothing, in an object with the plural of a name."""
+        if not self._names[key].plain:
+            return item
+        if type(item) is list:
+            return [self._one(one, ruling, level, depth) for one in item]
+        return self._one(item, ruling, level, depth) if type(item) is str else item  # {"tokens": {"count": 3}}
+
     def _is_plain(self, value: Any) -> bool:
         """A word, a small number or a container, as ``code`` and ``state`` mostly are."""
         if type(value) is str:
@@ -420,6 +444,8 @@ class JsonScrubber:
         """A value, or every leaf of a container, after a ruling; a stricter one for a name inside wins."""
         kind = type(value)
         if kind is str:
+            if self._errors and is_complaint(value):
+                return self._scrubber.text(value, level)
             return self._scrubber.named(ruling, value)
         if kind is dict:
             return self._leaf_object(value, ruling, level, depth)
@@ -437,10 +463,14 @@ class JsonScrubber:
         if depth > MAX_DEPTH:
             raise Unreadable("too-deep")
         self._seen += len(node)
-        error = "code" in node and "message" in node  # what a shop answers about a field: its code may stay
+        error = "code" in node and "message" in node  # what a shop answers about a field
         for key, value in node.items():
             name = self._names[key]
-            if error and ruling.action == "shape" and name.norm == "code" and self._is_plain(value):
+            if type(value) is str and (
+                (error and ruling.action == "shape" and name.norm == "code" and self._is_plain(value))
+                or (error and name.norm == "message" and is_complaint(value))
+                or (ruling.action == "pseudonym" and _INSTANT.fullmatch(value))  # until when a token is valid
+            ):
                 continue
             action = None if name.card_only or name.word else name.action
             inner = None if action is None else Ruling(action, KINDS.get(name.norm, "text"))

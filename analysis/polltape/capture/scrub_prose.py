@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from polltape.capture.redaction_rules import STRICTNESS, Name, Ruling
 from polltape.capture.scrub_markup import rulings_of
+from polltape.capture.scrub_tables import tabled_values
 from polltape.capture.scrub_told import told_values
 from polltape.capture.standins import KINDS
 
@@ -83,6 +84,7 @@ def named_values(text: str, scrubber: Scrubber) -> list[Pair]:
     marked = [Pair(*one) for one in rulings_of(text, beside, scrubber)] if "<" in text else []
     if scrubber.telling.may(text):
         marked += [Pair(*one) for one in told_values(text, scrubber)]
+    marked += [Pair(*one) for one in tabled_values(text, scrubber)]
     if not ruled:
         return _apart(marked)
     found: list[Pair] = []
@@ -107,6 +109,8 @@ def _pair(text: str, match: re.Match[str], known: Name, beside: list[str], scrub
     end = _end(text, match, known.norm)
     value = text[match.end() : end]
     if action is None or not value or value.lower() in _CONSTANTS:
+        return None
+    if match["sign"] == ")=(" and text[match.start() - 1 : match.start()] != "(":  # the last of several: a row
         return None
     if known.word and scrubber.is_word(value):
         return None

@@ -45,7 +45,7 @@ _BEFORE: Final = re.compile(r"[A-Za-z][\w-]*")
 _BETWEEN: Final = frozenset({
     "is", "was", "are", "of", "with", "value", "values", "provided", "given", "received", "got", "header", "eq", "ne",
     "equals", "in", "the", "a", "an", "your", "my", "to", "set", "as", "field", "parameter", "argument", "like", "not",
-    "bearer", "basic", "has", "for", "invalid",
+    "bearer", "basic", "for", "invalid",
 })  # fmt: skip
 """Words that may stand between a name and its value."""
 _OF_SENTENCES: Final = frozenset({

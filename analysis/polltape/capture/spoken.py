@@ -20,6 +20,13 @@ _FOLLOWING: Final = (
 four files each of Python's standard library have."""
 _PAIRS: Final = frozenset(row[0] + letter for row in _FOLLOWING.split() for letter in row[2:])
 _GAPS: Final = re.compile(r"[^a-z]+")
+_COMPLAINT: Final = re.compile(
+    r"(?:(?:The|This|Your|A|An) (?:[a-z]+ ){1,3}|Please |Value )?"
+    r"(?i:is|are|was|were|has|have|must|should|may|can|can['\u2019]t|cannot|does|doesn['\u2019]t|needs?|already|too|not|no|"
+    r"contains?|exceeds?|enter|only|invalid|required|missing|unknown)"
+    r"(?: (?:[^\W\d]|\d{1,3}(?!\d)|[ .,:;!()'\u2019-])*)?"
+)
+"""How a complaint about a field begins, its own name before it at most; what it may quote is no number and no token."""
 _TOO_SHORT_TO_TELL: Final = 8
 _ABBREVIATED: Final = 3
 
@@ -35,3 +42,12 @@ def looks_spoken(text: str) -> bool:
     chunks = [chunk for chunk in _GAPS.split(text.lower()) if len(chunk) > _ABBREVIATED]
     strange = sum(chunk[place : place + 2] not in _PAIRS for chunk in chunks for place in range(len(chunk) - 1))
     return strange <= sum(map(len, chunks)) // 8
+
+
+def is_complaint(text: str) -> bool:
+    """Whether a text says what is wrong with a field: a sentence that begins as those do, of words and small numbers.
+
+    >>> is_complaint("has already been taken"), is_complaint("The email field is required."), is_complaint("Zoe Ray")
+    (True, True, False)
+    """
+    return _COMPLAINT.fullmatch(text) is not None and looks_spoken(text)
