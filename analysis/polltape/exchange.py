@@ -192,9 +192,9 @@ class Exchange:
 
     @property
     def url(self) -> str:
-        """The absolute request URL."""
+        """The absolute request URL; that of ``OPTIONS *`` has no path (RFC 9110 §7.1)."""
         query = "" if self.query is None else f"?{self.query}"
-        return f"{self.scheme}://{self.authority}{self.path}{query}"
+        return f"{self.scheme}://{self.authority}{'' if self.path == '*' else self.path}{query}"
 
     @property
     def last_instant(self) -> datetime:
@@ -211,8 +211,12 @@ class Exchange:
 
 
 def authority(scheme: str, host: str, port: int) -> str:
-    """``host`` or ``host:port`` where the port is not the scheme's default, lower case."""
-    name = host.lower()
+    """``host`` or ``host:port`` where the port is not the scheme's default, lower case.
+
+    >>> authority("http", "::1", 8080)
+    '[::1]:8080'
+    """
+    name = f"[{host.lower()}]" if ":" in host else host.lower()
     return name if port == DEFAULT_PORTS.get(scheme.lower()) else f"{name}:{port}"
 
 
@@ -306,7 +310,7 @@ COLUMNS: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("client", pa.string(), "pseudonym of who sent the request, made before redaction"),
     ("method", pa.string(), "request method, as sent"),
     ("scheme", pa.string(), "http or https"),
-    ("host", pa.string(), "host that the client named, lower case, without port"),
+    ("host", pa.string(), "host that the client named, lower case, without port, and an IPv6 address without brackets"),
     ("port", pa.int32(), "port that the client named, or the scheme's default"),
     ("path", pa.string(), "path of the request target, still percent-encoded, redacted"),
     ("query", pa.string(), "query without its '?', redacted; null where there is none"),

@@ -71,9 +71,9 @@ exchanges = st.builds(
     exchange_id=st.sampled_from(UUIDS) | st.text("0123456789abcdef", min_size=32, max_size=32),
     method=st.sampled_from(["GET", "PUT", "POST", "HEAD", "purge"]),
     scheme=st.sampled_from(["http", "https"]),
-    host=st.sampled_from(["shop.example", "127.0.0.1", "[::1]"]),
+    host=st.sampled_from(["shop.example", "127.0.0.1", "::1"]),
     port=st.integers(1, 65535),
-    path=st.text("ab/%2F;=é".replace("é", ""), max_size=8).map(lambda text: f"/{text}"),
+    path=st.just("*") | st.text("ab/%2F;=", max_size=8).map(lambda text: f"/{text}"),
     request_started_at=instants,
     query=st.none() | st.text("ab=&%2B+", max_size=8),
     http_version=st.none() | st.sampled_from(["HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3"]),
@@ -127,6 +127,8 @@ def test_flow_and_back_loses_nothing(exchange: Exchange) -> None:
 @given(exchanges)
 def test_plain_har_keeps_what_har_itself_can_hold(exchange: Exchange) -> None:
     found = read_entry(through_json(to_entry(exchange)), "new")
+    if exchange.path == "*":
+        exchange = replace(exchange, path="/")  # a URL has no place for it
     for name in ("method", "url", "request_headers", "response_headers", "http_version", "status"):
         assert getattr(found, name) == getattr(exchange, name), name
     assert found.request_started_at == exchange.request_started_at

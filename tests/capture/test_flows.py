@@ -72,7 +72,7 @@ def test_without_a_host_header_the_address_stands() -> None:
     flow.request.authority = ""
     flow.request.host, flow.request.port = "2001:db8::1", 8080
     found = from_flow(flow, "id")
-    assert (found.host, found.port, found.url) == ("[2001:db8::1]", 8080, "http://[2001:db8::1]:8080/path")
+    assert (found.host, found.port, found.url) == ("2001:db8::1", 8080, "http://[2001:db8::1]:8080/path")
 
 
 def test_bodies_are_decoded_missing_ones_are_unknown() -> None:

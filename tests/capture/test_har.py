@@ -392,7 +392,7 @@ def test_an_entry_that_cannot_be_a_row_says_why(made: object, reason: str) -> No
         ("https://h.example", ("https", "h.example", 443, "/", None)),
         ("HTTP://H.Example:80?", ("http", "h.example", 80, "/", "")),
         ("https://user:secret@h.example/p", ("https", "h.example", 443, "/p", None)),
-        ("https://[2001:DB8::1]:8443/%2f?a=1?b#c?d", ("https", "[2001:db8::1]", 8443, "/%2f", "a=1?b")),
+        ("https://[2001:DB8::1]:8443/%2f?a=1?b#c?d", ("https", "2001:db8::1", 8443, "/%2f", "a=1?b")),
         ("ws://h.example/s", ("http", "h.example", 80, "/s", None)),
         ("https://bücher.example/", ("https", "xn--bcher-kva.example", 443, "/", None)),
     ],

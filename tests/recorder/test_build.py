@@ -14,6 +14,7 @@ from polltape.recorder.build import (
     body_of,
     error_text,
     exchange_of,
+    method_of,
     named_target,
     split_target,
     withheld,
@@ -66,6 +67,8 @@ def test_a_frame_becomes_an_exchange() -> None:
         ("regular", True, "Shop.Example", "http", False, ("https", "shop.example", 443)),
         ("regular", False, "[::1]:9", "http", False, ("http", "::1", 9)),
         ("regular", False, None, "http", False, ("http", "address", 22)),
+        ("regular", False, "shop.example:99999", "http", False, ("http", "address", 22)),
+        ("regular", False, "caf\xc3\xa9.example:81", "http", False, ("http", "xn--caf-dma.example", 81)),
         ("upstream", False, "shop.example", "https", False, ("https", "shop.example", 443)),
         ("reverse", False, "up.example", "https", False, ("https", "up.example", 443)),
         ("reverse", True, "up.example:81", "http", False, ("http", "up.example", 81)),
@@ -73,6 +76,8 @@ def test_a_frame_becomes_an_exchange() -> None:
         ("reverse", True, "me", "https", True, ("https", "me", 443)),
         ("transparent", True, "shop.example", "https", False, ("https", "shop.example", 443)),
         ("socks5", False, "shop.example", "https", False, ("http", "shop.example", 80)),
+        ("reverse", True, "me", "", False, ("https", "me", 443)),
+        ("reverse", False, "me:81", "", False, ("http", "me", 81)),
     ],
 )
 def test_the_row_names_what_the_client_named(
@@ -119,7 +124,14 @@ def test_bodies(info: BodyHead, raw: bytes, encoding: str | None, cap: int, expe
 def test_what_no_url_may_hold_is_percent_encoded() -> None:
     assert split_target("/a b/\xe9?x=\x01") == ("/a%20b/%E9", "x=%01")
     assert split_target("/a?") == ("/a", "")
+    assert split_target("/a#b?c") == ("/a%23b", "c")
     assert split_target("*") == ("*", None)
+    assert [method_of(text) for text in ("PUT", "purge", "B L\xc9%", "x" * 70)] == [
+        "PUT",
+        "purge",
+        "B%20L%C9%25",
+        "x" * 64,
+    ]
 
 
 @pytest.mark.parametrize(

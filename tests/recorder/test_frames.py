@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from packing import frame, packed
 
+from polltape.exchange import Header
 from polltape.recorder import addon_record as addon
-from polltape.recorder.frames import FRAMES_VERSION, Frame, FrameReader
+from polltape.recorder.frames import FRAMES_VERSION, Frame, FrameReader, _header
 
 HEAD = {"kind": "exchange", "request_body": {"size": 9, "kept": 3}, "response_body": {"size": 4, "kept": 4}}
 
@@ -74,6 +75,10 @@ def test_a_large_frame_arrives_in_pieces(pipe: Pipe) -> None:
     head = {**HEAD, "seq": 1, "request_body": {"size": len(body), "kept": len(body)}}
     [found] = whole(pipe(frame(1, head, body, b"z")))
     assert (found.request_body, found.response_body) == (body, b"z")
+
+
+def test_a_folded_header_is_one_line() -> None:
+    assert _header(b"X-A", b"1\r\n \tfolded") == Header("X-A", "1 folded")
 
 
 def test_a_frame_with_a_wrong_checksum_is_counted_and_left_out(pipe: Pipe) -> None:

@@ -46,7 +46,7 @@ def to_flow(exchange: Exchange, key: Key | None = None) -> HTTPFlow:
     target = exchange.path if exchange.query is None else f"{exchange.path}?{exchange.query}"
     version = (exchange.http_version or "HTTP/1.1").encode("latin-1", "replace")
     flow.request = Request(
-        host=exchange.host.strip("[]"),
+        host=exchange.host,
         port=exchange.port,
         method=exchange.method.encode("latin-1", "replace"),
         scheme=exchange.scheme.encode("latin-1", "replace"),
@@ -96,7 +96,7 @@ def _server(exchange: Exchange) -> Server:
 
     host, _, port = (exchange.server_address or "").rpartition(":")
     address = (host.strip("[]"), int(port)) if host and port.isdigit() else None
-    server = Server(address=address or (exchange.host.strip("[]"), exchange.port))
+    server = Server(address=address or (exchange.host, exchange.port))
     server.peername = address
     server.id = exchange.server_connection_id or server.id
     return server

@@ -117,14 +117,17 @@ def split_url(url: str) -> tuple[str, str, int, str, str | None]:
 
 
 def split_authority(text: str) -> tuple[str, int | None]:
-    """Host (lower case, ASCII) and port, None where none is named.  Raises :class:`UnusableError`."""
+    """Host (lower case, ASCII, without brackets) and port, None where none is named.
+
+    Raises :class:`UnusableError`.
+    """
     authority = _AUTHORITY.match(text)
     if authority is None:
         raise UnusableError("its URL has no usable host")
     port = int(authority["port"]) if authority["port"] else None
     if port is not None and port > 65535:
         raise UnusableError("its URL has no usable port")
-    return _ascii_host(authority["host"]), port
+    return _ascii_host(authority["host"].strip("[]")), port
 
 
 def _percent(text: str) -> str:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from polltape.capture.content import DEFAULT_CAP, decode
+from polltape.capture.notes import UnusableError
+from polltape.capture.text import METHOD, split_authority
 from polltape.exchange import DEFAULT_PORTS, Body, Exchange, Header, all_headers, first_header
 from polltape.recorder.frames import BodyHead, Frame
 from polltape.recorder.ids import exchange_id
@@ -45,17 +47,26 @@ def instant(seconds: float | None) -> datetime | None:
 
 
 def split_target(target: str) -> tuple[str, str | None]:
-    """Path and query of a request target; bytes that no URL may have are percent-encoded.
+    """Path and query of a request target; bytes that it may not have (RFC 9112 §3.2) are percent-encoded.
 
     >>> split_target("/caf\\xe9?q=1?2")
     ('/caf%E9', 'q=1?2')
     """
-    clean = re.sub(r"[^!-~]", lambda match: f"%{ord(match[0]):02X}", target)
-    path, mark, query = clean.partition("?")
+    path, mark, query = _percent_encoded(r"[^!-~]|#", target).partition("?")
     return path, query if mark else None
 
 
-_HOST_PORT: Final = re.compile(r"(.*?)(?::(\d{1,5}))?", re.DOTALL)
+def method_of(text: str) -> str:
+    """The method; what no token may have (RFC 9110 §5.6.2) is percent-encoded, so that every format can hold it.
+
+    >>> method_of("BL\\xc9")
+    'BL%C9'
+    """
+    return text if METHOD.fullmatch(text) else _percent_encoded(r"[^!#$&'*+\-.^_`|~0-9A-Za-z]", text)[:64]
+
+
+def _percent_encoded(these: str, text: str) -> str:
+    return re.sub(these, lambda match: f"%{ord(match[0]):02X}", text)
 
 
 def named_target(
@@ -69,15 +80,15 @@ def named_target(
     >>> named_target("reverse", False, "https", "10.0.0.1", 443, "Me.example:81", keep_host=True)
     ('http', 'me.example', 81)
     """
-    if client_tls and (keep_host or kind != "reverse"):
-        scheme = "https"
-    elif kind not in ("regular", "upstream") and (keep_host or kind != "reverse"):
-        scheme = "http"
-    match = _HOST_PORT.fullmatch(host_header or "")
-    if match is None or not match[1]:
+    of_client = keep_host or kind != "reverse" or not scheme  # none: refused before mitmproxy put the upstream's in
+    if of_client and (client_tls or not scheme or kind not in ("regular", "upstream")):
+        scheme = "https" if client_tls else "http"
+    port = port or DEFAULT_PORTS.get(scheme, port)
+    try:
+        name, named_port = split_authority((host_header or "").encode("latin-1", "replace").decode("utf-8", "replace"))
+    except UnusableError:
         return scheme, host.lower(), port
-    named_port = int(match[2]) if match[2] else DEFAULT_PORTS.get(scheme, port)
-    return scheme, match[1].strip("[]").lower(), named_port
+    return scheme, name, DEFAULT_PORTS.get(scheme, port) if named_port is None else named_port
 
 
 def address(peer: Sequence[str | int] | None) -> str | None:
@@ -126,7 +137,7 @@ def exchange_of(frame: Frame, session_id: str, cap: int = DEFAULT_CAP, keep_host
         exchange_id=exchange_id(session_id, head.seq, head.times[0] or 0.0),
         session_id=session_id,
         seq=head.seq,
-        method=head.method,
+        method=method_of(head.method),
         scheme=scheme,
         host=host,
         port=port,

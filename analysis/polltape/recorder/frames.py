@@ -8,6 +8,7 @@ the pipe inside a frame is normal (mitmproxy was killed): what is there of it is
 from __future__ import annotations
 
 import os
+import re
 import select
 import struct
 import time
@@ -107,7 +108,8 @@ _decoder = msgspec.json.Decoder(Head)
 @lru_cache(maxsize=4096)
 def _header(name: bytes, value: bytes) -> Header:
     """Most of them are the same in every exchange."""
-    return Header(name.decode("latin-1"), value.decode("latin-1"))
+    unfolded = re.sub(rb"[ \t]*\r?\n[ \t]*", b" ", value) if b"\n" in value else value  # RFC 9112 §5.2
+    return Header(name.decode("latin-1"), unfolded.decode("latin-1"))
 
 
 def exchange_head(data: bytes) -> Head:

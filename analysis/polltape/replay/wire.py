@@ -34,7 +34,7 @@ class Peer:
     @property
     def authority(self) -> str:
         """``host:port``, the port left out where it is the scheme's own."""
-        return authority(self.scheme, f"[{self.host}]" if ":" in self.host else self.host, self.port)
+        return authority(self.scheme, self.host, self.port)
 
 
 @dataclass(slots=True)
