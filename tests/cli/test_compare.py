@@ -76,6 +76,8 @@ def test_a_capture_beside_itself_has_not_changed(tmp_path: Path, capsys: pytest.
         (["--max-slower", "nan"], "--max-slower 'nan'"),
         (["--max-drop", "2"], "--max-drop '2' is more than all: write a share such as 0.05, or 5%"),
         (["--horizon", "0"], "--horizon"),
+        (["--horizon", "nan"], "--horizon"),
+        (["--horizon", "inf"], "--horizon"),
         (["--figure", "curves.pdf"], "--figure curves.pdf: the ending must be .png or .svg"),
     ],
 )

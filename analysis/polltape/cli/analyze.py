@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Words = tuple[str, ...]
 LONGEST_TOLERANCE_S: Final = 1e9
+WITH_TABLES: Final = ("csv", "json-lines")
+"""The forms that hold one table."""
 MEMORY_POOL: Final = ("ARROW_DEFAULT_MEMORY_POOL", "system")
 """What Arrow looks at when it is loaded: its own pool keeps a third of a large capture's memory for later."""
 
@@ -94,6 +96,8 @@ def analyze(
 
     file = settings_in_force(config, isolated)
     codes = _codes(file, select, extend_select, ignore, fail_on)
+    if table is not None and (form not in WITH_TABLES or statistics):
+        raise UsageError(f"--table {table} is for --format {' and '.join(WITH_TABLES)}, without --statistics")
     selection = _selection(since, until, host, endpoint, token)
     settings = _settings(tolerance, date_tolerance, stuck_after)
     from polltape.measures.analysis import Selection, analyse
@@ -105,6 +109,9 @@ def analyze(
     )
     if selection == Selection():
         _say_unused(analysis)
+    elif not analysis.exchanges:
+        told = "--since, --until, --host, --endpoint and --token leave no exchange of the capture"
+        click.echo(f"warning: {told}: nothing was measured", err=True)
     if statistics:
         from polltape.report.as_statistics import render as counts
 
@@ -162,9 +169,12 @@ def _selection(
 ) -> Selection:
     from polltape.measures.analysis import Selection
 
+    first, end = _instant(since, "--since"), _instant(until, "--until")
+    if first is not None and end is not None and first >= end:
+        raise UsageError(f"--until {until} does not lie after --since {since}; nothing could be left")
     return Selection(
-        since=_instant(since, "--since"),
-        until=_instant(until, "--until"),
+        since=first,
+        until=end,
         host=host,
         endpoint=endpoint,
         tokens=() if token is None else _tokens(token),

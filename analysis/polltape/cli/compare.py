@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from polltape.cli.inputs import capture_of, chart_options, check_captures, check_figure, deliver
+from polltape.cli.inputs import Seconds, capture_of, chart_options, check_captures, check_figure, deliver
 from polltape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--horizon",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     metavar="SECONDS",
     help="Compare times up to there. [default: as far as both captures tell]",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -24,6 +25,17 @@ Command = Callable[..., Any]
 
 DEFAULT_CAPTURE = "captures"
 FIGURES = (".png", ".svg")
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds in a range: neither ``nan``, which every range takes, nor ``inf``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return number
+
 
 par_key_option = click.option(
     "--par-key",
@@ -143,11 +155,13 @@ def deliver(result: object, name: str, *, figure: str | None, form: str, output:
 
 
 def write(text: str, output: str | None) -> None:
-    """The text to a file, or to standard output for None and ``-``."""
+    """The text to a file, or to standard output for None and ``-``; a text that is not empty ends its last line."""
+    if text and not text.endswith("\n"):
+        text += "\n"
     if output is None or output == "-":
-        click.echo(text, nl=not text.endswith("\n"))
+        click.echo(text, nl=False)
         return
     try:
-        Path(output).write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror}", hint="name a file that can be written") from error

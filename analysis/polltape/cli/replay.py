@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from polltape.cli.inputs import par_key_option, protocol_option
+from polltape.cli.inputs import Seconds, par_key_option, protocol_option
 from polltape.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--operation", "operations", metavar="ID", multiple=True, help="Only this one; its id or its beginning. Repeatable."
 )
 @click.option("--client", metavar="COMMAND", help="Run this client against the mock instead of the recorded requests.")
-@click.option("--client-timeout", type=click.FloatRange(min=0.1), default=120.0, show_default=True, metavar="SECONDS")
+@click.option("--client-timeout", type=Seconds(min=0.1), default=120.0, show_default=True, metavar="SECONDS")
 @click.option("--target", metavar="URL", help="Send the requests to this server instead of the mock.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=env:VAR", help="A credential for the target.")
 @click.option("--allow-writes", multiple=True, metavar="HOST", help="Let requests that change something go to it.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from polltape.cli.inputs import capture_of, chart_options, check_captures, check_figure, deliver
+from polltape.cli.inputs import Seconds, capture_of, chart_options, check_captures, check_figure, deliver
 from polltape.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--policy", "policies", multiple=True, metavar="POLICY", help="May be given several times; see above.")
 @click.option(
     "--give-up",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     metavar="SECONDS",
     help="Send no poll after that time. [default: poll until the end]",
 )

@@ -65,10 +65,13 @@ class Life:
 
     @property
     def span_s(self) -> float:
-        """Seconds to draw: to the last answer, and the wait promised with it where that is not much longer."""
+        """Seconds to draw: to the last answer, and the wait promised with it where that is not much longer.
+
+        A life of one instant is drawn on a second.
+        """
         last = max(step.end_s for step in self.steps)
         promised = max(step.end_s + min(step.asked_s or 0.0, 1e6) for step in self.steps)
-        return min(promised, max(2 * last, last + 1.0))
+        return min(promised, max(2 * last, last + 1.0)) or 1.0
 
 
 def lives_of(analysis: Analysis, operations: Iterable[str]) -> list[Life]:
