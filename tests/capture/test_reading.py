@@ -178,7 +178,8 @@ def test_work_in_progress_is_not_read_and_spools_are_told(tmp_path: Path) -> Non
     (tmp_path / ".spool" / "s2.spool").write_bytes(b"x")
     capture = opened(tmp_path)
     assert capture.files == (written,)
-    assert capture.warnings == (f"{tmp_path}: 1 spooled file not yet in Parquet; run `polltape recover {tmp_path}`",)
+    recover = f"unless a recorder is at it, run `polltape recover {tmp_path}`"
+    assert capture.warnings == (f"{tmp_path}: 1 spooled file not yet in Parquet; {recover}",)
 
 
 @settings(deadline=None)

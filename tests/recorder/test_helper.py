@@ -238,6 +238,21 @@ def test_a_killed_session_is_recovered_with_its_gaps(tmp_path: Path) -> None:
     assert len(rows(tmp_path)) == 3
 
 
+def test_what_cannot_be_recovered_keeps_nothing_else_from_it(tmp_path: Path) -> None:
+    """A spool of another version stays; what has another name than spools have is passed over."""
+    later = SESSION.replace("1", "2")
+    for session in (SESSION, later):
+        killed(tmp_path, stream(START, exchange_head(1)), session)
+    foreign, other = spool_path(tmp_path, SESSION, 1), tmp_path / ".spool" / "x.spool"
+    foreign.write_bytes(content := b"polltape-spool/2\n" + foreign.read_bytes())
+    other.write_text("x")
+    assert dead_sessions(tmp_path) == [SESSION, later]
+    with pytest.raises(InputError, match=r"cannot recover \(another version of polltape wrote it\)"):
+        recover(tmp_path)
+    assert (foreign.read_bytes(), other.read_text()) == (content, "x")
+    assert [row.session_id for row in rows(tmp_path)] == [later]
+
+
 def test_a_torn_spool_is_recovered_to_its_last_whole_record(tmp_path: Path) -> None:
     killed(tmp_path, stream(START, exchange_head(1), exchange_head(2)))
     path = spool_path(tmp_path, SESSION, 1)

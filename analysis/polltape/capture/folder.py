@@ -44,7 +44,7 @@ def read_folder(path: Path) -> Folder:
         raise _nothing(path, spooled)
     warnings = []
     if spooled:
-        warnings.append(f"{path}: {_spools(spooled)} not yet in Parquet; run `polltape recover {path}`")
+        warnings.append(f"{path}: {_spools(spooled)} not yet in Parquet; {_to_do(path)}")
     if hars:
         warnings.append(f"{path}: no .parquet file in it; reading its {len(hars)} .har file{'s'[: len(hars) > 1]}")
     return Folder(files, hars, tuple(read_coverage(path)), tuple(warnings))
@@ -75,9 +75,13 @@ def _spools(count: int) -> str:
     return f"{count} spooled file{'s' if count > 1 else ''}"
 
 
+def _to_do(path: Path) -> str:
+    return f"unless a recorder is at it, run `polltape recover {path}`"
+
+
 def _nothing(path: Path, spooled: int) -> InputError:
     if spooled:
-        return InputError(f"{path}: holds only {_spools(spooled)}", hint=f"run: polltape recover {path}")
+        return InputError(f"{path}: holds only {_spools(spooled)}", hint=_to_do(path))
     if not any(path.iterdir()):
         return InputError(f"{path}: an empty folder", hint=_RECORD)
     return InputError(f"{path}: not a capture: no .parquet and no .har file in it", hint=_RECORD)

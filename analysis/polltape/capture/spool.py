@@ -7,6 +7,7 @@ goes on at the next whole record; a file may end in the middle of one (the recor
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import time
@@ -22,6 +23,7 @@ import msgspec
 from polltape.exchange import Exchange
 
 MAGIC: Final = b"polltape-spool/1\n"
+_MAGIC_OF_ANY: Final = MAGIC[: MAGIC.index(b"1")]
 MARKER: Final = b"\xf5PTR"
 PREFIX: Final = struct.Struct(">4sIIB")
 SUFFIX: Final = ".spool"
@@ -215,8 +217,10 @@ def _record_at(data: bytes, position: int) -> tuple[int, Kind, bytes] | None:
 
 
 def read_spool(path: Path) -> Spool:
-    """The file's content as far as it is whole; raises OSError."""
+    """The file's content as far as it is whole; raises OSError, also where another version of polltape wrote it."""
     data = path.read_bytes()
+    if data.startswith(_MAGIC_OF_ANY) and not MAGIC.startswith(data[: len(MAGIC)]):
+        raise OSError(errno.ENOTSUP, "another version of polltape wrote it", str(path))
     spool = Spool()
     expected = len(MAGIC)
     if not data.startswith(MAGIC):

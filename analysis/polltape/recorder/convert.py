@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ from polltape.recorder.marks import given_to
 
 FOLDER: Final = ".spool"
 LOCK_SUFFIX: Final = ".lock"
+_OF_SESSION: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.lock|-\d{6}\.spool)")
 PATIENCE_S: Final = 60.0
 """How long recovery waits for the child of a dead recorder, or for another recovery, to finish with a session."""
 
@@ -173,10 +175,10 @@ def convert_all(
 
 
 def sessions_with_spools(directory: Path) -> list[str]:
-    """The sessions that have something in the spool folder, oldest first."""
+    """The sessions that have something in the spool folder, oldest first; what has another name is none of ours."""
     folder = directory / FOLDER
-    locks = {path.name.removesuffix(LOCK_SUFFIX) for path in folder.glob(f"*{LOCK_SUFFIX}")}
-    return sorted(locks | {path.stem.rpartition("-")[0] for path in folder.glob(f"*{SUFFIX}")})
+    names = [path.name for suffix in (LOCK_SUFFIX, SUFFIX) for path in folder.glob(f"*{suffix}")]
+    return sorted({match[1] for name in names if (match := _OF_SESSION.fullmatch(name))})
 
 
 def dead_sessions(directory: Path) -> list[str]:
@@ -199,9 +201,9 @@ def recover(directory: Path, say: Callable[[str], None] = lambda _: None) -> Con
     """Turn what dead sessions left in the spool into Parquet.
 
     Several recorders may share the folder: living sessions are left alone.  ``say`` gets a line about each
-    session.  Raises InputError where a spool cannot be read or written; those before it are done.
+    session.  Raises InputError where a spool cannot be read or written, after all others are done.
     """
-    total = Converted()
+    total, failed = Converted(), None
     for session_id in sessions_with_spools(directory):
         path = lock_path(directory, session_id)
         try:
@@ -216,12 +218,15 @@ def recover(directory: Path, say: Callable[[str], None] = lambda _: None) -> Con
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise InputError(
-                f"{error.filename or directory}: cannot recover ({error.strerror or error})",
-                hint=f"the spool stays as it is; make room or mend the permissions, then: polltape recover {directory}",
-            ) from error
+            failed = failed or error
+            continue
         total.add(done)
         say(_told(session_id, done))
+    if failed is not None:
+        raise InputError(
+            f"{failed.filename or directory}: cannot recover ({failed.strerror or failed})",
+            hint=f"the spool stays as it is; mend that, then: polltape recover {directory}",
+        ) from failed
     return total
 
 
