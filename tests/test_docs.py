@@ -31,7 +31,8 @@ def test_every_command_ends_its_help_with_an_example(name: str) -> None:
     context = click.Context(polltape)
     command = polltape.get_command(context, name)
     assert command is not None
-    text = command.get_help(click.Context(command, info_name=f"polltape {name}"))
+    text = command.get_help(click.Context(command, info_name=f"polltape {name}", terminal_width=80))
+    assert not [line for line in text.splitlines() if len(line) > 80]
     assert re.search(rf"^ +polltape {name}", text, re.MULTILINE), text
 
 

@@ -432,6 +432,8 @@ def test_nothing_is_overwritten_unless_forced(run: Any, tmp_path: Path) -> None:
         ("bad.har", "out.har", InputError, "bad.har: not a HAR file: no JSON at line 1, column 1 (Expecting value)"),
         ("good.har", "out.txt", UsageError, "out.txt: unknown kind to write"),
         ("good.har", "good.har", UsageError, "good.har: cannot be read and written at once"),
+        ("good.har", "-", UsageError, "OUT is -: only files and folders are written"),
+        ("good.har", "", UsageError, "OUT is empty: only files and folders are written"),
         ("good.har", "bad.har/out.har", InputError, "bad.har: cannot be written (File exists)"),
     ],
 )

@@ -43,8 +43,11 @@ def test_no_mitmdump_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_recover_needs_a_folder(tmp_path: Path) -> None:
-    result = CliRunner().invoke(recover, [str(tmp_path / "nothing")])
-    assert isinstance(result.exception, InputError)
+    (tmp_path / "file").touch()
+    for name, complaint in (("nothing", "no such folder"), ("file", "no folder")):
+        result = CliRunner().invoke(recover, [str(tmp_path / name)])
+        assert isinstance(result.exception, InputError)
+        assert str(result.exception) == f"{tmp_path / name}: {complaint}"
 
 
 def test_recover_with_nothing_to_do(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def polltape() -> None:
     """Record, measure and replay the traffic of APIs that answer "not yet".
 
     \b
-    polltape record --dir captures          record through mitmproxy
-    polltape analyze captures               how long 202s last, who kept to Retry-After
+    polltape record --dir captures     record through mitmproxy
+    polltape analyze captures          how long 202s last, who kept to Retry-After
     polltape mock --scenario shopify-checkout
     """
 

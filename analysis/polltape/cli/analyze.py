@@ -29,7 +29,12 @@ MEMORY_POOL: Final = ("ARROW_DEFAULT_MEMORY_POOL", "system")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="What to print.")
 @click.option("-o", "--output", metavar="FILE", help="Write there instead of to standard output.")
-@click.option("--table", type=click.Choice(TABLES), help="Which one as csv [operations] or json-lines [findings].")
+@click.option(
+    "--table",
+    type=click.Choice(TABLES),
+    metavar="NAME",
+    help=f"Which one as csv [operations] or json-lines [findings]: {', '.join(TABLES)}.",
+)
 @click.option("--max-size", type=click.IntRange(min=100_000), metavar="BYTES", help="Of the HTML [default: 1500000].")
 @click.option("--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True)
 @click.option("--select", multiple=True, metavar="CODES", help="Only these findings: codes, prefixes, ALL.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Examples:
   polltape mock captures --speed 10
   polltape mock --scenario shopify-checkout --port 0
-  polltape mock --scenario shopify-checkout --fault 429-burst=0.05,retry_after=2 --fault late
+  polltape mock --scenario azure-lro --fault 429-burst=0.05,retry_after=2
   polltape mock --print-scenario azure-lro > my-api.toml
   polltape mock --scenario my-api.toml
 """

@@ -93,6 +93,9 @@ def recover(directory: Path) -> None:
     from polltape.recorder.convert import told
 
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such folder", hint="name the folder that was recorded to")
+        raise InputError(
+            f"{directory}: no {'folder' if directory.exists() else 'such folder'}",
+            hint="name the folder that was recorded to",
+        )
     done = recover_folder(directory, say=lambda line: click.echo(line, err=True))
     click.echo(f"{told(done)} in {directory}")

@@ -74,7 +74,8 @@ def replay(
     polltape replay BUG.polltape --client 'python my_client.py'
     polltape replay captures --operation shopify-checkout:0199a3 --speed 10
     polltape replay captures --virtual --exact --ignore 'body:*.updated_at'
-    polltape replay BUG.polltape --target https://staging.example --header X-Api-Key=env:KEY
+    polltape replay BUG.polltape --target https://staging.example \\
+        --header X-Api-Key=env:KEY
     """
     _check(client, target, headers or allow_writes, timing, speed, virtual)
     from polltape.replay.telling import as_json, as_text, fix_command

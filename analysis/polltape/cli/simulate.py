@@ -48,7 +48,7 @@ def simulate(
 
     \b
     polltape simulate captures
-    polltape simulate captures --policy obey --policy fixed:0.5 --figure trade-off.png
+    polltape simulate captures --policy obey --policy fixed:0.5 --figure out.png
     polltape simulate shop.har --policy mine.py:wait --give-up 60 --format json
     """
     check_figure(figure)
