@@ -19,7 +19,9 @@ def test_found_wherever_it_stands(pan: str, around: str) -> None:
     assert pan not in replace_pans(around.replace("{}", pan), "X")
 
 
-@pytest.mark.parametrize("gap", [" ", "-", "  ", " - ", "\u00a0", "\u2011", "\t"])
+@pytest.mark.parametrize(
+    "gap", [" ", "-", "  ", " - ", "\u00a0", "\u2011", "\u2212", "\u3000", "\u200b", "\u00ad", "\t"]
+)
 def test_found_with_blanks_or_hyphens_between(gap: str) -> None:
     spaced = gap.join(["4242", "4242", "4242", "4242"])
     assert replace_pans(f"a {spaced} b", "X") == "a X b"

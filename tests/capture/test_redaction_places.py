@@ -149,6 +149,11 @@ def test_several_cookies_in_one_line(between: str) -> None:
     assert made == f"{first.replace('1', DROPPED, 1)}{between}sid={DROPPED}; Path=/; email={DROPPED}; HttpOnly"
 
 
+def test_what_a_cookie_says_behind_a_semicolon() -> None:
+    made = header("Set-Cookie", f'a="1;{SECRET}"; Secure; HttpOnly; Path=/; ').value
+    assert made == f"a={DROPPED};{DROPPED}; Secure; HttpOnly; Path=/; "
+
+
 def test_a_multipart_field_with_an_extended_name() -> None:
     content = f"--b\r\nContent-Disposition: form-data; name*=UTF-8''pass%77ord\r\n\r\n{SECRET}\r\n--b--\r\n"
     assert SECRET.encode() not in (body(content, "multipart/form-data; boundary=b").content or SECRET.encode())
@@ -290,6 +295,7 @@ def test_a_form_in_a_path(path: str) -> None:
         "100% of 50%25 done, see %2Fa%2Fb",
         "ICAOCODESAREFOURLETTERS CSVEXPORTFINISHED DVDCOLLECTION",
         "Carts are counted; Discounts: none",
+        "Only 3&nbsp;4 of 5&nbsp;& more",
     ],
 )
 def test_innocent_text_stays(text: str) -> None:
@@ -356,6 +362,12 @@ def test_markup_takes_time_in_proportion(text: str) -> None:
     began = time.process_time()
     from_json({"x": text})
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("around", ["{}", "<td>{}</td>&nbsp;<td>x</td>"])
+def test_a_card_number_with_blanks_of_markup(around: str) -> None:
+    card = "&nbsp;".join(PAN[place : place + 4] for place in range(0, 16, 4))
+    assert from_json({"x": around.format(card)}) == {"x": around.format(DROPPED)}
 
 
 def test_a_header_with_x_before_its_name_is_that_header() -> None:
@@ -559,6 +571,7 @@ def test_options_of_programs_and_cdata(text: str, made: str) -> None:
         ("/customers/{}/orders.json", "/customers/"),
         ("/api/v1/sessions/{}/events", "/api/v1/sessions/"),
         ("/oauth/tokens/{}", "/oauth/tokens/"),
+        ("/v1/payment_sessions/{}", "/v1/payment_sessions/"),
     ],
 )
 def test_a_token_further_on_in_a_path(path: str, kept: str) -> None:
@@ -596,9 +609,40 @@ def test_a_webhooks_topic_stays() -> None:
 
 
 @pytest.mark.parametrize("name", ["session", "sessions", "payment_session"])
-def test_the_id_of_a_session_goes_as_session_id_does(name: str) -> None:
-    assert from_json({name: {"id": SECRET, "state": "open"}}) == {name: {"id": DROPPED, "state": "open"}}
-    assert from_json({name: [{"id": SECRET}]}) == {name: [{"id": DROPPED}]}
+def test_the_id_of_a_session_is_what_its_path_has(name: str) -> None:
+    made = from_json({name: [{"id": TOKEN, "state": "open"}], "m": f"session {TOKEN} not found"})
+    token = REDACTOR.pseudonym(TOKEN)
+    assert made == {name: [{"id": token, "state": "open"}], "m": f"session {token} not found"}
+    assert redacted(path=f"/sessions/{TOKEN}").path == f"/sessions/{token}"
+
+
+@pytest.mark.parametrize("name", ["default_address", "shippingAddress", "addresses"])
+def test_the_lines_of_an_address_are_shaped(name: str) -> None:
+    made = from_json(
+        {name: [{"formatted": [SECRET, "Berlin"], "formattedArea": SECRET}], "price": {"formatted": "$ 10"}}
+    )
+    assert SECRET not in json.dumps(made)
+    assert (len(made[name][0]["formatted"]), made["price"]) == (2, {"formatted": "$ 10"})
+
+
+def test_a_payment_token_is_a_token_and_an_object() -> None:
+    sent = {"paymentToken": TOKEN, "payment_token": {"payment_data": SECRET, "type": "apple_pay"}}
+    made = {"paymentToken": REDACTOR.pseudonym(TOKEN), "payment_token": {"payment_data": DROPPED, "type": "apple_pay"}}
+    assert from_json(sent) == made
+
+
+def test_a_name_beside_a_cards_fields_is_on_the_card() -> None:
+    assert "Zoe" not in str(from_json({"card": {"name": "Zoe Ray", "exp_month": 7}}))
+    made = redacted(query="card[name]=Zoe&card[cvc]=123&product[name]=Shirt").query or ""
+    assert "Zoe" not in made
+    assert made.endswith("product[name]=Shirt")
+
+
+@pytest.mark.parametrize("name", ["ip", "source_ip", "remoteAddress"])
+def test_addresses_of_who_asked(name: str) -> None:
+    made = from_json({name: "81.196.210.244", "log": f"{name}=81.196.210.244; shipping, tip=5", "zip_files": 3})
+    assert "81.196" not in json.dumps(made)
+    assert made["log"].endswith("; shipping, tip=5")
 
 
 @pytest.mark.parametrize(

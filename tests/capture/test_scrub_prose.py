@@ -33,6 +33,9 @@ TOKEN = "k3jd8w0qpz7xnv5m1r4t6y2u9abcde01"
         ("Cookie: a=1; sid={}; b=2", "Cookie: D"),
         ("user[password]={}", "user[password]=D"),
         ('sig="{}", keyId="a"', 'sig="D", keyId="a"'),
+        ("Array\n(\n    [password] => {}\n)", "Array\n(\n    [password] => D\n)"),
+        ("params['password'] = '{}'", "params['password'] = 'D'"),
+        ('params["password"] = "{}"', 'params["password"] = "D"'),
     ],
 )
 def test_a_value_goes_by_its_name(text: str, expected: str) -> None:
@@ -63,6 +66,13 @@ def test_a_card_is_known_by_what_stands_beside_it() -> None:
 )
 def test_prose_stays(text: str) -> None:
     assert SCRUBBER.text(text) == text
+
+
+def test_a_word_right_behind_a_colon_is_a_value() -> None:
+    """As in searches and in what programs print: ``first_name:Zoe``."""
+    made = SCRUBBER.text("first_name:Zoe AND state:open, {Password:hunter FirstName:Zoe}, email: invalid")
+    zoe = SCRUBBER.shapes.text("text", "Zoe")
+    assert made == f"first_name:{zoe} AND state:open, {{Password:{DROPPED} FirstName:{zoe}}}, email: invalid"
 
 
 def test_in_a_url_the_rules_of_urls_hold() -> None:

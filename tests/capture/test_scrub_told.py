@@ -55,6 +55,7 @@ def test_a_token_has_its_pseudonym(text: str) -> None:
 
 def test_personal_data_is_shaped() -> None:
     assert SCRUBBER.text("first name 'Zoe' is taken") == f"first name '{SCRUBBER.shapes.text('text', 'Zoe')}' is taken"
+    assert "Lonu" not in SCRUBBER.text('Argument "email" has invalid value "Lonu".')
     assert "4915112345678" not in SCRUBBER.text("phone +4915112345678 is taken")
 
 

@@ -26,9 +26,11 @@ _QUADS_BEHIND: Final = re.compile(rf"[^A-Za-z0-9_+/-]{_QUADS}")  # two plain set
 _QUADS_FIRST: Final = re.compile(_QUADS)
 
 _PLAIN: Final = str.maketrans("-_", "+/")
-_TELLING: Final = re.compile(r"&(?:amp;)*(?:quot|apos|lt|gt|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});|\\u00(?:2[267]|3[cdeCDE])")
+_TELLING: Final = re.compile(
+    r"&(?:amp;)*(?:quot|apos|lt|gt|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});|\\u00(?:2[267]|3[cdeCDE])|\d&nbsp;\d"
+)
 _ENTITY: Final = re.compile(
-    r"&(?:amp|quot|apos|lt|gt|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});|\\u(?P<code>00(?:2[267]|3[cdeCDE]))"
+    r"&(?:amp|quot|apos|lt|gt|nbsp|#\d{1,5}|#[xX][0-9a-fA-F]{1,4});|\\u(?P<code>00(?:2[267]|3[cdeCDE]))"
 )
 _SCRIPT_ESCAPES: Final = {char: f"\\u{ord(char):04x}" for char in "\"&'<=>"}
 """As JSON inside markup has them."""
@@ -89,7 +91,7 @@ def _entity(match: re.Match[str]) -> str:
 
 def escaped(made: str, raw: str) -> str:
     """What was made of text in markup, escaped again; what stood plain in the text stays plain."""
-    entities = {"<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+    entities = {"<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "\u00a0": "&nbsp;"}
     if "\\u00" in raw:
         entities |= {char: escape for char, escape in _SCRIPT_ESCAPES.items() if escape in raw.lower()}
     left = {ord(char): entity for char, entity in entities.items() if char not in raw}

@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_GAP: Final = r"[ \t\u00a0\u2007\u2009\u202f\u2010-\u2014-]{0,3}"
+_GAP: Final = (
+    r"[ \t\u00a0\u00ad\u1680\u2000-\u200d\u2010-\u2015\u202f\u205f\u2060\u2212\u3000\ufe58\ufe63\ufeff\uff0d-]{0,3}"
+)
+"""Blanks and hyphens of all scripts, those that take no room among them."""
 _RUN: Final = re.compile(rf"(?<!\d)\d(?:{_GAP}\d){{12,}}")
 _GROUPED: Final = re.compile(
     r"(?<!\d)(?<!\d[._])(?:\d{4}([._])\d{4}\1\d{4}\1\d{4}|\d{4}([._])\d{6}\2\d{5})(?!\d|[._]\d)"

@@ -39,9 +39,10 @@ _SET_COOKIES: Final = frozenset({"setcookie", "setcookie2"})
 _QUOTED: Final = re.compile(r"""(?<![\w"'])b(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)
 _GAPS: Final = re.compile(r"""([\s"'()|&!]+)""")
 _NEXT_COOKIE: Final = re.compile(r"([,\n]\s*)(?=[^\s=;,]+=)")
-_COOKIE_ATTRIBUTES: Final = frozenset(
-    {"path", "domain", "expires", "maxage", "samesite", "priority", "version", "secure", "httponly", "partitioned"}
-)
+_COOKIE_ATTRIBUTES: Final = frozenset({
+    "path", "domain", "expires", "maxage", "samesite", "priority", "version", "secure", "httponly", "partitioned",
+    "sameparty",
+})  # fmt: skip
 _TOKEN: Final = re.compile(r"(?=[A-Za-z_=-]*[0-9])[A-Za-z0-9_=-]{12,}")
 
 
@@ -212,8 +213,8 @@ class Redactor:
         pair, *attributes = value.split(";")
         made = [self._cookie(pair)]
         for attribute in attributes:
-            known = normalise(attribute.partition("=")[0]) in _COOKIE_ATTRIBUTES
-            made.append(self._scrubber.text(attribute) if known or "=" not in attribute else self._cookie(attribute))
+            known = not attribute.strip() or normalise(attribute.partition("=")[0]) in _COOKIE_ATTRIBUTES
+            made.append(self._scrubber.text(attribute) if known else self._cookie(attribute))
         return ";".join(made)
 
     def _cookie(self, pair: str) -> str:

@@ -44,7 +44,11 @@ _LISTS: Final[dict[str, tuple[tuple[str, Action], ...]]] = {
     "urls": (("query_drop", "drop"), ("query_pseudonym", "pseudonym"), ("query_shape", "shape")),
     "body": (("drop", "drop"), ("pseudonym", "pseudonym"), ("shape", "shape")),
 }
-_INSIDE: Final[tuple[tuple[Action, str], ...]] = (("drop", "body.drop_in"), ("pseudonym", "body.pseudonym_in"))
+_INSIDE: Final[tuple[tuple[Action, str], ...]] = (
+    ("drop", "body.drop_in"),
+    ("pseudonym", "body.pseudonym_in"),
+    ("shape", "body.shape_in"),
+)
 _VERBATIM: Final = frozenset({"path_pseudonym", "path_numbered", "path_words", "path_forms", "vaults"})
 """Lists of paths or their segments, which are not names: compared in lower case only."""
 

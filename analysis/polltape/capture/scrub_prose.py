@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAMED: Final = re.compile(
     r"""(?<![\w.-])(?:--)?(?P<name>[^\W\d][\w.-]*+(?:\[[\w.-]*\])*+)
-          (?P<sign>\\*["']?(?:(?:</[a-z]+>)?[ \t]{0,4}(?:=>|[:=\uff1a])[ \t\r\n]{0,4}(?:\[|[|>][+-]?[ ]*\r?\n[ \t]*)?
+          (?P<sign>\\*["']?\]?(?:(?:</[a-z]+>)?[ \t]{0,4}(?:=>|[:=\uff1a])[ \t\r\n]{0,4}(?:\[|[|>][+-]?[ ]*\r?\n[ \t]*)?
                   |\)=\(|;s:\d+:)
             |\\*["'],[ ]?(?=[bu]?\\*["']))
           (?:[bu]?(?P<quote>"{3}|'{3}|\\*["']))?
@@ -39,7 +39,7 @@ _LONG_URL: Final = 2000
 _BESIDE: Final = 100  # names that are looked at to tell whether "number" is a card's
 _CONSTANTS: Final = frozenset({"true", "false", "null", "none", "undefined"})
 _COOKIES: Final = frozenset({"cookie", "setcookie"})
-_DOCUMENT: Final = re.compile(r"\{\s*\"|\[\s*[\[{\"]")
+_DOCUMENT: Final = re.compile(r"\{\s*\"|\[\s*[\[{]|(?<![\w\])])\[\s*\"")  # params["token"] is none
 _DOCUMENTS: Final = 20  # in one text; of more only the names are looked at
 _JSON: Final = json.JSONDecoder()
 
@@ -118,7 +118,7 @@ def _pair(text: str, match: re.Match[str], known: Name, beside: list[str], scrub
     name_like = value.replace("_", "").isalpha() and scrubber.is_word(value)
     if listed and (known.word or name_like or scrubber.is_listed(value)):
         return None
-    spoken = match["sign"] is not None and ":" in match["sign"] and not match["quote"]
+    spoken = match["sign"] is not None and ":" in match["sign"] and match["sign"][-1].isspace() and not match["quote"]
     if spoken and value.isalpha() and (scrubber.is_word(value) or not value.isascii()):  # prose: "email: is invalid"
         return None
     return Pair(match.end(), end, Ruling(action, KINDS.get(known.norm, "text")))

@@ -45,6 +45,11 @@ def tabled_values(text: str, scrubber: Scrubber) -> Iterator[tuple[int, int, Rul
     """The values in rows whose columns the rules know: where each stands, and what is to become of it."""
     if "\n" in text:
         yield from _of_lines(text, scrubber)
+    if "(" in text:
+        yield from _of_lists(text, scrubber)
+
+
+def _of_lists(text: str, scrubber: Scrubber) -> Iterator[tuple[int, int, Ruling]]:
     place = 0
     while (names := _ROW.search(text, place)) is not None:
         place = names.end()

@@ -45,7 +45,7 @@ _BEFORE: Final = re.compile(r"[A-Za-z][\w-]*")
 _BETWEEN: Final = frozenset({
     "is", "was", "are", "of", "with", "value", "values", "provided", "given", "received", "got", "header", "eq", "ne",
     "equals", "in", "the", "a", "an", "your", "my", "to", "set", "as", "field", "parameter", "argument", "like", "not",
-    "bearer", "basic", "for", "invalid",
+    "bearer", "basic", "has", "for", "invalid",
 })  # fmt: skip
 """Words that may stand between a name and its value."""
 _OF_SENTENCES: Final = frozenset({
@@ -134,6 +134,8 @@ def told_values(text: str, scrubber: Scrubber) -> Iterator[tuple[int, int, Rulin
         start, end = match.span("quoted" if quoted else "bare")
         value = text[start:end]
         if len(_LETTER.findall(value)) < _SHORTEST or (quoted and _known(value, scrubber)):
+            continue
+        if value.isdigit() and text.endswith(" has ", 0, start):  # cart has 12345678 items
             continue
         opening = start - 1 if quoted else start
         found = _named_before(text, opening, scrubber) or _named_after(text, end + quoted, scrubber)

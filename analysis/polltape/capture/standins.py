@@ -35,9 +35,10 @@ MAIL_DOMAIN: Final = "redacted.example"
 
 KINDS: Final = {
     **dict.fromkeys(("email", "contactemail", "customeremail"), "email"),
-    **dict.fromkeys(("phone", "phonenumber", "mobilephone", "telephone"), "phone"),
+    **dict.fromkeys(("phone", "phonenumber", "mobilephone", "mobilenumber", "faxnumber", "telephone"), "phone"),
     **dict.fromkeys(("birthday", "dateofbirth", "dob", "birthdate"), "date"),
-    **dict.fromkeys(("ipaddress", "browserip", "clientip", "remoteip", "remoteaddr"), "ip"),
+    **dict.fromkeys(("ipaddress", "browserip", "clientip", "remoteip", "remoteaddr", "remoteaddress"), "ip"),
+    **dict.fromkeys(("ip", "userip", "customerip", "sourceip", "realip"), "ip"),
     **dict.fromkeys(("xforwardedfor", "xrealip", "forwarded", "cfconnectingip", "trueclientip"), "ip"),
     **dict.fromkeys(("xclientip", "xclusterclientip", "fastlyclientip", "xoriginalforwardedfor"), "ip"),
     "xenvoyexternaladdress": "ip",
