@@ -650,6 +650,10 @@ def test_addresses_of_who_asked(name: str) -> None:
     [
         {"email": ["has already been taken"], "password": ["is too short (minimum is 8 characters)"]},
         {"customer": {"phone": ["can't be blank", "The phone field is required."]}, "first_name": "is invalid"},
+        {
+            "email": ["Enter a valid email address.", "This field may not be blank.", "Required"],
+            "zip": "Must be 5 digits",
+        },
         {"checkout": {"email": [{"code": "invalid", "message": "is invalid", "options": {}}]}},
     ],
 )
@@ -658,7 +662,9 @@ def test_what_is_wrong_with_a_field_is_told_by_its_name(errors: object, name: st
     assert from_json({name: errors}) == {name: errors}
 
 
-@pytest.mark.parametrize("value", ["Zoe Ray", "5024592181 is invalid", f"is {SECRET}", "hunter is too short", "zoe"])
+@pytest.mark.parametrize(
+    "value", ["Zoe Ray", "5024592181 is invalid", f"is {SECRET}", "hunter is too short", "zoe", "May Ray"]
+)
 def test_but_no_value(value: str) -> None:
     made = json.dumps(from_json({"errors": {"password": [value, {"code": "x", "message": value}], "phone": value}}))
     assert value not in made

@@ -33,6 +33,8 @@ TOKEN = "k3jd8w0qpz7xnv5m1r4t6y2u9abcde01"
         ("Cookie: a=1; sid={}; b=2", "Cookie: D"),
         ("user[password]={}", "user[password]=D"),
         ('sig="{}", keyId="a"', 'sig="D", keyId="a"'),
+        ("SET `id`=1, `password`='{}'", "SET `id`=1, `password`='D'"),
+        ("headers: {{ authorization: `Bearer {}` }}", "headers: {{ authorization: `D` }}"),
         ("Array\n(\n    [password] => {}\n)", "Array\n(\n    [password] => D\n)"),
         ("params['password'] = '{}'", "params['password'] = 'D'"),
         ('params["password"] = "{}"', 'params["password"] = "D"'),

@@ -48,7 +48,7 @@ _SHORT: Final = 6
 _SURE_VALUES: Final = VALUES - LOOSE_VALUES
 _SUSPECT: Final = re.compile(
     r"[/?@%=<]|\d[^A-Za-z.,:;]{11}|eyJ|shp[a-z]{2}_|Z2lk|^(?:e[wy]|W[w-z13])[\w+/-]{6}|(?i:basic|bearer|token)\s|^\s*[\[{\"]"
-    r"|[\w.\]-]\\*[\"']?[ \t]{0,4}[:\uff1a]|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ|&(?:quot|lt|apos|nbsp|#)|\\u00|"
+    r"|[\w.\]-]\\*[\"'`]?[ \t]{0,4}[:\uff1a]|eyAi|ew[0o][\w+/-]|W3s[ig]|WyJ|&(?:quot|lt|apos|nbsp|#)|\\u00|"
     + BLANK_JSON64
 )
 _WEB: Final = re.compile(r"""https?://[^\s"'<>\\]+""")

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 NAMED: Final = re.compile(
     r"""(?<![\w.-])(?:--)?(?P<name>[^\W\d][\w.-]*+(?:\[[\w.-]*\])*+)
-          (?P<sign>\\*["']?\]?(?:(?:</[a-z]+>)?[ \t]{0,4}(?:=>|[:=\uff1a])[ \t\r\n]{0,4}(?:\[|[|>][+-]?[ ]*\r?\n[ \t]*)?
+          (?P<sign>\\*["'`]?\]?(?:(?:</[a-z]+>)?[ \t]{0,4}(?:=>|[:=\uff1a])[ \t\r\n]{0,4}
+                      (?:\[|[|>][+-]?[ ]*\r?\n[ \t]*)?
                   |\)=\(|;s:\d+:)
             |\\*["'],[ ]?(?=[bu]?\\*["']))
-          (?:[bu]?(?P<quote>"{3}|'{3}|\\*["']))?
+          (?:[bu]?(?P<quote>"{3}|'{3}|\\*["']|`))?
       | <(?:[\w.-]+:)?(?P<tag>[^\W\d][\w.-]*+)(?:[ ][^<>]{0,200})?>(?:<!\[CDATA\[)?(?=[^<>\s])""",
     re.VERBOSE,
 )
@@ -33,7 +34,7 @@ NAMED: Final = re.compile(
 _WORD: Final = re.compile(r"(?i:(?:Basic|Bearer|Token|Digest|ApiKey|OAuth)[ ]+)?[^\s\"'<>&;,)}\]|\\]+")
 _LINE: Final = re.compile(r"[^\r\n\"<>]+")
 _CONTENT: Final = re.compile(r"(?:(?!\]\]>)[^<])+")
-_QUOTED: Final = {'"': re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL), "'": re.compile(r"(?:[^'\\]|\\.)*", re.DOTALL)}
+_QUOTED: Final = {quote: re.compile(rf"(?:[^{quote}\\]|\\.)*", re.DOTALL) for quote in "\"'`"}
 _BREAKS: Final = " \"'<>\n\t"
 _LONG_URL: Final = 2000
 _BESIDE: Final = 100  # names that are looked at to tell whether "number" is a card's

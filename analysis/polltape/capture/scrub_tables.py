@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from polltape.capture.redaction_rules import Name, Ruling
+from polltape.capture.redaction_rules import STRICTNESS, Name, Ruling
 from polltape.capture.standins import KINDS
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _STRING: Final = r"""'(?:[^'\\]|\\.|'')*+'|"(?:[^"\\]|\\.|"")*+\""""
 _ROW: Final = re.compile(rf"\(((?:{_STRING}|[^()'\"])*+)\)", re.DOTALL)
 _VALUES: Final = re.compile(r"\s*(?:values|=)\s*(?=\()", re.IGNORECASE)
 _NEXT: Final = re.compile(r"\s*,\s*(?=\()")
+_LINE: Final = re.compile(r'(?:[^"\n]|"(?:[^"]|"")*+")*+')
 _CELLS: Final = {
     mark: re.compile(rf"(?:[ ]*(?:{_STRING})[ ]*(?=[{mark}]|\Z))|[^{mark}]*", re.DOTALL) for mark in _SEPARATORS
 }
@@ -67,12 +68,21 @@ def _of_lines(text: str, scrubber: Scrubber) -> Iterator[tuple[int, int, Ruling]
         place, mark = header.end(), header["mark"]
         rulings = _rulings(text, _cells(text, header.start(), place - 1, mark), scrubber)
         while rulings and place < len(text):
-            end = len(text) if (end := text.find("\n", place)) < 0 else end
+            end = _end_of_row(text, place)
             cells = _cells(text, place, end, mark)
-            if len(cells) != len(rulings):
+            if len(cells) < len(rulings):
                 break
             yield from _row(text, cells, rulings, scrubber)
             place = end + 1
+
+
+def _end_of_row(text: str, start: int) -> int:
+    """Where the line ends, not counting ends of lines within quotation marks that are closed again."""
+    match = _LINE.match(text, start)
+    end = start if match is None else match.end()
+    if end < len(text) and text[end] != "\n":
+        end = text.find("\n", start)
+    return len(text) if end < 0 else end
 
 
 def _cells(text: str, start: int, end: int, mark: str) -> list[Span]:
@@ -104,7 +114,9 @@ def _rulings(text: str, cells: Sequence[Span], scrubber: Scrubber) -> list[tuple
 def _row(
     text: str, cells: Sequence[Span], rulings: Sequence[tuple[Name, Ruling] | None], scrubber: Scrubber
 ) -> Iterator[tuple[int, int, Ruling]]:
-    if len(cells) != len(rulings):
+    if len(cells) != len(rulings):  # a comma in a value without quotation marks: which is which cannot be told
+        strictest = max((one for _, one in filter(None, rulings)), key=lambda one: STRICTNESS[one.action])
+        yield cells[0][0], max(cells[0][0], cells[-1][1]), strictest
         return
     for (start, end), known in zip(cells, rulings, strict=True):
         value = text[start:end]

@@ -22,8 +22,8 @@ _PAIRS: Final = frozenset(row[0] + letter for row in _FOLLOWING.split() for lett
 _GAPS: Final = re.compile(r"[^a-z]+")
 _COMPLAINT: Final = re.compile(
     r"(?:(?:The|This|Your|A|An) (?:[a-z]+ ){1,3}|Please |Value )?"
-    r"(?i:is|are|was|were|has|have|must|should|may|can|can['\u2019]t|cannot|does|doesn['\u2019]t|needs?|already|too|not|no|"
-    r"contains?|exceeds?|enter|only|invalid|required|missing|unknown)"
+    r"(?:is|are|was|were|has|have|must|should|may|can|can['\u2019]t|cannot|does|doesn['\u2019]t|needs?|already|too|not|no|"
+    r"contains?|exceeds?|enter|only|[Ii]nvalid|[Rr]equired|[Mm]issing|[Uu]nknown|Must|Cannot|Enter|Not|Too)"
     r"(?: (?:[^\W\d]|\d{1,3}(?!\d)|[ .,:;!()'\u2019-])*)?"
 )
 """How a complaint about a field begins, its own name before it at most; what it may quote is no number and no token."""
