@@ -84,6 +84,13 @@ EDGES = [
         "RA001 12.2",
     ),
     (
+        "an error took the response's place: headers in its record asked nobody to wait",
+        "0 PUT C 202; 1 PUT C 0 ra=5; 40 GET END 200",
+        "abandoned 202 None: 0 polls, None s in (0, None], seen 1",
+        "",
+        "OP005 1; OP007 1.1; RA003 0.1",
+    ),
+    (
         "401, 403, 406, 408, 425, 429, 5xx and errors neither end the operation nor move lower_s",
         "0 POST /jobs 202 to=/m; 1 GET /m 202; 2 GET /m 401; 3 GET /m 403; 4 GET /m 406; 5 GET /m 408; 6 GET /m 425; "
         "7 GET /m 429; 8 GET /m 500; 9 GET /m 0; 10 GET /m 204",

@@ -138,7 +138,11 @@ def observe(exchange: Exchange, protocols: Sequence[Protocol] | None = None) -> 
         api_version=exchange.response_header("X-Shopify-API-Version"),
         redirect=_redirect(exchange),
         queued=exchange.response_header("X-Checkout-Queue") is not None,
-        instruction=read_instruction(exchange.response_headers, exchange.response_ended_at, hint),
+        instruction=(
+            None  # an error took the response's place: what headers its record has asked nobody to wait
+            if exchange.status is None
+            else read_instruction(exchange.response_headers, exchange.response_ended_at, hint)
+        ),
         observations=_observations(exchange, protocols),
     )
 
