@@ -287,6 +287,7 @@ def test_a_folder_that_goes_away_stops_visibly(start: Start, shop: int) -> None:
     assert mitmdump.ended() == 1
     assert "No such file or directory" in one_line(mitmdump, "traffic stops here")
     assert "those not in Parquet yet are gone with the spool" in one_line(mitmdump, "polltape recorded")
+    assert not mitmdump.captures.exists()
 
 
 def test_a_folder_without_permission_is_told_at_once(start: Start, shop: int, tmp_path: Path) -> None:

@@ -143,9 +143,9 @@ class _File(msgspec.Struct):
 
 
 def write_session(directory: Path, session: Session) -> None:
-    """Write the session's file, atomically; raises OSError."""
+    """Write the session's file, atomically; raises OSError, also where the capture folder is gone: it stays so."""
     path = coverage_path(directory, session.coverage.session_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     content = _File(
         **{name: getattr(session.coverage, name) for name in _FIELDS},
         clock=session.clock,
