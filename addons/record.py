@@ -224,8 +224,8 @@ class Helper:
             code = self.process.wait(max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             return f"the helper (pid {self.pid}) closed its pipe"
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return self.error or f"the helper {how} ({self._program})" + (f": {self.said}" if self.said else "")
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code} ({self._program})"
+        return self.error or f"the helper {how}" + (f": {self.said}" if self.said else "")
 
     # -- what it gets
 
