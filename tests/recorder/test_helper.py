@@ -244,7 +244,7 @@ def test_what_cannot_be_recovered_keeps_nothing_else_from_it(tmp_path: Path) -> 
     for session in (SESSION, later):
         killed(tmp_path, stream(START, exchange_head(1)), session)
     foreign, other = spool_path(tmp_path, SESSION, 1), tmp_path / ".spool" / "x.spool"
-    foreign.write_bytes(content := b"polltape-spool/2\n" + foreign.read_bytes())
+    foreign.write_bytes(content := foreign.read_bytes().replace(b"spool/1", b"spool/2").replace(MARKER, b"\xf6PTR"))
     other.write_text("x")
     assert dead_sessions(tmp_path) == [SESSION, later]
     with pytest.raises(InputError, match=r"cannot recover \(another version of polltape wrote it\)"):

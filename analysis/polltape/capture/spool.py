@@ -217,10 +217,11 @@ def _record_at(data: bytes, position: int) -> tuple[int, Kind, bytes] | None:
 
 
 def read_spool(path: Path) -> Spool:
-    """The file's content as far as it is whole; raises OSError, also where another version of polltape wrote it."""
+    """The file's content as far as it is whole; raises OSError, also where another version of polltape wrote it.
+
+    That is a file of which nothing is understood: one in whose version a bit flipped holds all its records.
+    """
     data = path.read_bytes()
-    if data.startswith(_MAGIC_OF_ANY) and not MAGIC.startswith(data[: len(MAGIC)]):
-        raise OSError(errno.ENOTSUP, "another version of polltape wrote it", str(path))
     spool = Spool()
     expected = len(MAGIC)
     if not data.startswith(MAGIC):
@@ -233,5 +234,7 @@ def read_spool(path: Path) -> Spool:
             continue  # whole, but not understood: counted with the bytes around it
         spool.damaged += begin > expected
         expected = end
+    if expected <= len(MAGIC) and data.startswith(_MAGIC_OF_ANY) and not MAGIC.startswith(data[: len(MAGIC)]):
+        raise OSError(errno.ENOTSUP, "another version of polltape wrote it", str(path))
     spool.torn = expected < len(data) or not data.startswith(MAGIC)
     return spool
