@@ -18,10 +18,16 @@ shift 2; exec unshare -C -n -m "$@"
 """
 """A cgroup of its own, too: mitmproxy's redirector sees every process of the cgroup that it takes for the root."""
 
+REMOVE = """
+mount -t cgroup2 none "$1" || exit
+for _ in $(seq 100); do [ ! -d "$1/$2" ] || rmdir "$1/$2" && exit; sleep 0.05; done
+"""
+"""The group is busy for a moment after its last process has ended."""
+
 
 @pytest.mark.parametrize("mode", ["transparent", "local"])
 def test_clients_that_know_of_no_proxy_are_recorded(tmp_path: Path, mode: str) -> None:
-    home, groups, name = tmp_path / "home", tmp_path / "cgroups", f"polltape-test-{os.getpid()}"
+    home, groups, name = tmp_path / "home", tmp_path / "cgroups", f"polltape-test-{os.getpid()}-{mode}"
     home.mkdir()
     groups.mkdir()
     program = [sys.executable, str(HERE / "redirected.py"), mode, str(home)]
@@ -34,8 +40,7 @@ def test_clients_that_know_of_no_proxy_are_recorded(tmp_path: Path, mode: str) -
             check=False,
         )
     finally:
-        remove = 'mount -t cgroup2 none "$1" && rmdir "$1/$2"'
-        subprocess.run(["unshare", "-m", "sh", "-c", remove, "remove", groups, name], capture_output=True, check=False)
+        subprocess.run(["unshare", "-m", "sh", "-c", REMOVE, "remove", groups, name], capture_output=True, check=False)
     if done.returncode == 3:
         pytest.skip(f"{mode} mode cannot be tried here: {done.stdout.strip() or done.stderr.strip()}")
     assert done.returncode == 0, done.stdout + done.stderr
