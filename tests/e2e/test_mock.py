@@ -19,6 +19,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from polltape.cli import main
+
 TOKEN = "b1946ac92492d2347c6235b4d2611184"
 ADMIN = "/admin/api/2020-10/checkouts"
 PATIENCE_S = 30.0
@@ -202,37 +204,48 @@ def test_a_printed_scenario_can_be_changed_and_played(
     assert call("POST", f"{mock.url}{ADMIN}.json", {"checkout": {}})[1]["Retry-After"] == "7"
 
 
-def refused(environment: Mapping[str, str], *arguments: str | Path) -> str:
-    """The one line that these arguments are refused with."""
-    command = [*PROGRAM, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE_S, check=False)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert re.fullmatch(r"error: [^\n]+\n", done.stderr), done.stderr
-    return done.stderr
+def in_one_line(stderr: str) -> str:
+    assert re.fullmatch(r"error: [^\n]+\n", stderr), stderr
+    return stderr
 
 
 def test_a_port_in_use_is_named(environment: Mapping[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert f"port {port} " in refused(environment, "--scenario", "shopify-checkout", "--port", port)
+        command = [*PROGRAM, "--scenario", "shopify-checkout", "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"port {port} " in in_one_line(done.stderr)
 
 
 def test_what_cannot_be_played_is_refused_in_one_line(
-    environment: Mapping[str, str], tmp_path: Path, har: Path
+    environment: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    har: Path,
 ) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def refused(*arguments: str | Path) -> str:
+        assert main(["mock", *map(str, arguments)]) == 2
+        out, told = capsys.readouterr()
+        assert out == ""
+        return in_one_line(told)
+
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('protocol = "shopify-checkout"\n[create]\nduration_s = -1\n')
     (tmp_path / "empty").mkdir()
-    assert "shopify-checkout" in refused(environment, "--scenario", "shopify-chekout")
-    assert f"{wrong}:3: create.duration_s" in refused(environment, "--scenario", wrong)
-    assert "no such file" in refused(environment, "--scenario", tmp_path / "none.toml")
-    assert "no such file" in refused(environment, tmp_path / "none")
-    assert "show" in refused(environment, har, "--operation", "zzz")
-    assert "speed" in refused(environment, har, "--speed", "0")
-    assert "neither" in refused(environment)
-    assert "at once" in refused(environment, har, "--scenario", "shopify-checkout")
-    assert "scenario has none" in refused(environment, "--scenario", "shopify-checkout", "--operation", "x")
+    assert "shopify-checkout" in refused("--scenario", "shopify-chekout")
+    assert f"{wrong}:3: create.duration_s" in refused("--scenario", wrong)
+    assert "no such file" in refused("--scenario", tmp_path / "none.toml")
+    assert "no such file" in refused(tmp_path / "none")
+    assert "show" in refused(har, "--operation", "zzz")
+    assert "speed" in refused(har, "--speed", "0")
+    assert "neither" in refused()
+    assert "at once" in refused(har, "--scenario", "shopify-checkout")
+    assert "scenario has none" in refused("--scenario", "shopify-checkout", "--operation", "x")
     for option in (("--by", "count"), ("--latency",), ("--complete-at", "lower"), ("--par-key", "env:NONE")):
-        assert option[0] in refused(environment, "--scenario", "shopify-checkout", *option)
-    refused(environment, tmp_path / "empty")
+        assert option[0] in refused("--scenario", "shopify-checkout", *option)
+    refused(tmp_path / "empty")
