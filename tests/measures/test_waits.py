@@ -123,11 +123,12 @@ def test_another_client_or_host_is_not_governed_by_a_429(entry: Make, analysed: 
     assert verdicts(analysed(history)) == ["unanswered"]
 
 
-def test_a_redirect_governs_the_redirected_request(entry: Make, analysed: Make) -> None:
+@pytest.mark.parametrize("host", ["shop.example", "shop.example:8443", "[2001:db8::1]", "[::1]:8443"])
+def test_a_redirect_governs_the_redirected_request(entry: Make, analysed: Make, host: str) -> None:
     history = [
-        entry(0, "POST", "/orders", 303, hint="2", headers=[("Location", "/orders/7?x=1")]),
-        entry(1, "GET", "/orders/7", 200),
-        entry(3, "GET", "/orders/7?x=1", 200),
+        entry(0, "POST", "/orders", 303, hint="2", headers=[("Location", "/orders/7?x=1")], host=host),
+        entry(1, "GET", "/orders/7", 200, host=host),
+        entry(3, "GET", "/orders/7?x=1", 200, host=host),
         entry(60, *LAST),
     ]
     analysis = analysed(history)

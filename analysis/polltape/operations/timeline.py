@@ -302,10 +302,10 @@ def _observed(observations: Any) -> tuple[dict[str, Any], Any]:
 
 
 def _authorities(exchanges: pa.Table) -> Any:
-    """Of each exchange the host, and the port where it is not the scheme's default."""
-    port = _port(exchanges)
-    named = joined(exchanges["host"], ":", pa.array(port).cast(pa.string()))
-    return pc.if_else(pa.array(port == 0), spelled(whole(exchanges["host"])), named)
+    """Of each exchange the host, and the port where it is not the scheme's default: :func:`exchange.authority`."""
+    port, host = _port(exchanges), spelled(whole(exchanges["host"]))
+    host = pc.if_else(pc.match_substring(host, ":"), joined("[", host, "]"), host)
+    return pc.if_else(pa.array(port == 0), host, joined(host, ":", pa.array(port).cast(pa.string())))
 
 
 def endpoint_names(exchanges: pa.Table) -> Any:
